@@ -38,6 +38,6 @@ class Problem:
 class InputError(ValueError):
     """An input breaks the contract. ``problems`` holds every breach found, in table order."""
 
-    def __init__(self, problems: list[Problem] | Problem):
+    def __init__(self, problems: list[Problem] | Problem) -> None:
         self.problems = [problems] if isinstance(problems, Problem) else list(problems)
         super().__init__("\n".join(str(p) for p in self.problems))

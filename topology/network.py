@@ -64,17 +64,11 @@ class Network:
     def graph(self) -> "nx.MultiGraph[str]":
         """The backbone as a networkx graph: node attributes lat, lon; edge keys are the links, with the columns of ``links``."""
         graph: nx.MultiGraph[str] = nx.MultiGraph()
-        for node in self.nodes.itertuples():
-            graph.add_node(node.node, lat=node.lat, lon=node.lon)
-        for link in self.links.itertuples():
-            graph.add_edge(
-                link.source,
-                link.target,
-                key=link.link,
-                capacity_gbps=link.capacity_gbps,
-                length_km=link.length_km,
-                cost_per_gb=link.cost_per_gb,
-            )
+        for node, place in self.nodes.set_index("node")[["lat", "lon"]].to_dict("index").items():
+            graph.add_node(str(node), **place)
+        ends = zip(self.links["source"], self.links["target"], self.links["link"], strict=True)
+        facts = self.links[["capacity_gbps", "length_km", "cost_per_gb"]].to_dict("records")
+        graph.add_edges_from((*end, fact) for end, fact in zip(ends, facts, strict=True))
         return graph
 
 

@@ -214,8 +214,7 @@ def _read_arrow(path: Path, schema: Schema, problems: list[Problem]) -> pa.Table
 
 
 def _csv_header(path: Path) -> list[str]:
-    opened = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
-    with opened as file:
+    with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
         line = file.readline().decode("utf-8-sig").strip("\r\n")
     return [name.strip('"') for name in line.split(",")] if line else []
 
