@@ -64,11 +64,12 @@ class Network:
     def graph(self) -> "nx.MultiGraph[str]":
         """The backbone as a networkx graph: node attributes lat, lon; edge keys are the links, with the columns of ``links``."""
         graph: nx.MultiGraph[str] = nx.MultiGraph()
-        for node, place in self.nodes.set_index("node")[["lat", "lon"]].to_dict("index").items():
-            graph.add_node(str(node), **place)
+        for node, lat, lon in self.nodes[["node", "lat", "lon"]].itertuples(index=False):
+            graph.add_node(node, lat=float(lat), lon=float(lon))
         ends = zip(self.links["source"], self.links["target"], self.links["link"], strict=True)
         facts = self.links[["capacity_gbps", "length_km", "cost_per_gb"]].to_dict("records")
-        graph.add_edges_from((*end, fact) for end, fact in zip(ends, facts, strict=True))
+        for (source, target, link), fact in zip(ends, facts, strict=True):
+            graph.add_edge(source, target, key=link, **{str(name): value for name, value in fact.items()})
         return graph
 
 
