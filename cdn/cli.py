@@ -1,0 +1,266 @@
+"""The command line: each verb reads, calls one function, and writes. Printing and exit statuses are in ``console``."""
+
+import datetime as dt
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdn import console
+
+app = typer.Typer(
+    name="fillplan",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""Plan which files go to which edge appliances tonight, with a proven gap, and rehearse the plan before it is filled.
+
+A first evening: `fillplan new demo`, then `fillplan nightly demo --for 2026-01-15`, then `fillplan report demo -o report.html`.
+
+Every verb takes `--json`: stdout is then one JSON document. Exit status: 0 done, 2 wrong input, 3 no feasible plan, 4 refused by a guardrail, 1 a defect.
+""",
+)
+importers = typer.Typer(no_args_is_help=True, help="Bring in real inputs: topologies, demand, playback logs, benchmark instances.")
+app.add_typer(importers, name="import")
+
+NetworkFolder = Annotated[Path, typer.Argument(metavar="NETWORK", help="Folder of a network.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+DemandFile = Annotated[Path, typer.Option("--demand", help="Demand table, .csv or .parquet.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
+Day = Annotated[dt.datetime, typer.Option(formats=["%Y-%m-%d"])]
+
+
+def main() -> None:
+    """Entry point of the ``fillplan`` command."""
+    sys.exit(console.run(app))
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the network.")],
+    topology: Annotated[str, typer.Option(help="TopoHub key of the backbone: sndlib/germany50, topozoo/Abilene, …")] = "sndlib/nobel-germany",
+    sites: Annotated[int, typer.Option(min=1, help="Edge sites, at the best-connected nodes.")] = 8,
+    regions: Annotated[int, typer.Option(min=1, help="Regions, one a node.")] = 12,
+    titles: Annotated[int, typer.Option(min=1, help="Titles; each has one file a rung of the ladder.")] = 150,
+    days: Annotated[int, typer.Option(min=1, help="Days of playback log, from 2026-01-01.")] = 15,
+    sessions_per_day: Annotated[int, typer.Option(min=1, help="Mean playback sessions a day.")] = 20_000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a complete sample network: topology, fleet, catalogue and playback log.
+
+    The laws behind the log (popularity, taste, launches, the day's curve) are fitted to published data: docs/workload.md.
+    """
+    size = SampleSize(sites=sites, regions=regions, titles=titles, days=days, sessions_per_day=sessions_per_day)
+    with console.stage(f"sample network on {topology}"):
+        counts = write_sample(folder, size, topology=topology, seed=seed, progress=console.say)
+    night = FIRST_DAY + dt.timedelta(days=days - 1)
+    text = [", ".join(f"{n:,} {what}" for what, n in counts.items()), f"Next: fillplan nightly {folder} --for {night}"]
+    console.emit({"path": folder, "counts": counts}, as_json, text)
+
+
+@app.command()
+def check(folder: NetworkFolder, as_json: AsJson = False) -> None:
+    """Validate everything in a network folder and say all that is wrong at once, each with its mend.
+
+    Rows are counted from 1 below the header.
+    """
+    with console.stage(f"check {folder}"):
+        problems = check_network(folder)
+    document = {"ok": not problems, "problems": [p.as_dict() for p in problems]}
+    console.emit(document, as_json, [str(p) for p in problems] or ["ok: nothing is wrong"])
+    if problems:
+        raise typer.Exit(console.WRONG_INPUT)
+
+
+@app.command()
+def forecast(
+    folder: NetworkFolder,
+    date: Annotated[dt.datetime, typer.Option("--for", formats=["%Y-%m-%d"], help="The day to predict; only earlier days are read.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Demand table to write, .csv or .parquet.")],
+    model: Annotated[str | None, typer.Option(help="smoothing, last-day or same-weekday; default: the setting forecast.model.")] = None,
+    origins: Annotated[int, typer.Option(min=0, help="Days of the rolling-origin backtest; 0 for none.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a day's demand from the playback log, and test every model on the days before."""
+    settings = read_settings(folder)
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    name = model or settings.forecast.model
+    with console.stage(f"forecast {date:%Y-%m-%d}"):
+        made = make_forecast(folder, network, catalogue, date.date(), settings, model=name, origins=origins)
+    write_demand(made.demand, network.region_ids, catalogue.file_ids, output)
+    rows = made.backtest.to_dict("records")
+    scores = console.table(
+        ["model", "WAPE", "bias", "p10-p90 coverage"], [[r["model"], r["wape"], r["bias"], r["coverage"]] for r in rows], "Backtest"
+    )
+    summary = f"{name}: {len(made.demand):,} rows, {made.demand.gb.sum():,.0f} GB -> {output}"
+    console.emit({"model": name, "rows": len(made.demand), "backtest": rows, "path": output}, as_json, [scores, summary] if rows else [summary])
+
+
+@app.command()
+def place(
+    folder: NetworkFolder,
+    demand: DemandFile,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Plan folder to write.")],
+    previous: Annotated[Path | None, typer.Option(help="Last night's plan folder: what it holds costs no fill.")] = None,
+    gap: Annotated[float | None, typer.Option(min=0, help="Stop at this proven gap; default: the setting placement.gap.")] = None,
+    time_limit: Annotated[float | None, typer.Option(min=0, help="Seconds the solver may take; default: placement.time_limit_s.")] = None,
+    method: Annotated[str | None, typer.Option(help="auto, exact or greedy; default: the setting placement.method.")] = None,
+    solver: Annotated[str | None, typer.Option(help="highs or cbc; default: the setting placement.solver.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide which appliance stores which file, at least cost, with a proven gap."""
+    settings = read_settings(folder, {"placement": {"gap": gap, "time_limit_s": time_limit, "method": method, "solver": solver}})
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
+    before = previous_stored(previous, network, catalogue) if previous else None
+    with console.stage(f"place {len(catalogue.files):,} files at {len(network.sites):,} sites"):
+        plan = place_demand(network, catalogue, wanted, settings, before)
+    write_plan(plan, network, catalogue, output)
+    s = plan.summary
+    text = [
+        f"{s['method']}: {s['reason']}",
+        f"cost {s['objective_cost']:,.6g}  bound {s['lower_bound']:,.6g}  gap {console.percent(s['gap'])}  ({s['seconds']:.1f} s)",
+        f"without any cache the cost would be {s['origin_only_cost']:,.6g}; {len(plan.placement):,} copies stored -> {output}",
+    ]
+    console.emit({**s, "path": output}, as_json, text)
+
+
+@app.command()
+def verify(
+    folder: NetworkFolder,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder.")],
+    demand: DemandFile,
+    previous: Annotated[Path | None, typer.Option(help="Last night's plan folder, if the plan was made with one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute a plan's cost, limits and bound from the files alone; exit status 3 if a limit is broken."""
+    with console.stage(f"verify {plan}"):
+        found = verify_plan(folder, demand, plan, previous=previous, settings=read_settings(folder))
+    text = [
+        f"{'feasible' if found.feasible else 'NOT FEASIBLE'}: cost {found.objective_cost:,.6g}, bound {found.lower_bound:,.6g}",
+        *found.violations,
+    ]
+    console.emit(asdict(found), as_json, text)
+    if not found.feasible:
+        raise typer.Exit(console.INFEASIBLE)
+
+
+@app.command()
+def fill(
+    folder: NetworkFolder,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder; the fills are written into it.")],
+    previous: Annotated[Path | None, typer.Option(help="What the appliances hold now; absent: the published plan, or nothing.")] = None,
+    date: Annotated[dt.datetime | None, typer.Option("--for", formats=["%Y-%m-%d"], help="The night's date; default: the plan's own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Schedule the transfers that turn last night's content into the plan's: source and time of each, inside the fill windows."""
+    network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
+    made = read_plan(plan, network, catalogue)
+    before = read_placement(previous, network, catalogue) if previous else published_placement(folder, network, catalogue, settings)
+    with console.stage(f"fill {plan}"):
+        filled = schedule_night(network, catalogue, made, before, settings, date=date.date() if date else None)
+    write_plan(made, network, catalogue, plan, fills=filled.fills, evictions=filled.evictions, manifests=filled.manifests)
+    s = filled.summary
+    text = [
+        f"{s['transfers']:,} transfers, {s['gb']:,.1f} GB; {console.percent(s['finished_share'])} done inside the windows, the last at {s['latest_end'] or '-'}",
+        ", ".join(f"{console.shown(gb)} GB from {kind}" for kind, gb in s["gb_by_source"].items()),
+    ]
+    console.emit(s, as_json, text)
+
+
+@app.command()
+def simulate(
+    folder: NetworkFolder,
+    plan: Annotated[Path, typer.Option(help="Plan folder.")],
+    playback: Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log.")] = None,
+    demand: Annotated[Path | None, typer.Option(help="Or draw sessions from this demand table.")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="May be given several times; default: the setting simulation.policies.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the tidy tables (per hour, site and link).")] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Rehearse a plan beside reactive caches and perfect foresight, all on the same sessions."""
+    network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
+    made = read_plan(plan, network, catalogue)
+    began = time.perf_counter()
+    sessions, warm_up = read_sessions(folder, network, catalogue, settings, playback=playback and playback.date(), demand=demand, seed=seed)
+    rehearsal = rehearse(
+        network, catalogue, made, sessions, policy or settings.simulation.policies, settings, warm_up=warm_up, progress=console.say
+    )
+    if output:
+        write_rehearsal(rehearsal, output)
+    document = {"policies": rehearsal.totals(), "sessions": len(sessions), "seconds": time.perf_counter() - began}
+    console.emit(document, as_json, [policies_table(rehearsal), *decomposition_lines(rehearsal)])
+
+
+@app.command()
+def whatif(
+    folder: NetworkFolder,
+    scenarios: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="Edits to try; docs/scenarios.md has the form.")],
+    plan: Annotated[Path | None, typer.Option(help="Base plan; default: the published one.")] = None,
+    playback: Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log.")] = None,
+    demand: Annotated[Path | None, typer.Option(help="Or draw sessions from this demand; default: the plan's own.")] = None,
+    replications: Annotated[int, typer.Option(min=1, help="Draws of the sessions; intervals need two or more.")] = 3,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare scenarios with the base on the same sessions: more storage, a site down, a region growing, a title promoted."""
+    network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
+    made = read_plan(plan, network, catalogue) if plan else published_plan(folder, network, catalogue, settings)
+    results = compare_scenarios(
+        folder, network, catalogue, made, read_scenarios(scenarios), settings,
+        playback=playback and playback.date(), demand=demand, replications=replications, seed=seed, progress=console.say,
+    )  # fmt: skip
+    tables = [
+        console.table(
+            ["metric", "base", "value", "delta", "95 % from", "to"],
+            [[r["metric"], r["base"], r["value"], r["delta"], r["ci_low"], r["ci_high"]] for r in rows],
+            f"{name}",
+        )
+        for name, rows in results.items()
+    ]
+    document = {"scenarios": {name: {r["metric"]: {k: r[k] for k in ("base", "value", "delta", "ci_low", "ci_high")} for r in rows} for name, rows in results.items()}}
+    console.emit(document, as_json, tables)
+
+
+@app.command()
+def nightly(
+    folder: NetworkFolder,
+    date: Annotated[dt.datetime, typer.Option("--for", formats=["%Y-%m-%d"], help="The day to plan for; only earlier days of the log are used.")],
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole night: ingest, forecast, place, fill, rehearse, publish. Safe to kill and to run again."""
+    settings = read_settings(folder)
+    result = run_night(folder, date.date(), settings, progress=console.say)
+    console.emit(asdict(result), as_json, night_lines(folder, result))
+
+
+@app.command()
+def report(
+    folder: NetworkFolder,
+    output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write; it works offline.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the capacity-planning report of the published plan as one HTML file."""
+    with console.stage("report"):
+        write_report(gather_report(folder, read_settings(folder)), output)
+    console.emit({"path": output}, as_json, [f"report: {output}"])
+
+
+@app.command()
+def explain(
+    folder: NetworkFolder,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder.")],
+    site: Annotated[str, typer.Option(help="Site.")],
+    file: Annotated[str, typer.Option(help="File.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say why a file is, or is not, at a site: what it would save there, the site's price, its rank, what would have to change."""
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    found = explain_file(network, catalogue, read_plan(plan, network, catalogue), site, file)
+    console.emit(asdict(found), as_json, [found.sentence])

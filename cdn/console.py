@@ -1,0 +1,142 @@
+"""What the command line prints, and how it ends: the only place that prints, reports progress and exits.
+
+Results go to stdout (one JSON document with ``--json``), progress and complaints to stderr. Exit statuses are the contract's: 0 done, 2 the
+input or the arguments are wrong, 3 no feasible plan, 4 a guardrail refused to publish, 1 a defect.
+"""
+
+import datetime as dt
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cdn.errors import GuardrailError, InfeasiblePlanError
+from topology.errors import InputError
+
+DONE, DEFECT, WRONG_INPUT, INFEASIBLE, REFUSED = 0, 1, 2, 3, 4
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Show a spinner on stderr while something runs, and how long it took."""
+    began = time.perf_counter()
+    with stderr.status(escape(what)):
+        yield
+    stderr.print(f"[dim]{escape(what)}: {time.perf_counter() - began:.1f} s[/dim]")
+
+
+def say(text: str) -> None:
+    """One line of progress on stderr."""
+    stderr.print(f"[dim]{escape(text)}[/dim]")
+
+
+def emit(result: Mapping[str, Any], as_json: bool, text: Sequence[str | Table] = ()) -> None:
+    """Print a result: the JSON document, or the lines and tables meant for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(plain(result), ensure_ascii=False, allow_nan=False) + "\n")
+        return
+    for part in text:
+        stdout.print(part if isinstance(part, Table) else escape(part))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
+    """An aligned table: the first column to the left, the others to the right."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, name in enumerate(columns):
+        made.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    for row in rows:
+        made.add_row(*(escape(shown(value)) for value in row))
+    return made
+
+
+def shown(value: object) -> str:
+    """A value as people read it: five figures at most, a dash for nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        size = abs(float(value))
+        return f"{float(value):,.0f}" if size >= 10_000 else f"{float(value):,.5g}"
+    if isinstance(value, int | np.integer):
+        return f"{int(value):,}"
+    return str(value)
+
+
+def percent(value: float) -> str:
+    """A share as a percentage."""
+    return f"{100 * value:.2f} %"
+
+
+def plain(value: Any) -> Any:  # noqa: PLR0911
+    """NumPy, paths, dates and infinities as JSON can hold them."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dt.date | dt.datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def run(app: Any) -> int:
+    """Run the command line and turn errors into messages and exit statuses."""
+    as_json = "--json" in sys.argv
+    try:
+        app(standalone_mode=False)
+    except SystemExit as end:
+        return int(end.code or 0)
+    except Exception as error:  # the border: everything that goes wrong ends here, as a message and a status
+        return _end(error, as_json)
+    return DONE
+
+
+def _end(error: Exception, as_json: bool) -> int:
+    facts: dict[str, object] = {"error": str(error)}
+    usage = getattr(error, "format_message", None)
+    if isinstance(error, InputError):
+        status = WRONG_INPUT
+        facts["problems"] = [p.as_dict() for p in error.problems]
+        for problem in error.problems:
+            stderr.print(f"[red]error:[/red] {escape(str(problem))}", soft_wrap=True)
+    elif isinstance(error, InfeasiblePlanError):
+        status = INFEASIBLE
+        stderr.print(f"[red]no feasible plan:[/red] {escape(str(error))}", soft_wrap=True)
+    elif isinstance(error, GuardrailError):
+        status = REFUSED
+        stderr.print(f"[red]not published:[/red] {escape(str(error))}", soft_wrap=True)
+    elif usage is not None:  # click's own errors about arguments
+        status = int(getattr(error, "exit_code", WRONG_INPUT))
+        facts["error"] = usage()
+        stderr.print(f"[red]error:[/red] {escape(usage())}\nTry 'fillplan --help' or 'fillplan VERB --help'.", soft_wrap=True)
+    elif type(error).__name__ == "Abort":
+        status = 130
+        stderr.print("stopped")
+    else:
+        status = DEFECT
+        stderr.print(f"[red]defect:[/red] {type(error).__name__}: {escape(str(error))}", soft_wrap=True)
+        if os.environ.get("FILLPLAN_TRACEBACK"):
+            raise error
+        stderr.print("Set FILLPLAN_TRACEBACK=1 to see where, and please report it.")
+    if as_json:
+        sys.stdout.write(json.dumps(plain(facts), ensure_ascii=False) + "\n")
+    return status

@@ -1,0 +1,209 @@
+"""Rehearsal: the policies of a comparison on the same sessions, and what separates the plan from perfect foresight.
+
+A policy is the plan as it is filled (``plan``), a reactive cache on every site (``lru``, ``fifo``, ``lfu``, ``s3fifo``), the plan with a share of
+every site left to a reactive cache (``plan+lru`` …), or the ``oracle``: the same solver, given the demand that really came. ``plan-filled`` is the
+plan as if every file were there at midnight: what lies between it and ``plan`` is the price of filling during the day.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cdn.cluster import into_appliances
+from cdn.placement.problem import build_problem
+from cdn.placement.solve import solve
+from cdn.plan import Plan
+from cdn.settings import Settings
+from demand.catalogue import Catalogue
+from demand.demand import Demand, build_demand
+from sim.fleet import Fleet, build_fleet
+from sim.metrics import SimulationResult
+from sim.policies import POLICIES
+from sim.reference import Fills, Scheme, simulate
+from sim.sessions import Sessions
+from topology.errors import InputError, Problem
+from topology.network import Network
+from topology.placement import Placement
+from topology.routing import region_paths, site_trees, steering_routes
+
+FILLED = "plan-filled"
+"""The plan with every file in place from the first minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What each policy did with the same sessions.
+
+    Parameters
+    ----------
+    results
+        One simulation result a policy, in the order asked for.
+    oracle_gap
+        The proven gap of the oracle's own plan, or None if there is no oracle.
+    """
+
+    results: Mapping[str, SimulationResult]
+    oracle_gap: float | None = None
+
+    def totals(self) -> dict[str, dict[str, Any]]:
+        """The contract's figures of every policy."""
+        return {name: result.totals() for name, result in self.results.items()}
+
+
+def known_policies() -> list[str]:
+    """Every policy name that :func:`rehearse` understands."""
+    return ["plan", FILLED, "oracle", *POLICIES, *(f"plan+{name}" for name in POLICIES)]
+
+
+def rehearse(
+    network: Network,
+    catalogue: Catalogue,
+    plan: Plan,
+    sessions: Sessions,
+    policies: Sequence[str],
+    settings: Settings,
+    *,
+    warm_up: Sessions | None = None,
+    fills: Fills | None = None,
+    previous: np.ndarray | None = None,
+    outages: Sequence[Any] = (),
+    progress: Callable[[str], None] | None = None,
+) -> Rehearsal:
+    """Simulate every policy on the same sessions.
+
+    Parameters
+    ----------
+    plan
+        The plan judged; its own demand is what ``plan+…`` is made anew from.
+    sessions
+        What really came (or what was drawn).
+    policies
+        Names as in :func:`known_policies`.
+    warm_up
+        The sessions of the day before, to fill the reactive caches; without them they start empty.
+    fills
+        Tonight's transfers; without them every planned file is there from the start.
+    previous
+        (S, F) bool, last night's placement: the oracle pays for fills as the plan did.
+
+    Raises
+    ------
+    InputError
+        If a policy is unknown.
+    """
+    _check_names(policies)
+    trees = site_trees(network)
+    routes = steering_routes(network, trees, candidates=settings.steering.candidates)
+    fleet = build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes))
+    results: dict[str, SimulationResult] = {}
+    oracle_gap = None
+    for name in policies:
+        if progress:
+            progress(f"rehearse {name}: {len(sessions):,} sessions")
+        own_fills = None
+        if name in ("plan", FILLED):
+            scheme = Scheme(label=name, placement=plan.placement)
+            own_fills = fills if name == "plan" else None
+        elif name == "oracle":
+            placement, oracle_gap = _place(network, catalogue, demand_of(sessions, network), settings, previous, share=0.0)
+            scheme = Scheme(label=name, placement=placement)
+        elif name.startswith("plan+"):
+            share = settings.simulation.reactive_share
+            placement, _ = _place(network, catalogue, plan.demand, settings, previous, share=share)
+            scheme = Scheme(label=name, placement=placement, policy=name.removeprefix("plan+"), reactive_share=share)
+        else:
+            scheme = Scheme(label=name, policy=name, reactive_share=1.0)
+        results[name] = simulate(fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages)
+    return Rehearsal(results=results, oracle_gap=oracle_gap)
+
+
+def demand_of(sessions: Sessions, network: Network) -> Demand:
+    """The demand that sessions amount to: what the oracle knows.
+
+    Bytes are charged to the hours a session covers; a file's peak is its rate in its region's busiest hour.
+    """
+    regions = len(network.regions)
+    files = int(sessions.file.max(initial=0)) + 1
+    key = sessions.file.astype(np.int64) * regions + sessions.region
+    pairs, at = np.unique(key, return_inverse=True)
+    hourly = np.zeros((regions, 25))
+    by_pair = np.zeros((len(pairs), 25))
+    first, last = sessions.start_ms // 3_600_000, (sessions.start_ms + sessions.duration_ms) // 3_600_000
+    for offset in range(int((last - first).max(initial=0)) + 1):
+        hour = first + offset
+        overlap = np.minimum(sessions.start_ms + sessions.duration_ms, (hour + 1) * 3_600_000) - np.maximum(sessions.start_ms, hour * 3_600_000)
+        gb = sessions.bytes * np.clip(overlap, 0, None) / sessions.duration_ms / 1e9
+        slot = np.clip(hour, 0, 24)
+        np.add.at(by_pair, (at, slot), gb)
+        np.add.at(hourly, (sessions.region, slot), gb)
+    busiest = hourly[:, :24].argmax(axis=1)
+    region, file = (pairs % regions).astype(np.int32), (pairs // regions).astype(np.int32)
+    assert files >= 1
+    return build_demand(region, file, by_pair.sum(axis=1), by_pair[np.arange(len(pairs)), busiest[region]] * 8 / 3600)
+
+
+def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
+    """How the serving cost splits between what planning gained and what it still loses.
+
+    Returns
+    -------
+    Rows of (label, cost per day or None where a policy was not run, what it means). Serving cost and fetches of reactive caches count alike.
+    """
+    cost = {name: float(totals["backbone_cost"]) for name, totals in rehearsal.totals().items()}
+
+    def between(a: str, b: str) -> float | None:
+        return cost[a] - cost[b] if a in cost and b in cost else None
+
+    reactive = next((name for name in POLICIES if name in cost), "lru")
+    solver = None if rehearsal.oracle_gap is None or "oracle" not in cost else rehearsal.oracle_gap * cost["oracle"]
+    return [
+        ("planning over reacting", between(reactive, "plan"), f"backbone cost of {reactive} on every site less that of the plan; positive: the plan is cheaper"),
+        ("fills in progress", between("plan", FILLED), "the plan as filled during the day (fill traffic and files not there yet) less the plan in place from midnight"),
+        ("forecast error", between(FILLED, "oracle"), "the plan in place less the same solver given the demand that came"),
+        ("solver gap", solver, "at most this much of the oracle's own cost could still be saved by a better placement"),
+    ]  # fmt: skip
+
+
+def write_rehearsal(rehearsal: Rehearsal, folder: Path) -> None:
+    """Write the figures and tidy tables of a rehearsal: totals.json, by_hour, by_site, by_arc and arc_gbps as Parquet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frames: dict[str, list[pd.DataFrame]] = {"by_hour": [], "by_site": [], "by_arc": []}
+    for name, result in rehearsal.results.items():
+        for table, parts in frames.items():
+            parts.append(getattr(result, table).assign(policy=name))
+        np.save(folder / f"arc_gbps_{name}.npy", result.arc_gbps.astype(np.float32))
+    for table, parts in frames.items():
+        pd.concat(parts, ignore_index=True).to_parquet(folder / f"{table}.parquet", index=False)
+    document = {
+        "policies": rehearsal.totals(),
+        "oracle_gap": rehearsal.oracle_gap,
+        "decomposition": [list(row) for row in decomposition(rehearsal)],
+    }
+    (folder / "totals.json").write_text(json.dumps(document, indent=1), "utf-8")
+
+
+def _place(
+    network: Network, catalogue: Catalogue, demand: Demand, settings: Settings, previous: np.ndarray | None, *, share: float
+) -> tuple[Placement, float]:
+    rules = settings.placement
+    problem = build_problem(
+        network, catalogue, demand, candidates=settings.steering.candidates, fill_weight=rules.fill_weight,
+        previous=previous, reactive_share=share, link_limits=rules.link_limits,
+    )  # fmt: skip
+    solution = solve(problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver)
+    placement, finished = into_appliances(network, problem, solution, catalogue.file_ids)
+    return placement, finished.gap
+
+
+def _check_names(policies: Sequence[str]) -> None:
+    known = known_policies()
+    for name in policies:
+        if name not in known:
+            raise InputError(
+                Problem(table="arguments", column="--policy", value=name, message="unknown policy", mend="use one of " + ", ".join(known))
+            )

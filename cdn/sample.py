@@ -1,0 +1,119 @@
+"""A complete sample network: a real topology, a grown fleet, a catalogue and a playback log drawn from the fitted laws."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from demand.bitrate import default_ladder
+from demand.catalogue import build_catalogue
+from demand.playback import write_playback
+from demand.workload import generate_playback, load_laws, sample_catalogue
+from topology.errors import InputError, Problem
+from topology.fleet import grow_fleet
+from topology.importers import Backbone, read_topohub
+from topology.tables import write_table
+
+FIRST_DAY = dt.date(2026, 1, 1)
+"""First day of a sample's log: fixed, so that the same seed gives the same files on any day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSize:
+    """How large a sample is.
+
+    Parameters
+    ----------
+    sites, regions, titles
+        Counts; each title has one file a rung of the ladder.
+    days
+        Days of playback log.
+    sessions_per_day
+        Mean number of playback sessions a day, all regions together.
+    """
+
+    sites: int = 8
+    regions: int = 12
+    titles: int = 150
+    days: int = 15
+    sessions_per_day: int = 20_000
+
+
+def write_sample(
+    folder: Path, size: SampleSize, *, topology: str = "sndlib/nobel-germany", seed: int = 0, progress: Callable[[str], None] | None = None
+) -> dict[str, int]:
+    """Write a sample network folder.
+
+    Parameters
+    ----------
+    topology
+        A TopoHub key such as ``sndlib/germany50`` or ``topozoo/Abilene``.
+
+    Returns
+    -------
+    Counts of what was written.
+
+    Raises
+    ------
+    InputError
+        If the folder exists and is not empty, or the topology is unknown.
+    """
+    refuse_to_overwrite(folder)
+    rng = np.random.default_rng(seed)
+    backbone = read_topohub(topology)
+    laws, ladder = load_laws(), default_ladder()
+    titles, files = sample_catalogue(rng, size.titles, laws, ladder, first_day=FIRST_DAY, days=size.days)
+    catalogue_gb = float(files["size_gb"].sum())
+
+    def fleet(busiest_gbps: float) -> dict[str, pd.DataFrame]:
+        own = np.random.default_rng([seed, 1])  # the same draws each time: only the sizes follow the demand
+        return grow_fleet(backbone, own, catalogue_gb=catalogue_gb, peak_gbps=busiest_gbps, sites=size.sites, regions=size.regions)
+
+    regions = fleet(1.0)["regions"]
+    if progress:
+        progress(f"{size.days} days of about {size.sessions_per_day:,} sessions in {len(regions)} regions")
+    days = [FIRST_DAY + dt.timedelta(days=i) for i in range(size.days)]
+    sessions, busiest = 0, 0.0
+    catalogue = build_catalogue(titles, files)
+    for date, frame in generate_playback(rng, catalogue, regions, days, laws, sessions_per_day=size.sessions_per_day):
+        write_playback(folder, date, frame)
+        sessions += len(frame)
+        busiest = max(busiest, busiest_hour_gbps(frame))
+    tables = fleet(busiest)
+    for name, frame in {**tables, "titles": titles, "files": files}.items():
+        write_table(frame, folder / f"{name}.csv")
+    counts = {name: len(frame) for name, frame in tables.items()}
+    return {**counts, "titles": len(titles), "files": len(files), "days": size.days, "sessions": sessions}
+
+
+def write_backbone(folder: Path, backbone: Backbone, *, sites: int, catalogue_gb: float, peak_gbps: float, seed: int = 0) -> dict[str, int]:
+    """Write the network tables of an imported topology with a fleet grown on it; every node becomes a region.
+
+    Parameters
+    ----------
+    catalogue_gb, peak_gbps
+        What the fleet is sized for; :func:`regrow_fleet` sizes it anew once the real demand is imported.
+    """
+    refuse_to_overwrite(folder)
+    tables = grow_fleet(backbone, np.random.default_rng([seed, 1]), catalogue_gb=catalogue_gb, peak_gbps=peak_gbps, sites=sites)
+    for name, frame in tables.items():
+        write_table(frame, folder / f"{name}.csv")
+    return {name: len(frame) for name, frame in tables.items()}
+
+
+def busiest_hour_gbps(frame: pd.DataFrame) -> float:
+    """Mean rate of all sessions of a log frame in the hour that begins most bytes, in Gbit/s."""
+    hours = frame["start"].to_numpy("datetime64[h]")
+    _, at = np.unique(hours, return_inverse=True)
+    return float(np.bincount(at, frame["gb"].to_numpy(float)).max(initial=0.0)) * 8 / 3600
+
+
+def refuse_to_overwrite(folder: Path) -> None:
+    """Raise InputError unless the folder is new or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            Problem(table="arguments", value=str(folder), message="the folder exists and is not empty", mend="give a new folder, or remove this one")
+        )
