@@ -5,70 +5,34 @@ keys and references. :func:`read_table` never stops at the first fault: it appen
 it is given and returns the rows only if the table is sound.
 """
 
-import datetime as dt
-import functools
+import csv
 import gzip
+import io
 import os
 import re
-import zoneinfo
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import resources
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from topology.columns import Schema, convert_column, load_schema, report_rows
 from topology.errors import InputError, Problem
 
+__all__ = ["ENDINGS", "Schema", "find_table", "index_of", "load_schema", "read_table", "write_table"]
+
 ENDINGS = (".parquet", ".csv", ".csv.gz")
-MOST_PER_COLUMN = 20
-"""Faults of one column that are listed one by one; the rest is counted in the last of them."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attribute:
-    """One column of a table, as its schema describes it."""
-
-    name: str
-    type: str
-    """id, text, number, integer, date, datetime, clock, timezone, or the allowed values split by ``|``."""
-    unit: str
-    range: str
-    """``>0``, ``>=0``, ``a..b`` or empty."""
-    default: str
-    status: str
-    """key (part of the unique key), required or optional."""
-    refers_to: str
-    """The table whose first column the values must be found in, or empty."""
-    description: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schema:
-    """The columns of one table."""
-
-    table: str
-    attributes: tuple[Attribute, ...]
-
-    @property
-    def key(self) -> list[str]:
-        """The columns that together identify a row."""
-        return [a.name for a in self.attributes if a.status == "key"]
-
-
-@functools.cache
-def load_schema(package: str, table: str) -> Schema:
-    """Read ``schema/TABLE.csv`` of a package of ours."""
-    text = (resources.files(package) / "schema" / f"{table}.csv").read_text("utf-8")
-    _, *lines = text.strip().splitlines()
-    names = ("name", "type", "unit", "range", "default", "status", "refers_to", "description")
-    rows = [dict(zip(names, line.split(",", 7), strict=True)) for line in lines]
-    return Schema(table=table, attributes=tuple(Attribute(**row) for row in rows))
+_FOREIGN = {
+    b"PAR1": ("a Parquet file", ".parquet"),
+    b"\x1f\x8b": ("gzip", ".csv.gz"),
+    b"PK\x03\x04": ("a workbook", ""),
+}
 
 
 def find_table(folder: Path, table: str) -> Path | None:
@@ -132,15 +96,13 @@ def read_table(
     columns: dict[str, object] = {}
     for a in schema.attributes:
         if a.name in table.column_names:
-            columns[a.name] = _convert(table[a.name], a, schema.table, problems, categorical=categorical)
+            columns[a.name] = convert_column(table[a.name], a, schema.table, problems, categorical=categorical)
         elif a.default:
             columns[a.name] = np.full(table.num_rows, float(a.default) if a.type == "number" else a.default)
     if len(problems) > before:
         return None
+    columns |= {name: table[name].to_pandas().to_numpy() for name in table.column_names if name not in columns}
     frame = pd.DataFrame(columns)
-    for name in table.column_names:
-        if name not in columns:
-            frame[name] = table[name].to_pandas().to_numpy()
     _check_keys(frame, schema, problems)
     _check_references(frame, schema, known or {}, problems)
     return frame if len(problems) == before else None
@@ -154,10 +116,16 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         if path.name.endswith(".parquet"):
             pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), draft)
         elif path.name.endswith(".csv.gz"):
-            with gzip.open(draft, "wt", encoding="utf-8", newline="") as out:
-                frame.to_csv(out, index=False)
+            with (
+                draft.open("wb") as file,
+                gzip.GzipFile(
+                    "", "wb", fileobj=file, mtime=0
+                ) as packed,  # no name, no time: the same rows, the same bytes
+                io.TextIOWrapper(packed, "utf-8", newline="") as out,
+            ):
+                frame.to_csv(out, index=False, quoting=_quoting(frame))
         elif path.name.endswith(".csv"):
-            frame.to_csv(draft, index=False)
+            frame.to_csv(draft, index=False, quoting=_quoting(frame))
         else:
             raise InputError(
                 Problem(
@@ -169,219 +137,153 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _read_arrow(path: Path, schema: Schema, problems: list[Problem]) -> pa.Table | None:
-    def wrong(message: str, mend: str) -> None:
-        problems.append(Problem(table=schema.table, message=f"{path.name}: {message}", mend=mend))
+def _quoting(frame: pd.DataFrame) -> Literal[0, 1]:
+    """Quote only what must be, unless a text holds a carriage return: pandas would leave it bare, and it would end the line."""
+    for name in frame:
+        column = frame[name]
+        texts = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+        if texts.dtype == object and any("\r" in text for text in texts if isinstance(text, str)):
+            return csv.QUOTE_ALL
+    return csv.QUOTE_MINIMAL
 
-    if not path.exists():
-        wrong("no such file", "check the path")
-        return None
+
+def _read_arrow(path: Path, schema: Schema, problems: list[Problem]) -> pa.Table | None:
+    """The columns of a file as Arrow has them, those of a CSV file all as text; None and a problem where it cannot be read."""
+    name = path.name
     try:
-        if path.name.endswith(".parquet"):
-            with path.open("rb") as file:
-                return pq.read_table(file)
-        options = pa_csv.ReadOptions(block_size=16 << 20)
-        names = _csv_header(path)
-        if len(set(names)) < len(names):
-            twice = next(n for n in names if names.count(n) > 1)
-            problems.append(
-                Problem(
-                    table=schema.table, column=twice, message="the column is there twice", mend="remove one of them"
-                )
-            )
-            return None
-        as_text = {name: pa.string() for name in names}
-        parse = pa_csv.ParseOptions(newlines_in_values=False)
-        convert = pa_csv.ConvertOptions(column_types=as_text, strings_can_be_null=False)
-        if path.stat().st_size and not names:
-            return None
-        return pa_csv.read_csv(path, read_options=options, parse_options=parse, convert_options=convert)
-    except UnicodeDecodeError as error:
-        wrong(f"not UTF-8 text ({error.reason} at byte {error.start})", "save the file as UTF-8")
-    except (pa.ArrowInvalid, pa.ArrowException, OSError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
-        if path.name.endswith(".parquet"):
-            wrong(
-                f"not a whole Parquet file ({reason})", "write the file again; it may be truncated or of another kind"
-            )
-        elif "UTF8" in reason or "utf8" in reason:
-            wrong(f"not UTF-8 text ({reason})", "save the file as UTF-8")
-        elif "Empty CSV" in reason:
-            wrong("the file has no header", "add the header line and at least one row")
+        if name.endswith(".parquet"):
+            table = _read_parquet(path)
+        elif name.endswith((".csv", ".csv.gz")):
+            table = _read_csv(path)
         else:
-            wrong(f"cannot be read as CSV ({reason})", "check the separators and quotes of that line")
+            raise _UnreadableError("unknown kind of table", "end the name in .csv, .csv.gz or .parquet")
+        twice = [column for column in table.column_names if table.column_names.count(column) > 1]
+        if twice:
+            raise _UnreadableError("the column is there twice", "remove one of them", column=twice[0])
+        return table
+    except _UnreadableError as error:
+        where = name if error.column is None else f"{name}, {error.column!r}"
+        problems.append(
+            Problem(
+                table=schema.table,
+                row=error.row,
+                column=error.column,
+                message=f"{where}: {error.message}",
+                mend=error.mend,
+            )
+        )
+    except FileNotFoundError:
+        problems.append(Problem(table=schema.table, message=f"{name}: no such file", mend="check the path"))
+    except OSError as error:
+        why = error.strerror or _first_line(error)
+        problems.append(Problem(table=schema.table, message=f"{name}: cannot be read ({why})", mend="check the file"))
     return None
 
 
+class _UnreadableError(Exception):
+    """Why a file is not a table at all; never leaves this module."""
+
+    def __init__(self, message: str, mend: str, *, row: int | None = None, column: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.mend, self.row, self.column = message, mend, row, column
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    with path.open("rb") as file:
+        try:
+            return pq.ParquetFile(file).read()
+        except (pa.ArrowException, OSError) as error:
+            raise _UnreadableError(
+                f"not a whole Parquet file ({_first_line(error)})",
+                "write the file again; it may be truncated or of another kind",
+            ) from error
+
+
+def _read_csv(path: Path) -> pa.Table:
+    packed = path.name.endswith(".gz")
+    try:
+        names = _csv_header(path)
+        options = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
+        parse = pa_csv.ParseOptions(newlines_in_values=True)
+        read = pa_csv.ReadOptions(block_size=16 << 20)
+        try:
+            return pa_csv.read_csv(path, read_options=read, parse_options=parse, convert_options=options)
+        except pa.ArrowInvalid:
+            slow = pa_csv.ReadOptions(use_threads=False)  # once more in one thread: then Arrow knows the row
+            return pa_csv.read_csv(path, read_options=slow, parse_options=parse, convert_options=options)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path) from error
+    except csv.Error as error:
+        raise _UnreadableError(
+            f"no header line ({_first_line(error)})", "begin the file with the header line"
+        ) from error
+    except pa.ArrowInvalid as error:
+        reason = _first_line(error)
+        if "utf8" in reason.lower():
+            raise _not_utf8(path) from error
+        found = re.search(r"Row #(\d+): (.*)", reason)
+        row, what = (int(found[1]) - 1, found[2]) if found else (None, reason)
+        raise _UnreadableError(
+            f"cannot be read as CSV ({what})", "check the separators and quotes of that line", row=row
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        if not packed or isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            raise
+        raise _UnreadableError(
+            f"not a whole gzip file ({_first_line(error)})", "compress it again, or name it .csv if it is plain text"
+        ) from error
+
+
 def _csv_header(path: Path) -> list[str]:
+    """The column names; refuses what can be seen from the first bytes not to be a CSV file."""
     with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
-        line = file.readline().decode("utf-8-sig").strip("\r\n")
-    return [name.strip('"') for name in line.split(",")] if line else []
+        start = file.read(4096)
+        for magic, (kind, ending) in _FOREIGN.items():
+            if start.startswith(magic):
+                mend = f"name it {ending}" if ending else "save the sheet as CSV"
+                raise _UnreadableError(f"not CSV but {kind}", mend)
+        if not start.strip():
+            raise _UnreadableError("the file has no header", "add the header line and at least one row")
+        if b"\0" in start:
+            raise _UnreadableError("not UTF-8 text (it holds zero bytes, as UTF-16 does)", "save the file as UTF-8")
+        file.seek(0)
+        with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            names = next(csv.reader(text))
+    if not names:
+        raise _UnreadableError("the first line is empty", "begin the file with the header line")
+    for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(names) == 1 and separator in names[0]:
+            raise _UnreadableError(f"the columns are separated by {word}", "separate them by commas")
+    return names
 
 
-def _convert(
-    column: pa.ChunkedArray, a: Attribute, table: str, problems: list[Problem], *, categorical: bool
-) -> object:
-    """One column as a NumPy array or categorical of its type; faults are appended to ``problems``."""
-    if pa.types.is_dictionary(column.type) and a.type != "id":
-        column = column.cast(column.type.value_type)
-    if a.type == "id":
-        return _convert_ids(column, a, table, problems, categorical=categorical)
-    if a.type in ("number", "integer"):
-        return _convert_numbers(column, a, table, problems)
-    if a.type == "datetime" and pa.types.is_timestamp(column.type):
-        utc = column.cast(pa.timestamp("ns", tz="UTC" if column.type.tz else None))
-        return utc.to_pandas().dt.tz_localize(None).to_numpy("datetime64[ns]")
-    if a.type == "date" and (pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)):
-        return column.cast(pa.timestamp("ns")).to_pandas().to_numpy("datetime64[ns]")
-    values = np.array(["" if v is None else str(v) for v in column.to_pylist()], dtype=object)
-    parse = _PARSERS.get(a.type)
-    if a.type == "text":
-        return values
-    if parse is None:
-        allowed = set(a.type.split("|"))
-        _report(
-            [i for i, v in enumerate(values) if v not in allowed],
-            values,
-            a,
-            table,
-            problems,
-            "not one of the allowed values",
-            "use one of: " + ", ".join(a.type.split("|")),
-        )
-        return values
-    memo: dict[str, object] = {}
-    wrong: list[int] = []
-    for i, v in enumerate(values):
-        if v not in memo:
+def _not_utf8(path: Path) -> _UnreadableError:
+    """Says which line is not UTF-8."""
+    with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
+        for number, line in enumerate(file):
             try:
-                memo[v] = parse(v)
-            except ValueError:
-                memo[v] = None
-        if memo[v] is None and (v or a.status != "optional") and not (v == "" and a.type == "date"):
-            wrong.append(i)
-    _report(wrong, values, a, table, problems, f"not a {a.type}", _MENDS[a.type])
-    if wrong:
-        return None
-    if a.type in ("date", "datetime"):
-        return np.array([memo[v] if v else np.datetime64("NaT") for v in values], dtype="datetime64[ns]")
-    return values
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                what = f"not UTF-8 text (byte {line[error.start]:#04x} in line {number + 1})"
+                return _UnreadableError(what, "save the file as UTF-8", row=number or None)
+    return _UnreadableError("not UTF-8 text", "save the file as UTF-8")
 
 
-def _convert_ids(
-    column: pa.ChunkedArray, a: Attribute, table: str, problems: list[Problem], *, categorical: bool
-) -> object:
-    if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()).dictionary_encode()
-    column = column.unify_dictionaries().combine_chunks()
-    names = column.dictionary.cast(pa.string()) if len(column) else pa.array([], pa.string())
-    texts = np.array(names.to_pylist(), dtype=object)
-    codes = (
-        pc.fill_null(column.indices.cast(pa.int32()), -1).to_numpy(zero_copy_only=False)
-        if len(column)
-        else np.zeros(0, np.int32)
-    )
-    bad = np.array([not t or bool(_CONTROL.search(t)) for t in texts] + [True])
-    rows = np.flatnonzero(bad[codes])
-    shown = np.append(texts, "")
-    _report(
-        rows,
-        shown[codes],
-        a,
-        table,
-        problems,
-        "not an identifier",
-        "give a name of one or more characters, no control characters",
-    )
-    if categorical:
-        return pd.Categorical.from_codes(codes, categories=pd.Index(texts, dtype=object))
-    return shown[codes]
-
-
-def _convert_numbers(column: pa.ChunkedArray, a: Attribute, table: str, problems: list[Problem]) -> np.ndarray:
-    texts: np.ndarray | None = None
-    try:
-        if pa.types.is_string(column.type):
-            column = pc.if_else(pc.equal(column, ""), None, column)
-        values = np.asarray(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(), dtype=float)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        texts = np.array(["" if v is None else str(v) for v in column.to_pylist()], dtype=object)
-        values = np.array([_float_or_nan(t) for t in texts])
-    may_be_absent = a.status == "optional"
-    unsound = ~np.isfinite(values)
-    if may_be_absent and texts is None:
-        unsound &= ~np.asarray(pc.is_null(column).to_numpy(), dtype=bool)
-    out_of_range = ~unsound & ~_within(values, a.range) & np.isfinite(values)
-    fractional = ~unsound & (values != np.floor(values)) if a.type == "integer" else np.zeros(len(values), bool)
-    shown = values if texts is None else texts
-    _report(np.flatnonzero(unsound), shown, a, table, problems, "not a finite number", f"give a number{_of(a)}")
-    _report(
-        np.flatnonzero(out_of_range),
-        shown,
-        a,
-        table,
-        problems,
-        f"out of range, must be {a.range}",
-        f"give a number {a.range}{_of(a)}",
-    )
-    _report(np.flatnonzero(fractional), shown, a, table, problems, "not a whole number", "give a whole number")
-    if may_be_absent and a.default:
-        values = np.where(np.isnan(values), float(a.default), values)
-    return values.astype(np.int64) if a.type == "integer" and not (unsound | fractional).any() else values
-
-
-def _of(a: Attribute) -> str:
-    return f" of {a.unit}" if a.unit else ""
-
-
-def _float_or_nan(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
-def _within(values: np.ndarray, limits: str) -> np.ndarray:
-    if limits.startswith(">="):
-        return values >= float(limits[2:])
-    if limits.startswith(">"):
-        return values > float(limits[1:])
-    if ".." in limits:
-        low, high = map(float, limits.split(".."))
-        return (values >= low) & (values <= high)
-    return np.ones(len(values), bool)
-
-
-def _report(
-    rows: np.ndarray | list[int],
-    values: np.ndarray,
-    a: Attribute,
-    table: str,
-    problems: list[Problem],
-    message: str,
-    mend: str,
-) -> None:
-    """Append a problem for each of the first rows; the last one listed counts the rest."""
-    for count, i in enumerate(rows[:MOST_PER_COLUMN], 1):
-        rest = len(rows) - MOST_PER_COLUMN
-        more = f" (and {rest} more such rows)" if rest > 0 and count == MOST_PER_COLUMN else ""
-        problems.append(
-            Problem(table=table, row=int(i) + 1, column=a.name, value=str(values[i]), message=message + more, mend=mend)
-        )
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
 def _check_keys(frame: pd.DataFrame, schema: Schema, problems: list[Problem]) -> None:
     if not schema.key or frame.empty:
         return
     rows = np.flatnonzero(frame.duplicated(schema.key).to_numpy())
-    if len(rows) == 0:
-        return
-    shown = np.full(len(frame), "", dtype=object)
-    listed = rows[:MOST_PER_COLUMN]
-    shown[listed] = frame.iloc[listed][schema.key].astype(str).agg(", ".join, axis=1).to_numpy()
-    column = next(a for a in schema.attributes if a.name == schema.key[0])
     what = "duplicate id" if len(schema.key) == 1 else f"duplicate row for the same {' and '.join(schema.key)}"
-    _report(rows, shown, column, schema.table, problems, what, "keep one of the rows, or name the other differently")
+    mend = "keep one of the rows, or name the other differently"
+
+    def show(row: int) -> str:
+        return ", ".join(str(value) for value in frame[schema.key].iloc[row])
+
+    report_rows(rows, show, schema.key[0], schema.table, problems, what, mend)
 
 
 def _check_references(
@@ -390,18 +292,10 @@ def _check_references(
     for a in schema.attributes:
         if a.refers_to not in known or a.name not in frame:
             continue
-        at = index_of(known[a.refers_to], frame[a.name])
-        rows = np.flatnonzero(at < 0)
-        values = frame[a.name].to_numpy() if len(rows) else np.array([])
-        _report(
-            rows,
-            values,
-            a,
-            schema.table,
-            problems,
-            f"unknown id, not in table {a.refers_to}",
-            f"add it to {a.refers_to}, or correct the name",
-        )
+        column = frame[a.name]
+        rows = np.flatnonzero(index_of(known[a.refers_to], column) < 0)
+        message, mend = f"unknown id, not in table {a.refers_to}", f"add it to {a.refers_to}, or correct the name"
+        report_rows(rows, column.iloc.__getitem__, a.name, schema.table, problems, message, mend)
 
 
 def index_of(index: pd.Index, column: pd.Series) -> np.ndarray:
@@ -410,45 +304,3 @@ def index_of(index: pd.Index, column: pd.Series) -> np.ndarray:
         at = np.append(index.get_indexer(column.cat.categories), -1)
         return at[column.cat.codes.to_numpy()]
     return index.get_indexer(pd.Index(column.to_numpy()))
-
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _parse_date(text: str) -> np.datetime64 | None:
-    return np.datetime64(dt.date.fromisoformat(text), "ns") if text else None
-
-
-def _parse_datetime(text: str) -> np.datetime64:
-    moment = dt.datetime.fromisoformat(text)
-    if moment.tzinfo:
-        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
-    return np.datetime64(moment, "ns")
-
-
-def _parse_clock(text: str) -> str:
-    dt.time.fromisoformat(text)
-    return text
-
-
-@functools.cache
-def _parse_timezone(text: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(text)
-    except (zoneinfo.ZoneInfoNotFoundError, IsADirectoryError) as error:
-        raise ValueError(text) from error
-    return text
-
-
-_PARSERS: dict[str, Callable[[str], object]] = {
-    "date": _parse_date,
-    "datetime": _parse_datetime,
-    "clock": _parse_clock,
-    "timezone": _parse_timezone,
-}
-_MENDS = {
-    "date": "write it as 2026-01-31",
-    "datetime": "write it as 2026-01-31T20:15:00 (UTC)",
-    "clock": "write it as 02:00",
-    "timezone": "use an IANA name such as Europe/Berlin or UTC",
-}
