@@ -182,16 +182,6 @@ def validate_network(folder: Path, problems: list[Problem]) -> Network | None:
 
 def _check_shape(network: Network, problems: list[Problem]) -> None:
     """What a sound set of tables may still lack: an origin, a way to it, distinct ends, one site a rank."""
-    if not network.is_origin.any():
-        problems.append(
-            Problem(
-                table="sites",
-                column="kind",
-                message="no site of kind origin",
-                mend="add a site of kind origin; it holds every file",
-            )
-        )
-        return
     loops = np.flatnonzero(network.link_ends[:, 0] == network.link_ends[:, 1])
     problems.extend(
         Problem(
@@ -204,6 +194,16 @@ def _check_shape(network: Network, problems: list[Problem]) -> None:
         )
         for i in loops
     )
+    if not network.is_origin.any():
+        problems.append(
+            Problem(
+                table="sites",
+                column="kind",
+                message="no site of kind origin",
+                mend="add a site of kind origin; it holds every file",
+            )
+        )
+        return
     graph: nx.Graph[int] = nx.Graph(list(map(tuple, network.link_ends)))
     graph.add_nodes_from(range(len(network.nodes)))
     reached: set[int] = set()
