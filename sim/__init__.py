@@ -1,0 +1,30 @@
+"""Rehearsal: sessions of a day against what the sites hold, exact to the byte.
+
+``reference`` is the SimPy model; it judges any placement and knows no solver.
+"""
+
+from sim.balance import BalanceError, check_balance
+from sim.fleet import Fleet, build_fleet
+from sim.metrics import SimulationResult
+from sim.policies import POLICIES, make_policy
+from sim.reference import simulate
+from sim.scheme import Fills, Outage, Scheme
+from sim.sessions import Sessions, build_sessions, draw_sessions, sessions_from_playback
+
+__all__ = [
+    "POLICIES",
+    "BalanceError",
+    "Fills",
+    "Fleet",
+    "Outage",
+    "Scheme",
+    "Sessions",
+    "SimulationResult",
+    "build_fleet",
+    "build_sessions",
+    "check_balance",
+    "draw_sessions",
+    "make_policy",
+    "sessions_from_playback",
+    "simulate",
+]

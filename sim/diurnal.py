@@ -1,0 +1,55 @@
+"""How arrivals spread over the day: a curve in local time, turned to UTC quarters of an hour."""
+
+import datetime as dt
+import zoneinfo
+
+import numpy as np
+
+from topology.errors import InputError, Problem
+
+EVENING = 1 + 0.6 * np.cos(2 * np.pi * (np.arange(24) + 0.5 - 21.0) / 24)
+"""The default curve, (24,): a plain cosine, busiest at 21:00 and quietest at 09:00 local time, 1.6 times its mean at the top. It stands in where no
+measured curve is given; :mod:`demand` holds one."""
+EVENING.setflags(write=False)
+
+QUARTERS = 96
+
+
+def quarter_hour_weights(timezones: np.ndarray, date: dt.date, hourly_profile: np.ndarray) -> np.ndarray:
+    """The curve of each region in UTC.
+
+    A UTC quarter of an hour takes the weight of the local hour it lies in, so zones with half-hour offsets and the days when clocks change come
+    out right (every offset in use today is a multiple of 15 minutes).
+
+    Parameters
+    ----------
+    timezones
+        (R,) IANA names.
+    hourly_profile
+        (24,) float, >= 0.
+
+    Returns
+    -------
+    (R, 96) float: relative rate of arrivals in each UTC quarter of an hour.
+
+    Raises
+    ------
+    InputError
+        If the profile is not 24 numbers >= 0 with a positive sum.
+    """
+    profile = np.asarray(hourly_profile, float)
+    if profile.shape != (24,) or not np.isfinite(profile).all() or (profile < 0).any() or profile.sum() <= 0:
+        raise InputError(
+            Problem(
+                table="settings",
+                column="hourly_profile",
+                message="not 24 numbers >= 0",
+                mend="give one number a local hour, not all 0",
+            )
+        )
+    names, region_of = np.unique(np.asarray(timezones, str), return_inverse=True)
+    midnight = dt.datetime.combine(date, dt.time(), dt.UTC)
+    moments = [midnight + dt.timedelta(minutes=15 * q) for q in range(QUARTERS)]
+    hours = np.array([[m.astimezone(zoneinfo.ZoneInfo(name)).hour for m in moments] for name in names.tolist()])
+    weights: np.ndarray = profile[hours.reshape(-1, QUARTERS)][region_of]
+    return weights

@@ -1,0 +1,159 @@
+"""The network as the simulator sees it: integers throughout (bytes, bit/s), candidates of every region, arcs of every path.
+
+Costs and lengths stay float: they only weigh what the integers count.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demand.catalogue import Catalogue
+from topology.errors import InputError, Problem
+from topology.network import Network
+from topology.routing import Paths, Routes, SiteTrees
+
+BYTES_PER_GB = 1_000_000_000
+BITS_PER_GBIT = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fleet:
+    """Sites, appliances and paths in whole bytes and bits.
+
+    Axis letters: R regions, K candidates, S sites, A appliances, F files, L links (arc ``2 * l`` runs source to target, ``2 * l + 1`` back).
+
+    Parameters
+    ----------
+    candidate
+        (R, K) int32: sites that may serve a region, best first, padded with -1.
+    candidate_cost_per_gb
+        (R, K) float: what one GB costs from that site; infinite where padded.
+    region_paths
+        Arcs from candidate to region: path ``r * K + k``.
+    trees, site_node
+        Shortest-path trees and the node of every site, (S,) int32: paths between sites are traced from them on demand.
+    arc_capacity_bps
+        (2L,) int64.
+    arc_length_km, arc_cost_per_gb
+        (2L,) float.
+    appliance_site
+        (A,) int32.
+    appliance_throughput_bps, appliance_storage_bytes
+        (A,) int64.
+    site_storage_bytes, site_throughput_bps
+        (S,) int64: sums over the appliances; 0 at origins, which are unlimited and never asked.
+    is_origin
+        (S,) bool: origins hold every file and carry any load.
+    file_bytes
+        (F,) int64.
+    """
+
+    candidate: np.ndarray
+    candidate_cost_per_gb: np.ndarray
+    region_paths: Paths
+    trees: SiteTrees
+    site_node: np.ndarray
+    arc_capacity_bps: np.ndarray
+    arc_length_km: np.ndarray
+    arc_cost_per_gb: np.ndarray
+    appliance_site: np.ndarray
+    appliance_throughput_bps: np.ndarray
+    appliance_storage_bytes: np.ndarray
+    site_storage_bytes: np.ndarray
+    site_throughput_bps: np.ndarray
+    is_origin: np.ndarray
+    file_bytes: np.ndarray
+
+    @property
+    def regions(self) -> int:
+        """R."""
+        return len(self.candidate)
+
+    @property
+    def sites(self) -> int:
+        """S."""
+        return len(self.is_origin)
+
+    @property
+    def appliances(self) -> int:
+        """A."""
+        return len(self.appliance_site)
+
+    @property
+    def files(self) -> int:
+        """F."""
+        return len(self.file_bytes)
+
+    @property
+    def arcs(self) -> int:
+        """2L."""
+        return len(self.arc_capacity_bps)
+
+    def site_paths(self, sources: np.ndarray, targets: np.ndarray) -> Paths:
+        """The arcs from ``sources[p]`` to ``targets[p]``, sites both, for every p; empty where they share a node."""
+        return self.trees.paths(np.asarray(sources, np.int64), self.site_node[np.asarray(targets, np.int64)])
+
+
+def build_fleet(network: Network, catalogue: Catalogue, trees: SiteTrees, routes: Routes, paths: Paths) -> Fleet:
+    """Round a network and a catalogue to whole bytes and bits.
+
+    Parameters
+    ----------
+    trees, routes, paths
+        As :func:`topology.routing.site_trees`, :func:`~topology.routing.steering_routes` and :func:`~topology.routing.region_paths` give them.
+
+    Raises
+    ------
+    InputError
+        If a region has no origin among its candidates: some of its sessions could find no server.
+    """
+    _check_origins(network, routes)
+    links, appliances = network.links, network.appliances
+    site_of, sites = network.appliance_site, len(network.sites)
+    throughput = _whole(appliances["throughput_gbps"].to_numpy(float) * BITS_PER_GBIT)
+    storage = _whole(appliances["storage_gb"].to_numpy(float) * BYTES_PER_GB)
+    return Fleet(
+        candidate=routes.site,
+        candidate_cost_per_gb=routes.cost_per_gb,
+        region_paths=paths,
+        trees=trees,
+        site_node=network.site_node,
+        arc_capacity_bps=_whole(np.repeat(links["capacity_gbps"].to_numpy(float), 2) * BITS_PER_GBIT),
+        arc_length_km=np.repeat(links["length_km"].to_numpy(float), 2),
+        arc_cost_per_gb=np.repeat(links["cost_per_gb"].to_numpy(float), 2),
+        appliance_site=site_of,
+        appliance_throughput_bps=throughput,
+        appliance_storage_bytes=storage,
+        site_storage_bytes=_sum_by_site(storage, site_of, network.is_origin, sites),
+        site_throughput_bps=_sum_by_site(throughput, site_of, network.is_origin, sites),
+        is_origin=network.is_origin,
+        file_bytes=_whole(catalogue.size_gb * BYTES_PER_GB),
+    )
+
+
+def _check_origins(network: Network, routes: Routes) -> None:
+    served = (network.is_origin[np.maximum(routes.site, 0)] & (routes.site >= 0)).any(axis=1)
+    problems = [
+        Problem(
+            table="steering",
+            column="site",
+            value=str(network.region_ids[region]),
+            message=f"region {network.region_ids[region]!r} has no origin among its sites",
+            mend="add a row with an origin site as its last rank",
+        )
+        for region in np.flatnonzero(~served)[:20]
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    whole: np.ndarray = np.rint(values).astype(np.int64)
+    return whole
+
+
+def _sum_by_site(values: np.ndarray, site_of: np.ndarray, is_origin: np.ndarray, sites: int) -> np.ndarray:
+    sums = np.zeros(sites, np.int64)
+    np.add.at(sums, site_of, values)
+    sums[is_origin] = 0
+    return sums

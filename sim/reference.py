@@ -1,0 +1,272 @@
+"""The SimPy model: exact, event by event, and meant to be read.
+
+A session arrives, is steered to the best-ranked site that holds its file and has throughput left, holds its rate for its length, loads every link on
+the way, and leaves. Fills and outages run as processes beside it. ``docs/simulation.md`` says the same in words, ties included.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import numpy as np
+import simpy
+
+from sim.balance import check_balance
+from sim.fleet import Fleet
+from sim.log import HIT, Ledger, SessionLog
+from sim.metrics import SimulationResult, measure
+from sim.policies import CachePolicy
+from sim.scheme import Fills, Outage, Scheme, check_scheme
+from sim.sessions import Sessions, check_sessions
+from sim.sites import NONE, SiteState
+
+__all__ = ["Fills", "Outage", "Scheme", "simulate"]
+
+RELEASE, FILL_END, OUTAGE, FILL_START, ARRIVAL = range(5)
+"""What goes first at equal times."""
+PROGRESS_EVERY = 100_000
+Entry = tuple[int, int, int, int, int, int]
+"""What :class:`SessionLog` keeps of a session: candidate, appliance, source, source_appliance, fetched_bytes, outcome."""
+
+
+def simulate(
+    fleet: Fleet,
+    sessions: Sessions,
+    scheme: Scheme,
+    fills: Fills | None = None,
+    *,
+    warm_up: Sessions | None = None,
+    outages: Sequence[Outage] = (),
+    progress: Callable[[int], None] | None = None,
+) -> SimulationResult:
+    """Run one day's sessions against one scheme.
+
+    Parameters
+    ----------
+    sessions
+        Of one day, in the order of their starts.
+    fills
+        Tonight's transfers; without them every planned copy is there at 00:00 (but see :attr:`Scheme.initial`).
+    warm_up
+        Sessions of the day before, shown to the reactive caches in order and not measured; without them the caches start empty.
+    outages
+        Appliances or sites out of service for a time: they take no new sessions and start no fills; sessions in progress run to their end.
+    progress
+        Called with the number of sessions so far, now and then.
+
+    Raises
+    ------
+    InputError
+        If sessions, scheme, fills or outages do not fit the fleet.
+    BalanceError
+        If bytes do not balance: a defect.
+    """
+    fills = Fills.none() if fills is None else fills
+    check_sessions(sessions, fleet.regions, fleet.files)
+    check_scheme(fleet, scheme, fills, list(outages))
+    model = _Model(fleet, sessions, scheme, fills)
+    if warm_up is not None:
+        check_sessions(warm_up, fleet.regions, fleet.files)
+        model.warm(warm_up)
+    model.run(outages, progress)
+    result = measure(fleet, sessions, scheme.label, model.log(), model.ledger(), fills)
+    check_balance(result, fleet, sessions)
+    return result
+
+
+class _Moment(simpy.Event):  # type: ignore[misc]  # simpy is not typed here
+    """An event that happens at a given time and, among those of that time, in the order of its priority; as ``simpy.Timeout`` otherwise."""
+
+    def __init__(self, env: simpy.Environment, at: int, priority: int, value: int = 0) -> None:
+        self.env = env
+        self.callbacks: list[Callable[[_Moment], None]] = []
+        self._ok = True
+        self._value = value
+        env.schedule(self, priority, at - env.now)
+
+
+class _Model:
+    """One run: the clock, the state of the sites, and what is written down."""
+
+    def __init__(self, fleet: Fleet, sessions: Sessions, scheme: Scheme, fills: Fills) -> None:
+        self.fleet, self.fills = fleet, fills
+        self.state = SiteState(fleet, scheme, fills)
+        self.env = simpy.Environment()
+        self.candidates = [[site for site in row if site >= 0] for row in fleet.candidate.tolist()]
+        self.is_origin: list[bool] = fleet.is_origin.tolist()
+        self.file_bytes: list[int] = fleet.file_bytes.tolist()
+        self.path_arcs = _arc_lists(fleet)
+        self.pull_arcs: dict[tuple[int, int], list[int]] = {}
+        self.start, self.region, self.file = (
+            sessions.start_ms.tolist(),
+            sessions.region.tolist(),
+            sessions.file.tolist(),
+        )
+        self.length, self.bytes, self.rate = (
+            sessions.duration_ms.tolist(),
+            sessions.bytes.tolist(),
+            sessions.rate_bps.tolist(),
+        )
+        self.entries: list[Entry] = []
+        self.delivered, self.provided = [0] * fleet.sites, [0] * fleet.sites
+        self.serving, self.fetching, self.filling = [0] * fleet.arcs, [0] * fleet.arcs, [0] * fleet.arcs
+        self.fill_rate: list[int] = fills.rate_bps().tolist()
+        self.fill_ran = [False] * len(fills)
+        self.progress: Callable[[int], None] | None = None
+
+    def run(self, outages: Sequence[Outage], progress: Callable[[int], None] | None) -> None:
+        """Start every process and let the clock run until the last session has left."""
+        self.progress = progress
+        first = [0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
+        self.env = simpy.Environment(initial_time=min(first))
+        for fill in range(len(self.fills)):
+            self.env.process(self.transfer(fill))
+        for outage in outages:
+            self.env.process(self.fail(outage))
+        self.expect(0)
+        self.env.run()
+        assert self.state.free_bps == self.fleet.appliance_throughput_bps.tolist(), "throughput was not given back"
+
+    def expect(self, i: int) -> None:
+        """Schedule the arrival of session i: one at a time, so equal starts keep their order."""
+        if i < len(self.start):
+            _Moment(self.env, self.start[i], ARRIVAL, i).callbacks.append(self.arrive)
+        if self.progress is not None and i % PROGRESS_EVERY == 0:
+            self.progress(i)
+
+    def arrive(self, moment: _Moment) -> None:
+        """A session begins: it is steered, takes throughput, and will be released."""
+        i: int = moment.value
+        rate = self.rate[i]
+        entry = self.steer(self.region[i], self.file[i], rate, self.bytes[i])
+        self.entries.append(entry)
+        _, appliance, _, source_appliance, _, _ = entry
+        if appliance != NONE:
+            self.state.free_bps[appliance] -= rate
+        if source_appliance != NONE:
+            self.state.free_bps[source_appliance] -= rate
+        _Moment(self.env, self.start[i] + self.length[i], RELEASE, i).callbacks.append(self.release)
+        self.expect(i + 1)
+
+    def steer(self, region: int, file: int, rate: int, size: int) -> Entry:
+        """Walk the region's sites, best first, and choose who serves; a reactive front site that lacks the file pulls it from the next holder."""
+        state, sites = self.state, self.candidates[region]
+        outcome, front, front_appliance, front_known = HIT, -1, NONE, False
+        for k, site in enumerate(sites):
+            appliance, cached = (NONE, False) if self.is_origin[site] else state.holder(site, file, rate)
+            if appliance != NONE or self.is_origin[site]:
+                break
+            if k == 0:
+                outcome = state.why_missed(site, file)
+            if not front_known and not state.holds_planned(site, file):
+                front_appliance = state.carrier(site, rate)
+                front_known = front_appliance != NONE
+                if front_known and self.admits(site, file):
+                    front = k
+        if cached:
+            self.cache(site).access(file)
+        if front < 0:
+            return k, appliance, -1, NONE, 0, outcome
+        self.cache(sites[front]).access(file)
+        self.cache(sites[front]).admit(file, self.file_bytes[file])
+        return front, front_appliance, k, appliance, max(self.file_bytes[file], size), outcome
+
+    def admits(self, site: int, file: int) -> bool:
+        """Whether the site has a reactive cache that the file fits into."""
+        cache = self.state.caches[site]
+        return cache is not None and self.file_bytes[file] <= cache.capacity_bytes
+
+    def release(self, moment: _Moment) -> None:
+        """A session ends: it gives its throughput back, and its bytes are charged to sites and arcs."""
+        i: int = moment.value
+        k, appliance, source, source_appliance, fetched, _ = self.entries[i]
+        rate, size, region = self.rate[i], self.bytes[i], self.region[i]
+        if appliance != NONE:
+            self.state.free_bps[appliance] += rate
+        site = provider = self.candidates[region][k]
+        for arc in self.path_arcs[region][k]:
+            self.serving[arc] += size
+        if source >= 0:
+            provider = self.candidates[region][source]
+            if source_appliance != NONE:
+                self.state.free_bps[source_appliance] += rate
+            for arc in self.arcs_between(provider, site):
+                self.fetching[arc] += fetched
+        self.delivered[site] += size
+        self.provided[provider] += size
+
+    def transfer(self, fill: int) -> Generator[_Moment, Any, None]:
+        """A fill: it takes throughput from an edge source, and when it ends its copy is there."""
+        fills, state = self.fills, self.state
+        source, target, file = int(fills.source[fill]), int(fills.appliance[fill]), int(fills.file[fill])
+        rate = self.fill_rate[fill]
+        yield _Moment(self.env, int(fills.start_ms[fill]), FILL_START)
+        if state.outages[target] or (source >= 0 and state.outages[source]):
+            return
+        if source >= 0:
+            state.free_bps[source] -= rate
+        yield _Moment(self.env, int(fills.end_ms[fill]), FILL_END)
+        if source >= 0:
+            state.free_bps[source] += rate
+        state.store(target, file)
+        self.fill_ran[fill] = True
+        site_of = self.fleet.appliance_site
+        origin_or_site = int(site_of[source]) if source >= 0 else -1 - source
+        for arc in self.arcs_between(origin_or_site, int(site_of[target])):
+            self.filling[arc] += int(fills.bytes[fill])
+
+    def fail(self, outage: Outage) -> Generator[_Moment, Any, None]:
+        """An outage: its appliances take nothing new until it is over."""
+        appliances = outage.appliances(self.fleet)
+        for at, change in ((outage.from_ms, 1), (outage.to_ms, -1)):
+            yield _Moment(self.env, at, OUTAGE)
+            for appliance in appliances:
+                self.state.outages[appliance] += change
+
+    def warm(self, sessions: Sessions) -> None:
+        """Show yesterday's sessions to the cache of their region's best-ranked site, whatever its throughput."""
+        for region, file in zip(sessions.region.tolist(), sessions.file.tolist(), strict=True):
+            site = self.candidates[region][0]
+            self.state.warm(site, file, self.file_bytes[file])
+
+    def cache(self, site: int) -> CachePolicy:
+        """The reactive cache of a site that has one."""
+        cache = self.state.caches[site]
+        assert cache is not None
+        return cache
+
+    def arcs_between(self, source: int, target: int) -> list[int]:
+        """The arcs from one site to another, traced once."""
+        arcs = self.pull_arcs.get((source, target))
+        if arcs is None:
+            arcs = self.pull_arcs[source, target] = self.fleet.site_paths(
+                np.array([source]), np.array([target])
+            ).arcs.tolist()
+        return arcs
+
+    def log(self) -> SessionLog:
+        """Who served each session."""
+        columns = np.array(self.entries, np.int64).reshape(-1, 6).T
+        candidate, appliance, source, source_appliance, fetched, outcome = columns
+        return SessionLog(
+            candidate=candidate.astype(np.int16),
+            appliance=appliance.astype(np.int32),
+            source=source.astype(np.int16),
+            source_appliance=source_appliance.astype(np.int32),
+            fetched_bytes=fetched.copy(),
+            outcome=outcome.astype(np.int8),
+        )
+
+    def ledger(self) -> Ledger:
+        """The bytes counted on the way."""
+        counts = (self.delivered, self.provided, self.serving, self.fetching, self.filling)
+        delivered, provided, serving, fetching, filling = (np.array(c, np.int64) for c in counts)
+        ran = np.array(self.fill_ran, bool)
+        return Ledger(
+            delivered=delivered, provided=provided, serving=serving, fetching=fetching, filling=filling, fill_ran=ran
+        )
+
+
+def _arc_lists(fleet: Fleet) -> list[list[list[int]]]:
+    """The arcs from every candidate to its region, as nested lists: ``[region][candidate]``."""
+    start, arcs, width = fleet.region_paths.start.tolist(), fleet.region_paths.arcs.tolist(), fleet.candidate.shape[1]
+    return [[arcs[start[p] : start[p + 1]] for p in range(r * width, (r + 1) * width)] for r in range(fleet.regions)]

@@ -1,0 +1,209 @@
+"""What the sites do (a scheme), what is still on its way to them (fills), and what is taken out of service (outages)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.fleet import Fleet
+from sim.policies import POLICIES
+from topology.errors import InputError, Problem
+from topology.placement import Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scheme:
+    """How sites decide what they hold: a planned part, a reactive part, or both.
+
+    Parameters
+    ----------
+    label
+        What the results call it.
+    placement
+        The planned copies, or None.
+    initial
+        Last night's placement: of the planned copies only those in it are there at 00:00, the others come with a fill or not at all. None: all
+        planned copies that no fill brings are there at 00:00.
+    policy
+        A name of :data:`sim.policies.POLICIES`: the reactive cache of every site; None: no site reacts.
+    reactive_share
+        Share of each site's storage the cache gets, 0..1, pooled over the site's appliances.
+    """
+
+    label: str
+    placement: Placement | None = None
+    initial: Placement | None = None
+    policy: str | None = None
+    reactive_share: float = 0.0
+
+    def cache_bytes(self, fleet: Fleet) -> np.ndarray:
+        """(S,) int64: bytes of each site's reactive cache, rounded down."""
+        if self.policy is None:
+            return np.zeros(fleet.sites, np.int64)
+        return np.array([math.floor(b * self.reactive_share) for b in fleet.site_storage_bytes.tolist()], np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fills:
+    """Transfers of planned copies: a copy that a fill brings is not there before the fill ends.
+
+    Parameters
+    ----------
+    appliance, file
+        (T,) int: what is brought where; each pair at most once.
+    source
+        (T,) int: an appliance, or ``-1 - site`` of an origin.
+    start_ms, end_ms
+        (T,) int64, from 00:00 UTC of the day; the start may lie in the evening before (negative), the end after midnight.
+    bytes
+        (T,) int64, >= 0.
+    """
+
+    appliance: np.ndarray
+    file: np.ndarray
+    source: np.ndarray
+    start_ms: np.ndarray
+    end_ms: np.ndarray
+    bytes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    @classmethod
+    def none(cls) -> "Fills":
+        """No transfers."""
+        empty = np.zeros(0, np.int64)
+        return cls(appliance=empty, file=empty, source=empty, start_ms=empty, end_ms=empty, bytes=empty)
+
+    def source_site(self, fleet: Fleet) -> np.ndarray:
+        """(T,) int64: the site each transfer comes from."""
+        edge = self.source >= 0
+        sites = -1 - np.asarray(self.source, np.int64)
+        sites[edge] = fleet.appliance_site[self.source[edge]]
+        return sites
+
+    def target_site(self, fleet: Fleet) -> np.ndarray:
+        """(T,) int64: the site each transfer goes to."""
+        return np.asarray(fleet.appliance_site[self.appliance], np.int64)
+
+    def rate_bps(self) -> np.ndarray:
+        """(T,) int64: bytes spread evenly over the transfer's time, rounded to whole bit/s."""
+        return np.asarray(np.rint(self.bytes * 8000.0 / (self.end_ms - self.start_ms)), np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """An appliance, or every appliance of a site, out of service from ``from_ms`` (inclusive) to ``to_ms`` (exclusive); give one of the two."""
+
+    appliance: int | None = None
+    site: int | None = None
+    from_ms: int = 0
+    to_ms: int = 2**62
+
+    def appliances(self, fleet: Fleet) -> list[int]:
+        """The appliances it takes down."""
+        if self.appliance is not None:
+            return [self.appliance]
+        return [int(a) for a in np.flatnonzero(fleet.appliance_site == self.site)]
+
+
+def check_scheme(fleet: Fleet, scheme: Scheme, fills: Fills, outages: list[Outage]) -> None:
+    """Refuse what does not fit the fleet.
+
+    Raises
+    ------
+    InputError
+        Unknown policy, a share outside 0..1, indices beyond the fleet, a fill of a copy that is not planned or planned twice, a fill that ends
+        before it starts, an outage of an origin or of nothing.
+    """
+    problems = [*_scheme_problems(fleet, scheme), *_outage_problems(fleet, outages)]
+    if not problems:
+        problems += _fill_problems(fleet, scheme, fills)
+    if problems:
+        raise InputError(problems)
+
+
+def _scheme_problems(fleet: Fleet, scheme: Scheme) -> list[Problem]:
+    problems: list[Problem] = []
+    if scheme.policy is not None and scheme.policy not in POLICIES:
+        mend = "use one of " + ", ".join(POLICIES)
+        problems.append(
+            Problem(table="scheme", column="policy", value=scheme.policy, message="unknown policy", mend=mend)
+        )
+    if not 0 <= scheme.reactive_share <= 1:
+        value = str(scheme.reactive_share)
+        problems.append(
+            Problem(
+                table="scheme", column="reactive_share", value=value, message="not a share", mend="give a number 0..1"
+            )
+        )
+    for placement in (scheme.placement, scheme.initial):
+        if placement is not None and not (
+            _in(placement.appliance, fleet.appliances) and _in(placement.file, fleet.files)
+        ):
+            mend = "make the placement from the same network and catalogue"
+            problems.append(
+                Problem(table="placement", message="names an appliance or file that is not there", mend=mend)
+            )
+    return problems
+
+
+def _fill_problems(fleet: Fleet, scheme: Scheme, fills: Fills) -> list[Problem]:
+    def wrong(rows: np.ndarray, column: str, message: str, mend: str) -> list[Problem]:
+        return [
+            Problem(table="fills", row=int(i) + 1, column=column, message=message, mend=mend)
+            for i in np.flatnonzero(rows)[:20]
+        ]
+
+    unknown = ~(
+        (fills.appliance >= 0) & (fills.appliance < fleet.appliances) & (fills.file >= 0) & (fills.file < fleet.files)
+    )
+    problems = wrong(
+        unknown, "file", "an appliance or file that is not there", "fill what the network and catalogue hold"
+    )
+    source = np.asarray(fills.source, np.int64)
+    origin = np.clip(-1 - source, 0, fleet.sites - 1)
+    foreign = (source >= fleet.appliances) | (-1 - source >= fleet.sites) | ((source < 0) & ~fleet.is_origin[origin])
+    problems += wrong(
+        foreign, "source", "neither an appliance nor an origin", "name an appliance, or -1 - site of an origin"
+    )
+    problems += wrong(
+        fills.end_ms <= fills.start_ms, "end", "the transfer ends before it starts", "give an end after the start"
+    )
+    problems += wrong(fills.bytes < 0, "gb", "negative bytes", "give bytes >= 0")
+    if problems:
+        return problems
+    key = fills.appliance.astype(np.int64) * fleet.files + fills.file
+    planned = np.zeros(0, np.int64) if scheme.placement is None else copy_keys(fleet, scheme.placement)
+    problems += wrong(~np.isin(key, planned), "file", "the copy is not in the placement", "fill what the plan stores")
+    twice = np.ones(len(key), bool)
+    twice[np.unique(key, return_index=True)[1]] = False
+    return problems + wrong(twice, "file", "the same copy is filled twice", "keep one transfer a copy")
+
+
+def _outage_problems(fleet: Fleet, outages: list[Outage]) -> list[Problem]:
+    problems: list[Problem] = []
+    for row, outage in enumerate(outages, 1):
+        message, mend = "", "name one appliance or one edge site"
+        if (outage.appliance is None) == (outage.site is None):
+            message = "an outage is of an appliance or of a site"
+        elif outage.appliance is not None and not 0 <= outage.appliance < fleet.appliances:
+            message = "no such appliance"
+        elif outage.site is not None and not 0 <= outage.site < fleet.sites:
+            message = "no such site"
+        elif outage.site is not None and fleet.is_origin[outage.site]:
+            message, mend = "origins do not fail here", "take it out of the steering instead"
+        elif outage.to_ms <= outage.from_ms:
+            message, mend = "the outage ends before it begins", "give an end after the beginning"
+        if message:
+            problems.append(Problem(table="outages", row=row, message=message, mend=mend))
+    return problems
+
+
+def copy_keys(fleet: Fleet, placement: Placement) -> np.ndarray:
+    """(P,) int64: one number for each copy, ``appliance * F + file``."""
+    return np.asarray(placement.appliance.astype(np.int64) * fleet.files + placement.file)
+
+
+def _in(values: np.ndarray, limit: int) -> bool:
+    return bool(((values >= 0) & (values < limit)).all())

@@ -1,0 +1,292 @@
+"""The sessions of one day: read from a playback log, or drawn from a demand."""
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr
+
+from demand.catalogue import Catalogue
+from demand.demand import Demand
+from sim.diurnal import EVENING, quarter_hour_weights
+from sim.fleet import BYTES_PER_GB
+from topology.errors import InputError, Problem
+from topology.network import Network
+from topology.tables import index_of, load_schema, read_table
+
+DAY_MS = 86_400_000
+QUARTER_MS = 900_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sessions:
+    """Playback sessions in the order of their starts; equal starts keep the order of the input.
+
+    Parameters
+    ----------
+    start_ms
+        (N,) int64: milliseconds since 00:00 UTC of the day.
+    region, file
+        (N,) int32.
+    duration_ms
+        (N,) int64, > 0: how long the session holds its rate.
+    bytes
+        (N,) int64, >= 0.
+    rate_bps
+        (N,) int64: ``bytes * 8000 / duration_ms``, rounded half to even.
+    """
+
+    start_ms: np.ndarray
+    region: np.ndarray
+    file: np.ndarray
+    duration_ms: np.ndarray
+    bytes: np.ndarray
+    rate_bps: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.start_ms)
+
+
+def build_sessions(
+    start_ms: np.ndarray, region: np.ndarray, file: np.ndarray, duration_ms: np.ndarray, bytes_: np.ndarray
+) -> Sessions:
+    """Sort sessions by start (stably) and work out their rates.
+
+    Parameters
+    ----------
+    start_ms, region, file, duration_ms, bytes_
+        (N,) each, any integer type; units as in :class:`Sessions`.
+
+    Raises
+    ------
+    InputError
+        A length of zero or less, or negative bytes.
+    """
+    problems = _fact_problems(duration_ms, bytes_)
+    if problems:
+        raise InputError(problems)
+    order = np.argsort(start_ms, kind="stable")
+
+    def take(values: np.ndarray, dtype: type) -> np.ndarray:
+        return np.ascontiguousarray(values[order], dtype)
+
+    length, size = take(duration_ms, np.int64), take(bytes_, np.int64)
+    return Sessions(
+        start_ms=take(start_ms, np.int64),
+        region=take(region, np.int32),
+        file=take(file, np.int32),
+        duration_ms=length,
+        bytes=size,
+        rate_bps=np.rint(size * 8000.0 / length).astype(np.int64),
+    )
+
+
+def check_sessions(sessions: Sessions, regions: int, files: int) -> None:
+    """Refuse sessions that a simulation could not run as they are.
+
+    Raises
+    ------
+    InputError
+        Starts out of order or outside the day, a region or file beyond the network's or catalogue's, a length of zero or less, negative bytes.
+    """
+    backwards = np.diff(sessions.start_ms, prepend=sessions.start_ms[:1]) < 0
+    outside = (sessions.start_ms < 0) | (sessions.start_ms >= DAY_MS)
+    foreign_region = (sessions.region < 0) | (sessions.region >= regions)
+    foreign_file = (sessions.file < 0) | (sessions.file >= files)
+    problems = [
+        *_row_problems(
+            backwards, "start", sessions.start_ms, "starts before the session ahead of it", "sort the sessions by start"
+        ),
+        *_row_problems(
+            outside, "start", sessions.start_ms, "not within the day", "give milliseconds 0..86399999 from 00:00 UTC"
+        ),
+        *_row_problems(
+            foreign_region, "region", sessions.region, "no such region", "use the network the sessions were made for"
+        ),
+        *_row_problems(
+            foreign_file, "file", sessions.file, "no such file", "use the catalogue the sessions were made for"
+        ),
+        *_fact_problems(sessions.duration_ms, sessions.bytes),
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalogue: Catalogue) -> Sessions:
+    """The sessions of one day of the playback log; seconds are rounded to whole milliseconds (at least one), GB to whole bytes.
+
+    Parameters
+    ----------
+    folder
+        A network folder with ``playback/date=YYYY-MM-DD/*.parquet``.
+
+    Raises
+    ------
+    InputError
+        No log of that day, an unknown region or a title and profile that name no file, a start on another day, a length of zero or less,
+        negative bytes.
+    """
+    log = _log_frame(folder, date)
+    region = index_of(network.region_ids, log["region"])
+    title = index_of(catalogue.title_ids, log["title"])
+    file = _file_of(catalogue, title, log["profile"])
+    start = (log["start"].to_numpy("datetime64[ms]") - np.datetime64(date, "ms")).astype(np.int64)
+    seconds, gb = log["seconds"].to_numpy(float), log["gb"].to_numpy(float)
+    problems = [
+        *_row_problems(
+            region < 0,
+            "region",
+            log["region"].to_numpy(),
+            "unknown id, not in table regions",
+            "add it to regions, or correct the name",
+        ),
+        *_row_problems(
+            title < 0,
+            "title",
+            log["title"].to_numpy(),
+            "unknown id, not in table titles",
+            "add it to titles, or correct the name",
+        ),
+        *_row_problems(
+            (title >= 0) & (file < 0),
+            "profile",
+            log["profile"].to_numpy(),
+            "the title has no file of this profile",
+            "add the file to files",
+        ),
+        *_row_problems(
+            (start < 0) | (start >= DAY_MS),
+            "start",
+            log["start"].to_numpy(),
+            f"not on {date} (UTC)",
+            "move the row to the folder of its day",
+        ),
+        *_row_problems(~(seconds > 0), "seconds", seconds, "the session has no length", "give seconds > 0"),
+        *_row_problems(~(gb >= 0), "gb", gb, "negative bytes", "give gb >= 0"),
+    ]
+    if problems:
+        raise InputError(problems)
+    duration_ms = np.maximum(np.rint(seconds * 1000), 1).astype(np.int64)
+    return build_sessions(start, region, file, duration_ms, np.rint(gb * BYTES_PER_GB).astype(np.int64))
+
+
+def draw_sessions(
+    demand: Demand,
+    network: Network,
+    catalogue: Catalogue,
+    rng: np.random.Generator,
+    *,
+    date: dt.date,
+    hourly_profile: np.ndarray = EVENING,
+    mean_minutes: float = 45.0,
+    spread: float = 0.9,
+) -> Sessions:
+    """Draw a day's sessions whose expected bytes are the demand's, entry by entry.
+
+    Sessions of a (region, file) arrive as a Poisson process whose rate follows the profile in the region's local time. A session takes the file's
+    bit rate for a lognormal time, cut at the file's own length; their number has the mean ``gb / mean GB of a session``, the mean of the cut
+    lognormal in closed form, so cutting loses nothing.
+
+    Parameters
+    ----------
+    demand
+        GB of each (region, file) over the UTC day.
+    date
+        The day, which decides the offset of local times.
+    hourly_profile
+        (24,) float, >= 0: relative rate of arrivals in each local hour; only its shape counts. Default: :data:`sim.diurnal.EVENING`.
+    mean_minutes, spread
+        Mean of the lognormal time before the cut, in minutes, and the standard deviation of its logarithm.
+
+    Raises
+    ------
+    InputError
+        If the profile is not 24 numbers >= 0 with a positive sum, or the mean or spread is not positive.
+    """
+    if not (mean_minutes > 0 and spread > 0):
+        raise InputError(
+            Problem(
+                table="settings", message="session length must be positive", mend="give mean minutes and spread > 0"
+            )
+        )
+    weights = quarter_hour_weights(network.regions["timezone"].to_numpy(), date, hourly_profile)
+    whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps  # GB over kbit/s, in ms
+    location = np.log(mean_minutes * 60_000) - spread**2 / 2
+    mean_ms = _cut_lognormal_mean(location, spread, whole_ms)
+    mean_gb = mean_ms * catalogue.bitrate_kbps / 8e9
+    count = rng.poisson(demand.gb / mean_gb[demand.file])
+    region, file = np.repeat(demand.region, count), np.repeat(demand.file, count)
+    length = np.minimum(rng.lognormal(location, spread, len(file)), whole_ms[file])
+    duration_ms = np.maximum(np.rint(length), 1).astype(np.int64)
+    size = np.rint(length * catalogue.bitrate_kbps[file] / 8).astype(np.int64)
+    return build_sessions(_draw_starts(region, weights, rng), region, file, duration_ms, size)
+
+
+def _cut_lognormal_mean(location: float, spread: float, limit: np.ndarray) -> np.ndarray:
+    """E[min(X, limit)] of a lognormal X: the limited expected value of actuarial mathematics."""
+    z = (np.log(limit) - location) / spread
+    return np.asarray(np.exp(location + spread**2 / 2) * ndtr(z - spread) + limit * ndtr(-z))
+
+
+def _draw_starts(region: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A start for every session: a quarter of an hour by its region's weights, a millisecond evenly within it."""
+    cumulative = np.cumsum(weights, axis=1)
+    cumulative /= cumulative[:, -1:]
+    ladder = (cumulative + np.arange(len(weights))[:, None]).ravel()
+    at = np.searchsorted(ladder, region + rng.random(len(region)), side="right")
+    quarter = np.clip(at - region.astype(np.int64) * weights.shape[1], 0, weights.shape[1] - 1)
+    return np.asarray(quarter * QUARTER_MS + rng.integers(0, QUARTER_MS, len(region)), np.int64)
+
+
+def _log_frame(folder: Path, date: dt.date) -> pd.DataFrame:
+    problems: list[Problem] = []
+    paths = sorted((folder / "playback" / f"date={date}").glob("*.parquet"))
+    if not paths:
+        raise InputError(
+            Problem(
+                table="playback",
+                value=str(date),
+                message="no log of this day",
+                mend="import that day, or choose another",
+            )
+        )
+    schema = load_schema("demand", "playback")
+    frames = [read_table(path, schema, problems, categorical=True) for path in paths]
+    sound = [
+        frame.astype(dict.fromkeys(("region", "title", "profile"), object)) for frame in frames if frame is not None
+    ]
+    if problems:
+        raise InputError(problems)
+    return pd.concat(sound, ignore_index=True).astype(dict.fromkeys(("region", "title", "profile"), "category"))
+
+
+def _file_of(catalogue: Catalogue, title: np.ndarray, profile: pd.Series) -> np.ndarray:
+    """(N,) int64: the file that a title's profile names, -1 where none does."""
+    profiles = pd.Index(catalogue.files["profile"].unique())
+    keys = catalogue.title_of.astype(np.int64) * len(profiles) + index_of(profiles, catalogue.files["profile"])
+    order = np.argsort(keys)
+    wanted_profile = index_of(profiles, profile)
+    wanted = title * len(profiles) + wanted_profile
+    at = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
+    found = (title >= 0) & (wanted_profile >= 0) & (keys[order[at]] == wanted)
+    return np.where(found, order[at], -1)
+
+
+def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]:
+    return [
+        *_row_problems(duration_ms <= 0, "seconds", duration_ms, "the session has no length", "give seconds > 0"),
+        *_row_problems(bytes_ < 0, "gb", bytes_, "negative bytes", "give gb >= 0"),
+    ]
+
+
+def _row_problems(wrong: np.ndarray, column: str, values: np.ndarray, message: str, mend: str) -> list[Problem]:
+    rows = np.flatnonzero(wrong)
+    more = f" (and {len(rows) - 1} more such rows)" if len(rows) > 1 else ""
+    return [
+        Problem(
+            table="playback", row=int(i) + 1, column=column, value=str(values[i]), message=message + more, mend=mend
+        )
+        for i in rows[:1]
+    ]
