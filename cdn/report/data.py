@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 POLICY_COLUMNS = ("policy", "hour", "sessions", "hits", "gb", "hit_gb", "origin_gb")
-LINK_COLUMNS = ("link", "towards", "gb", "peak_gbps", "p95_gbps", "capacity_gbps", "lat", "lon", "towards_lat", "towards_lon")
+LINK_COLUMNS = (
+    "link",
+    "towards",
+    "gb",
+    "peak_gbps",
+    "p95_gbps",
+    "capacity_gbps",
+    "lat",
+    "lon",
+    "towards_lat",
+    "towards_lon",
+)
 LOAD_COLUMNS = ("link", "towards", "minute", "gbps", "capacity_gbps")
 SITE_COLUMNS = ("site", "kind", "lat", "lon", "storage_gb", "used_gb", "throughput_gbps", "peak_gbps")
 BACKTEST_COLUMNS = ("model", "wape", "bias", "coverage")
@@ -67,7 +78,8 @@ class ReportData:
         """The policy the plan is compared with: LRU, or else the best cache that only reacts."""
         pure = [p for p in self.policies if "plan" not in str(p.get("policy")) and p.get("policy") not in FORESIGHT]
         named = [p for p in pure if p.get("policy") == "lru"]
-        return (named or sorted(pure, key=lambda p: -value_of(p, "byte_hit_ratio", 0.0)) or [None])[0]
+        best = sorted(pure, key=lambda p: -value_of(p, "byte_hit_ratio", 0.0))
+        return next(iter([*named, *best]), None)
 
 
 def value_of(figures: Mapping[str, object] | None, key: str, otherwise: float = float("nan")) -> float:

@@ -27,7 +27,7 @@ def column(values: Sequence[object], digits: int = 4) -> list[str]:
     """Numbers of one table column, all with the same decimals; a dash for what is not a number."""
     found = [float(v) if is_number(v) else math.nan for v in values]  # type: ignore[arg-type]
     places = decimals_for(found, digits)
-    return [NOTHING if math.isnan(v) else _signed(f"{v:,.{places}f}") for v in found]
+    return [NOTHING if math.isnan(v) else _signed(f"{v:,.{places}f}") if v else "0" for v in found]
 
 
 def percents(values: Sequence[object], decimals: int = 1) -> list[str]:
@@ -47,7 +47,7 @@ def number(value: object, digits: int = 3) -> str:
 
 def percent(value: object, digits: int = 3) -> str:
     """A ratio as per cent within a sentence: ``0.0123`` is ``1.23 %``."""
-    return f"{column([100 * float(value)], digits)[0]} %" if is_number(value) else NOTHING  # type: ignore[arg-type]
+    return f"{column([100 * float(value)], digits)[0]}\u00a0%" if is_number(value) else NOTHING  # type: ignore[arg-type]
 
 
 def _signed(text: str) -> str:

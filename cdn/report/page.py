@@ -42,21 +42,27 @@ def build_report(report: ReportData) -> str:
     figures = {
         "hit_ratio": [charts.hit_ratio_figure(report)] if (report.by_hour["gb"].astype(float) > 0).any() else [],
         "loads": charts.load_figures(report),
-        "map": [charts.map_figure(report)] if report.sites["lat"].notna().any() or report.links["lat"].notna().any() else [],
+        "map": [charts.map_figure(report)]
+        if report.sites["lat"].notna().any() or report.links["lat"].notna().any()
+        else [],
         "prices": charts.price_figures(report),
     }
     engine, specs = charts.javascript(), _specs([f for part in figures.values() for f in part])
-    return _environment().get_template("template.html.j2").render(
-        report=report,
-        headlines=words.headlines(report),
-        sentences=words.in_short(report),
-        glossary=words.GLOSSARY,
-        figures=figures,
-        tables=_tables(report),
-        specs=specs,
-        engine=engine,
-        script=SCRIPT,
-        policy=_content_policy(engine, SCRIPT),
+    return (
+        _environment()
+        .get_template("template.html.j2")
+        .render(
+            report=report,
+            headlines=words.headlines(report),
+            sentences=words.in_short(report),
+            glossary=words.GLOSSARY,
+            figures=figures,
+            tables=_tables(report),
+            specs=specs,
+            engine=engine,
+            script=SCRIPT,
+            policy=_content_policy(engine, SCRIPT),
+        )
     )
 
 
@@ -86,7 +92,13 @@ def _tables(report: ReportData) -> dict[str, Table | None]:
 def _specs(figures: Sequence[Figure]) -> str:
     """All specifications as JSON that may stand inside a script element."""
     text = json.dumps({f.id: f.spec for f in figures}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return (
+        text.replace("&", "\\u0026")
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
 
 
 def _content_policy(*scripts: str) -> str:
@@ -98,5 +110,9 @@ def _content_policy(*scripts: str) -> str:
 def _environment() -> jinja2.Environment:
     template = (resources.files("cdn.report") / "template.html.j2").read_text("utf-8")
     return jinja2.Environment(
-        loader=jinja2.DictLoader({"template.html.j2": template}), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.DictLoader({"template.html.j2": template}),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )

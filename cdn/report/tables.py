@@ -57,11 +57,12 @@ def policies_table(data: ReportData) -> Table:
         measure("Backbone cost", data.cost_unit, "backbone_cost", column, -1),
         measure("Backbone traffic", "GB", "backbone_gb", column, -1),
         measure("Footprint", "GB·km", "backbone_gb_km", column, -1),
-        measure("Filled", "GB", "fill_gb", column, -1),
+        Column(head="Filled", unit="GB", cells=column([value_of(p, "fill_gb") for p in policies])),
         measure("Busiest link, peak", "Gbit/s", "peak_link_gbps", column, -1),
         measure("Busiest link, 95 %", "Gbit/s", "p95_link_gbps", column, -1),
     ]
-    note = "Bold: best of the policies that can be run; the oracle knows the day beforehand and only marks what is possible."
+    hindsight = " and ".join(FORESIGHT)
+    note = f"Bold: best of the policies that can be run; {hindsight} only mark what would be possible."
     return Table(caption="Policies on the same sessions", columns=_drop_empty(columns), note=note)
 
 
@@ -73,7 +74,8 @@ def misses_table(data: ReportData) -> Table | None:
     classes = [*MISSES, *sorted({name for _, found in rows for name in found} - set(MISSES))]
     columns = [Column(head="Policy", cells=[name for name, _ in rows], numeric=False)]
     columns += [
-        Column(head=name.capitalize(), unit="sessions", cells=counts([found.get(name) for _, found in rows])) for name in classes
+        Column(head=name.capitalize(), unit="sessions", cells=counts([found.get(name) for _, found in rows]))
+        for name in classes
     ]
     return Table(caption="Misses by class", columns=columns)
 
@@ -103,7 +105,9 @@ def links_table(data: ReportData) -> Table:
         Column(head="Traffic", unit="GB a day", cells=column(list(links["gb"]))),
     ]
     if "price" in links and (links["price"].fillna(0) > 0).any():
-        columns.append(Column(head="One more Gbit/s saves", unit=f"{data.cost_unit} a day", cells=column(list(links["price"]))))
+        columns.append(
+            Column(head="One more Gbit/s saves", unit=f"{data.cost_unit} a day", cells=column(list(links["price"])))
+        )
     note = _rest(len(data.links), len(links), "link directions, by peak use")
     return Table(caption="Busiest links", columns=columns, note=note)
 
@@ -139,10 +143,14 @@ def sites_table(data: ReportData) -> Table:
         Column(head="Served", unit="GB a day", cells=column(optional("served_gb"))),
         Column(head="Served as best site", unit="%", cells=percents(optional("hit_share"))),
         Column(head="One more TB saves", unit=f"{data.cost_unit} a day", cells=column(optional("storage_price", 1000))),
-        Column(head="One more Gbit/s saves", unit=f"{data.cost_unit} a day", cells=column(optional("throughput_price"))),
+        Column(
+            head="One more Gbit/s saves", unit=f"{data.cost_unit} a day", cells=column(optional("throughput_price"))
+        ),
     ]
     note = _rest(len(sites), len(listed), "sites, by what 10 % more storage and throughput would save")
-    return Table(caption="Sites", columns=_drop_empty(columns), note=note)
+    return Table(
+        caption="Sites by what a tenth more storage and throughput would save", columns=_drop_empty(columns), note=note
+    )
 
 
 def tenth_worth(sites: pd.DataFrame) -> np.ndarray:
@@ -150,7 +158,9 @@ def tenth_worth(sites: pd.DataFrame) -> np.ndarray:
     total = np.zeros(len(sites))
     for price, room in (("storage_price", "storage_gb"), ("throughput_price", "throughput_gbps")):
         if price in sites:
-            product = sites[price].to_numpy(float) * np.where(np.isfinite(sites[room].to_numpy(float)), sites[room].to_numpy(float), 0)
+            product = sites[price].to_numpy(float) * np.where(
+                np.isfinite(sites[room].to_numpy(float)), sites[room].to_numpy(float), 0
+            )
             total += 0.1 * np.nan_to_num(product)
     return total
 
@@ -187,8 +197,11 @@ def fill_table(data: ReportData) -> Table:
     if isinstance(sources, Mapping):
         rows += [(f"From {source}, GB", number(gb, 4)) for source, gb in sources.items()]
     return Table(
-        caption="Tonight's fill",
-        columns=[Column(head="Measure", cells=[a for a, _ in rows], numeric=False), Column(head="Value", cells=[b for _, b in rows])],
+        caption="Transfers of the night",
+        columns=[
+            Column(head="Measure", cells=[a for a, _ in rows], numeric=False),
+            Column(head="Value", cells=[b for _, b in rows]),
+        ],
     )
 
 
@@ -197,12 +210,12 @@ def _fill_value(key: str, value: object) -> str:
         return percents([value])[0]
     if key in ("transfers", "evictions"):
         return counts([value])[0]
-    return number(value, 4) if is_number(value) else str(value if value is not None else NOTHING)
+    return number(value, 4) if is_number(value) else str(value or NOTHING).replace("T", " ")
 
 
 def _misses(policy: Mapping[str, object]) -> Mapping[str, object]:
     found = policy.get("misses")
-    return {str(k): v for k, v in found.items()} if isinstance(found, Mapping) else {}
+    return {str(k).replace("_", "-"): v for k, v in found.items()} if isinstance(found, Mapping) else {}
 
 
 def _best(values: Sequence[float], among: Iterable[int], better: int) -> frozenset[int]:

@@ -1,7 +1,7 @@
 """What the report says in words: the few sentences an executive reads, and the terms it uses."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +26,35 @@ def headlines(data: ReportData) -> list[Headline]:
     found: list[Headline] = []
     gap, saved = value_of(data.summary, "gap"), saved_share(data)
     if known(gap):
-        found.append(Headline(label="Proven gap", value=percent(gap), detail="no other placement can cost less than this much below the plan"))
+        found.append(
+            Headline(
+                label="Proven gap",
+                value=percent(gap),
+                detail="the most that any better placement could still save",
+            )
+        )
     if known(saved):
-        found.append(Headline(label="Saved by caching", value=percent(saved), detail="of what serving everything from the origin would cost"))
+        found.append(
+            Headline(
+                label="Saved by caching",
+                value=percent(saved),
+                detail="of what serving everything from the origin would cost",
+            )
+        )
     ratio = value_of(plan, "byte_hit_ratio")
     if known(ratio):
-        parts = [f"{p['policy']} {percent(value_of(p, 'byte_hit_ratio'))}" for p in (reactive, oracle) if p]
+        parts = [f"{shown_name(p)} {percent(value_of(p, 'byte_hit_ratio'))}" for p in (reactive, oracle) if p]
         found.append(Headline(label="Byte hit ratio of the plan", value=percent(ratio), detail=" · ".join(parts)))
     cheaper = 1 - value_of(plan, "backbone_cost") / _nonzero(value_of(reactive, "backbone_cost"))
     if known(cheaper) and reactive:
         word = "cheaper" if cheaper >= 0 else "dearer"
-        found.append(Headline(label=f"Backbone cost against {reactive['policy']}", value=f"{percent(abs(cheaper))} {word}", detail="on the same sessions, fills included"))
+        found.append(
+            Headline(
+                label=f"Backbone cost against {shown_name(reactive)}",
+                value=f"{percent(abs(cheaper))} {word}",
+                detail="on the same sessions, fills included",
+            )
+        )
     return found
 
 
@@ -48,6 +66,12 @@ def in_short(data: ReportData) -> list[str]:
 def saved_share(data: ReportData) -> float:
     """What the plan's serving saves of the cost without any cache; NaN where unknown."""
     return 1 - value_of(data.summary, "serving_cost") / _nonzero(value_of(data.summary, "origin_only_cost"))
+
+
+def shown_name(policy: Mapping[str, object]) -> str:
+    """A policy's name within a sentence."""
+    name = str(policy.get("policy", ""))
+    return {"lru": "LRU", "lfu": "LFU", "fifo": "FIFO", "s3fifo": "S3-FIFO"}.get(name, name)
 
 
 def known(value: float) -> bool:
@@ -74,7 +98,11 @@ def _comparison_words(data: ReportData) -> list[str]:
         return ["No rehearsal of the plan was found; its hit ratio and link load are not known yet."]
     words: list[str] = []
     if reactive:
-        name, ours, theirs = reactive["policy"], value_of(plan, "byte_hit_ratio"), value_of(reactive, "byte_hit_ratio")
+        name, ours, theirs = (
+            shown_name(reactive),
+            value_of(plan, "byte_hit_ratio"),
+            value_of(reactive, "byte_hit_ratio"),
+        )
         sentence = f"On the same sessions the plan serves {percent(ours)} of the bytes from each region's best site; {name} on every site serves {percent(theirs)}"
         cost, other = value_of(plan, "backbone_cost"), value_of(reactive, "backbone_cost")
         if known(cost) and known(other) and other > 0:
@@ -85,7 +113,9 @@ def _comparison_words(data: ReportData) -> list[str]:
         cost, best = value_of(plan, "backbone_cost"), value_of(oracle, "backbone_cost")
         sentence = f"With perfect foresight the same sites would reach a byte hit ratio of {percent(value_of(oracle, 'byte_hit_ratio'))}"
         if known(cost) and known(best) and cost > 0:
-            sentence += f" at a backbone cost {percent(abs(1 - best / cost))} {'below' if best <= cost else 'above'} the plan's"
+            sentence += (
+                f" at a backbone cost {percent(abs(1 - best / cost))} {'below' if best <= cost else 'above'} the plan's"
+            )
         words.append(sentence + ".")
     return words
 
@@ -97,10 +127,11 @@ def _limit_words(data: ReportData) -> list[str]:
     kind, total, name, most = max(worth, key=lambda row: row[1])
     if total <= 0:
         return ["No limit binds: more storage, throughput or link capacity would save nothing."]
-    return [
+    words = (
         f"The limit that costs most is {kind}: a tenth more of it everywhere would save up to {number(total)} {data.cost_unit} a day, "
         f"{number(most)} of that at {name}. These are prices at the margin: each further step saves less."
-    ]
+    )
+    return [words]
 
 
 def limits(data: ReportData) -> list[tuple[str, float, str, float]]:
@@ -115,12 +146,14 @@ def limits(data: ReportData) -> list[tuple[str, float, str, float]]:
     if "price" in data.links and data.links["price"].notna().any():
         worth = 0.1 * np.nan_to_num(data.links["price"].to_numpy(float) * data.links["capacity_gbps"].to_numpy(float))
         row = data.links.iloc[int(worth.argmax())]
-        found.append(("link capacity", float(worth.sum()), f"link {row['link']} towards {row['towards']}", float(worth.max())))
+        found.append(
+            ("link capacity", float(worth.sum()), f"link {row['link']} towards {row['towards']}", float(worth.max()))
+        )
     return found
 
 
 def _nonzero(value: float) -> float:
-    return value if value else math.nan
+    return value or math.nan
 
 
 GLOSSARY = (
@@ -136,7 +169,7 @@ GLOSSARY = (
     ("Origin-only cost", "What the day would cost if every byte came from an origin."),
     ("LRU", "A cache that keeps what was asked for last and drops what was not asked for longest; the usual reactive policy."),
     ("Oracle", "The same solver, told the day's real demand beforehand: what perfect foresight could reach."),
-    ("Plan, filled", "The plan as if every file were in place at midnight; the difference to the plan is the price of filling during the day."),
+    ("plan-filled", "The plan as if every file were in place at midnight; the difference to the plan is the price of filling during the day."),
     ("95 % link load", "The load that a link stays below in 95 % of the day's five-minute slots; carriers often bill by it."),
     ("WAPE", "Weighted absolute percentage error of a forecast: the sum of all misses over the sum of all demand."),
     ("Bias", "Forecast demand over real demand, less one; positive means too much was expected."),

@@ -69,7 +69,17 @@ def _by_hour(rng: np.random.Generator) -> pd.DataFrame:
         gb = 1800 * day_curve(hours)
         hit = np.clip(ratio - 0.02 * np.cos(hours / 24 * 2 * np.pi) + rng.normal(0, 0.003, 24), 0, 1)
         parts.append(
-            pd.DataFrame({"policy": name, "hour": hours, "sessions": gb.astype(int), "hits": (gb * hit).astype(int), "gb": gb, "hit_gb": gb * hit, "origin_gb": gb * (1 - hit) / 2})
+            pd.DataFrame(
+                {
+                    "policy": name,
+                    "hour": hours,
+                    "sessions": gb.astype(int),
+                    "hits": (gb * hit).astype(int),
+                    "gb": gb,
+                    "hit_gb": gb * hit,
+                    "origin_gb": gb * (1 - hit) / 2,
+                }
+            )
         )
     return pd.concat(parts, ignore_index=True)
 
@@ -79,8 +89,32 @@ def _links(rng: np.random.Generator) -> pd.DataFrame:
     for i, (a, b) in enumerate(PAIRS):
         for tail, head in ((a, b), (b, a)):
             peak = float(rng.uniform(2, 42)) if i != 6 else 39.0
-            rows.append((f"{a}-{b}", head, peak * 5000, peak, peak * 0.9, 40.0, *CITIES[tail], *CITIES[head], 4.2 if i == 6 else 0.0))
-    names = ["link", "towards", "gb", "peak_gbps", "p95_gbps", "capacity_gbps", "lat", "lon", "towards_lat", "towards_lon", "price"]
+            rows.append(
+                (
+                    f"{a}-{b}",
+                    head,
+                    peak * 5000,
+                    peak,
+                    peak * 0.9,
+                    40.0,
+                    *CITIES[tail],
+                    *CITIES[head],
+                    4.2 if i == 6 else 0.0,
+                )
+            )
+    names = [
+        "link",
+        "towards",
+        "gb",
+        "peak_gbps",
+        "p95_gbps",
+        "capacity_gbps",
+        "lat",
+        "lon",
+        "towards_lat",
+        "towards_lon",
+        "price",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -89,7 +123,9 @@ def _link_load(rng: np.random.Generator) -> pd.DataFrame:
     parts = []
     for i, (a, b) in enumerate(PAIRS[:6]):
         gbps = (20 - 3 * i) * day_curve(minute / 60) * rng.uniform(0.95, 1.05, len(minute))
-        parts.append(pd.DataFrame({"link": f"{a}-{b}", "towards": a, "minute": minute, "gbps": gbps, "capacity_gbps": 40.0}))
+        parts.append(
+            pd.DataFrame({"link": f"{a}-{b}", "towards": a, "minute": minute, "gbps": gbps, "capacity_gbps": 40.0})
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -110,6 +146,17 @@ def _sites(rng: np.random.Generator) -> pd.DataFrame:
             "throughput_price": rng.uniform(0, 9, count) * (rng.random(count) > 0.6),
         }
     )
-    edge = edge.assign(used_gb=edge["storage_gb"] * 0.995, peak_gbps=edge["throughput_gbps"] * rng.uniform(0.4, 1.0, count))
-    origin = {"site": "origin", "kind": "origin", "lat": 50.11, "lon": 8.9, "storage_gb": np.inf, "throughput_gbps": np.inf, "served_gb": 3100.0, "peak_gbps": 11.0}
+    edge = edge.assign(
+        used_gb=edge["storage_gb"] * 0.995, peak_gbps=edge["throughput_gbps"] * rng.uniform(0.4, 1.0, count)
+    )
+    origin = {
+        "site": "origin",
+        "kind": "origin",
+        "lat": 50.11,
+        "lon": 8.9,
+        "storage_gb": np.inf,
+        "throughput_gbps": np.inf,
+        "served_gb": 3100.0,
+        "peak_gbps": 11.0,
+    }
     return pd.concat([edge, pd.DataFrame([origin])], ignore_index=True)
