@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from topology.errors import InputError, Problem
@@ -18,7 +19,7 @@ CITY_COLUMNS = {
 """Columns of numbers a table of cities must have, and their range; besides them ``timezone``."""
 
 
-def longitude_timezones(lon: np.ndarray) -> list[str]:
+def longitude_timezones(lon: ArrayLike) -> list[str]:
     """The nautical time zone of each longitude, as an IANA name: R names from (R,) degrees.
 
     The sign of ``Etc/GMT`` names is inverted: ``Etc/GMT-1`` is one hour *ahead* of Greenwich, as at 15° east. No summer time, no borders.
@@ -68,16 +69,14 @@ def read_cities(path: Path) -> pd.DataFrame:
     return frame
 
 
-def nearest_timezones(lat: np.ndarray, lon: np.ndarray, cities: pd.DataFrame) -> list[str]:
+def nearest_timezones(lat: ArrayLike, lon: ArrayLike, cities: pd.DataFrame) -> list[str]:
     """The time zone of the city nearest to each place: R names from (R,) degrees each."""
     tree = cKDTree(_on_sphere(cities["latitude"], cities["longitude"]))
     nearest = np.asarray(tree.query(_on_sphere(lat, lon))[1])
     return [str(zone) for zone in cities["timezone"].to_numpy()[nearest]]
 
 
-def nearby_population(
-    lat: np.ndarray, lon: np.ndarray, cities: pd.DataFrame, *, within_km: float = 300.0
-) -> np.ndarray:
+def nearby_population(lat: ArrayLike, lon: ArrayLike, cities: pd.DataFrame, *, within_km: float = 300.0) -> np.ndarray:
     """How many people live in the cities nearest to each place: every city counts at the one place nearest to it.
 
     Parameters
@@ -98,7 +97,7 @@ def nearby_population(
     return np.bincount(np.asarray(nearest)[near], cities["population"].to_numpy(float)[near], len(np.atleast_1d(lat)))
 
 
-def _on_sphere(lat: np.ndarray | pd.Series, lon: np.ndarray | pd.Series) -> np.ndarray:
+def _on_sphere(lat: ArrayLike, lon: ArrayLike) -> np.ndarray:
     """Unit vectors, (R, 3): the chord between two of them grows with the great circle."""
     phi, lam = np.radians(np.atleast_1d(np.asarray(lat, float))), np.radians(np.atleast_1d(np.asarray(lon, float)))
     return np.column_stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
