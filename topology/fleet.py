@@ -180,14 +180,14 @@ def _require(name: str, value: float, low: float, high: float) -> None:
 
 
 def _distances(backbone: Backbone) -> np.ndarray:
-    """(N, N) km between all nodes along the links; of parallel links the shorter counts."""
+    """(N, N) km between all nodes along the links; parallel links are equally long."""
     ids = pd.Index(backbone.nodes["node"])
-    ends = np.column_stack([ids.get_indexer(backbone.links[end]) for end in ("source", "target")])
-    length = backbone.links["length_km"].to_numpy(float)
-    order = np.argsort(-length, kind="stable")  # later entries win below, so the shortest comes last
-    shortest = {(min(a, b), max(a, b)): km for (a, b), km in zip(ends[order].tolist(), length[order], strict=True)}
-    tail, head = np.array(list(shortest)).T
-    matrix = csr_array((np.array(list(shortest.values())), (tail, head)), shape=(len(ids), len(ids)))
+    ends = np.sort(np.column_stack([ids.get_indexer(backbone.links[end]) for end in ("source", "target")]), axis=1)
+    lengths = dict(
+        zip(map(tuple, ends.tolist()), backbone.links["length_km"], strict=True)
+    )  # a matrix would add them up
+    tail, head = np.array(list(lengths)).T
+    matrix = csr_array((np.array(list(lengths.values())), (tail, head)), shape=(len(ids), len(ids)))
     return np.asarray(dijkstra(matrix, directed=False))
 
 

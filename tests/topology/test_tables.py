@@ -96,6 +96,15 @@ def test_quoted_line_breaks_in_a_text(tmp_path):
     assert frame["note"].tolist() == ["one\ntwo", "three"]
 
 
+def test_quoted_line_breaks_in_a_file_of_many_blocks(tmp_path):
+    schema = schema_of(attribute("thing", "id", status="key"), attribute("note"))
+    note = "line\n" * 100_000
+    frame, problems = read_text(tmp_path, "thing,note\n" + "".join(f't{i},"{note}"\n' for i in range(40)), schema)
+    assert problems == []
+    assert (frame["note"] == note).all()
+    assert len(frame) == 40
+
+
 def test_missing_columns_are_all_named_with_what_is_there(tmp_path):
     frame, problems = read_text(tmp_path, "size,cost\n1,2\n")
     assert frame is None
