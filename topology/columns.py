@@ -212,6 +212,8 @@ def _convert_numbers(column: pa.ChunkedArray, a: Attribute, table: str, problems
         column = pc.if_else(pc.equal(column, ""), None, column)
     blank = np.asarray(pc.is_null(column).to_numpy(), bool)
     try:
+        if pa.types.is_boolean(column.type):
+            raise pa.ArrowInvalid("true and false are no numbers")
         values = np.array(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(), float)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         values = np.array([_float_or_nan(str(v)) for v in column.to_pylist()])

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import gzip
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -166,6 +167,27 @@ def test_wrong_numbers_in_parquet(tmp_path, value):
     pq.write_table(pa.table({"thing": ["a", "b"], "size_gb": pa.array([1.0, value], pa.float64())}), path)
     problem = the_problem(read(path))
     assert (problem.row, problem.column) == (2, "size_gb")
+
+
+def test_number_columns_of_parquet(tmp_path):
+    path = tmp_path / "things.parquet"
+    sound = (
+        pa.array([1, 2], pa.uint8()),
+        pa.array(["1", "2.0"], pa.large_string()),
+        pa.array([Decimal("1.0"), Decimal(2)]),
+    )
+    for sizes in (*sound, pa.array(["1", "2"]).dictionary_encode()):
+        pq.write_table(pa.table({"thing": ["a", "b"], "size_gb": sizes}), path)
+        frame, problems = read(path)
+        assert problems == []
+        assert frame["size_gb"].tolist() == [1.0, 2.0]
+    for sizes in ([True, False], [[1], [2]], [dt.date(2026, 1, 1)] * 2, [{"gb": 1}] * 2, [None, None]):
+        pq.write_table(pa.table({"thing": ["a", "b"], "size_gb": pa.array(sizes)}), path)
+        frame, problems = read(path)
+        assert frame is None
+        assert [(p.row, p.column, p.message) for p in problems] == [
+            (i, "size_gb", "not a finite number") for i in (1, 2)
+        ]
 
 
 @pytest.mark.parametrize(
