@@ -1,0 +1,18 @@
+"""What-if scenarios: edits of a network and its demand, written in TOML (docs/scenarios.md), and their comparison with the base."""
+
+from cdn.scenario.compare import compare, intervals
+from cdn.scenario.demand import edit_demand, edit_sessions
+from cdn.scenario.form import Scenario, check_scenario, read_scenarios
+from cdn.scenario.network import edit_network, outages
+
+__all__ = [
+    "Scenario",
+    "check_scenario",
+    "compare",
+    "edit_demand",
+    "edit_network",
+    "edit_sessions",
+    "intervals",
+    "outages",
+    "read_scenarios",
+]
