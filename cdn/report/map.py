@@ -17,6 +17,10 @@ MOST_NORTH = 84.0
 """Degrees of latitude beyond which Mercator is cut."""
 LEAST_SPAN = 3.0
 """Degrees that a view spans at least."""
+WIDEST, TALLEST = 2.6, 0.6
+"""Width over height of the frames that the outlines must fill."""
+DETAIL = 1200
+"""Cells of the longer side of a view, finer than which no detail is kept."""
 
 Ring = list[tuple[float, float]]
 
@@ -67,15 +71,17 @@ def fit_view(lat: np.ndarray, lon: np.ndarray, margin: float = 0.1) -> View:
 def outlines(view: View) -> dict[str, object]:
     """GeoJSON of the countries around a view, in its coordinates.
 
-    They reach one span beyond the view at each side, so that a frame of another shape is filled too.
+    They reach beyond the view so far that a frame of any usual shape, wide or tall, is filled; details that no frame can show are left out.
     """
     wide, high = view.right - view.left, view.top - view.bottom
-    box = (view.left - wide, view.bottom - high, view.right + wide, view.top + high)
-    digits = max(0, int(np.ceil(np.log10(2000 / max(wide, high)))))
+    x, y = (view.left + view.right) / 2, (view.bottom + view.top) / 2
+    half_wide, half_high = max(wide, WIDEST * high) / 2, max(high, wide / TALLEST) / 2
+    box = (x - half_wide, y - half_high, x + half_wide, y + half_high)
+    step = max(wide, high) / DETAIL
     polygons: list[list[list[tuple[float, float]]]] = []
     for rings in _countries():
         for shift in (-360.0, 0.0, 360.0):
-            cut = [_thin(clip(ring, box, shift), digits) for ring in rings]
+            cut = [_thin(clip(ring, box, shift), step) for ring in rings]
             if len(cut[0]) > 3:
                 polygons.append([ring for ring in cut if len(ring) > 3])
     return {"type": "Feature", "properties": {}, "geometry": {"type": "MultiPolygon", "coordinates": polygons}}
@@ -130,10 +136,11 @@ def _countries() -> list[list[Ring]]:
     return found
 
 
-def _thin(ring: Ring, digits: int) -> Ring:
-    """Rounded, without points that then fall together."""
-    rounded = [(round(x, digits), round(y, digits)) for x, y in ring]
-    return [p for i, p in enumerate(rounded) if i == 0 or p != rounded[i - 1]]
+def _thin(ring: Ring, step: float) -> Ring:
+    """Rounded to a part of ``step``, one point for all that lie in the same cell of that size on the way."""
+    digits = max(0, int(np.ceil(-np.log10(step))))
+    cells = [(round(x / step), round(y / step)) for x, y in ring]
+    return [(round(x, digits), round(y, digits)) for i, (x, y) in enumerate(ring) if i == 0 or cells[i] != cells[i - 1]]
 
 
 def _widen(low: float, high: float, margin: float) -> tuple[float, float]:
