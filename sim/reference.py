@@ -51,7 +51,7 @@ def simulate(
     outages
         Appliances or sites out of service for a time: they take no new sessions and start no fills; sessions in progress run to their end.
     progress
-        Called with the number of sessions so far, now and then.
+        Called with the number of sessions so far, now and then, and with all of them at the end.
 
     Raises
     ------
@@ -130,7 +130,7 @@ class _Model:
         """Schedule the arrival of session i: one at a time, so equal starts keep their order."""
         if i < len(self.start):
             _Moment(self.env, self.start[i], ARRIVAL, i).callbacks.append(self.arrive)
-        if self.progress is not None and i % PROGRESS_EVERY == 0:
+        if self.progress is not None and (i % PROGRESS_EVERY == 0 or i == len(self.start)):
             self.progress(i)
 
     def arrive(self, moment: _Moment) -> None:

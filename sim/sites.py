@@ -1,5 +1,6 @@
 """The state of the sites while a simulation runs: throughput left, planned copies there and still to come, reactive caches, outages."""
 
+from bisect import insort
 from collections import defaultdict
 
 import numpy as np
@@ -17,7 +18,7 @@ NONE = -1
 class SiteState:
     """What every edge site holds and can still carry. Origins are never asked: they hold every file and carry any load.
 
-    Files are looked up under ``site * F + file``.
+    Files are looked up under ``site * F + file``; the appliances of a copy stand in the order of their numbers, which decides ties.
     """
 
     def __init__(self, fleet: Fleet, scheme: Scheme, fills: Fills) -> None:
@@ -47,7 +48,7 @@ class SiteState:
 
     def store(self, appliance: int, file: int) -> None:
         """A fill is complete: the copy is there from now on."""
-        self._there[self._site_of[appliance] * self._files + file].append(appliance)
+        insort(self._there[self._site_of[appliance] * self._files + file], appliance)
 
     def holder(self, site: int, file: int, rate_bps: int) -> tuple[int, bool]:
         """The appliance that can serve the file at this rate, or NONE; and whether it comes from the reactive cache.

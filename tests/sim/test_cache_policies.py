@@ -1,0 +1,245 @@
+"""Reactive caches against naive twins, worked examples, laws and Che's approximation."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from sim.policies import POLICIES, make_policy
+from topology.errors import InputError
+
+SIZES = [3, 1, 4, 1, 5, 9, 2, 6]
+requests = st.lists(st.integers(0, len(SIZES) - 1), max_size=120)
+capacities = st.integers(0, 20)
+
+
+def replay(policy, wanted, sizes):
+    """Hits and evictions, request by request."""
+    out = []
+    for file in wanted:
+        hit = policy.access(file)
+        out.append((hit, [] if hit else policy.admit(file, sizes[file])))
+    return out
+
+
+def naive_queue(wanted, sizes, capacity, *, move_on_hit):
+    queue, out = [], []
+    for file in wanted:
+        hit, evicted = file in queue, []
+        if hit and move_on_hit:
+            queue.remove(file)
+            queue.append(file)
+        if not hit and sizes[file] <= capacity:
+            while sum(sizes[f] for f in queue) + sizes[file] > capacity:
+                evicted.append(queue.pop(0))
+            queue.append(file)
+        out.append((hit, evicted))
+    return out
+
+
+def naive_lfu(wanted, sizes, capacity):
+    held, out = {}, []  # file -> (count, time of last request)
+    for now, file in enumerate(wanted):
+        hit, evicted = file in held, []
+        if hit:
+            held[file] = (held[file][0] + 1, now)
+        elif sizes[file] <= capacity:
+            while sum(sizes[f] for f in held) + sizes[file] > capacity:
+                evicted.append(min(held, key=held.__getitem__))
+                del held[evicted[-1]]
+            held[file] = (1, now)
+        out.append((hit, evicted))
+    return out
+
+
+@given(requests, capacities)
+def test_lru_is_a_queue_that_requests_renew(wanted, capacity):
+    assert replay(make_policy("lru", capacity), wanted, SIZES) == naive_queue(wanted, SIZES, capacity, move_on_hit=True)
+
+
+@given(requests, capacities)
+def test_fifo_is_a_queue(wanted, capacity):
+    assert replay(make_policy("fifo", capacity), wanted, SIZES) == naive_queue(
+        wanted, SIZES, capacity, move_on_hit=False
+    )
+
+
+@given(requests, capacities)
+def test_lfu_evicts_the_least_counted_then_the_oldest(wanted, capacity):
+    assert replay(make_policy("lfu", capacity), wanted, SIZES) == naive_lfu(wanted, SIZES, capacity)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@given(requests, capacities)
+def test_what_is_held_is_what_was_admitted_and_not_evicted_within_the_capacity(name, wanted, capacity):
+    policy, held = make_policy(name, capacity), set()
+    for file in wanted:
+        hit = policy.access(file)
+        assert hit == (file in held)
+        if not hit:
+            evicted = policy.admit(file, SIZES[file])
+            assert len(evicted) == len(set(evicted))
+            assert held.issuperset(evicted)
+            held -= set(evicted)
+            if SIZES[file] <= capacity:
+                held.add(file)
+        assert policy.used_bytes == sum(SIZES[f] for f in held) <= capacity
+        assert {f for f in range(len(SIZES)) if f in policy} == held
+        assert len(policy) == len(held)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@given(requests)
+def test_a_cache_for_everything_misses_each_file_once(name, wanted):
+    hits = sum(hit for hit, _ in replay(make_policy(name, sum(SIZES)), wanted, SIZES))
+    assert hits == len(wanted) - len(set(wanted))
+
+
+def belady_hits(wanted, capacity):
+    held, hits = set(), 0
+    for now, file in enumerate(wanted):
+        if file in held:
+            hits += 1
+            continue
+        ahead = wanted[now + 1 :]
+        if len(held) == capacity:
+            held.remove(max(held, key=lambda f: ahead.index(f) if f in ahead else len(wanted)))
+        held.add(file)
+    return hits
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@given(wanted=st.lists(st.integers(0, 9), max_size=60), capacity=st.integers(1, 8))
+def test_no_policy_beats_perfect_foresight(name, wanted, capacity):
+    hits = sum(hit for hit, _ in replay(make_policy(name, capacity), wanted, [1] * 10))
+    assert hits <= belady_hits(wanted, capacity)
+
+
+@given(wanted=st.lists(st.integers(0, 9), max_size=100), capacity=st.integers(1, 8))
+def test_a_larger_lru_hits_whenever_a_smaller_one_does(wanted, capacity):
+    small, large = (replay(make_policy("lru", c), wanted, [1] * 10) for c in (capacity, capacity + 1))
+    assert all(b for (a, _), (b, _) in zip(small, large, strict=True) if a)
+
+
+def test_s3fifo_worked_by_hand():
+    """Ten files of one byte: one byte is the small queue's share, nine the main queue's."""
+    cache = make_policy("s3fifo", 10)
+    for file in range(10):
+        assert cache.admit(file, 1) == []  # small: 0 .. 9
+    cache.access(0)
+    cache.access(0)
+    cache.access(1)
+    assert cache.admit(10, 1) == [
+        1
+    ]  # 0 was asked for twice and moves to main; 1 only once: evicted, its name in the ghost
+    assert 0 in cache
+    assert cache.admit(1, 1) == [2]  # remembered: straight to main
+    for file in range(11, 19):
+        assert cache.admit(file, 1) == [file - 8]  # one-time files push one-time files out: 3 .. 9, then 10
+    assert [f for f in range(20) if f in cache] == [0, 1, *range(11, 19)]
+
+
+def test_s3fifo_gives_a_main_file_as_many_rounds_as_it_was_asked_for():
+    cache = make_policy("s3fifo", 3)  # small: under one byte, so always due; main: three
+    for file in (0, 1, 2):
+        cache.admit(file, 1)
+        cache.access(file)
+        cache.access(file)
+    assert cache.admit(3, 1) == [
+        0
+    ]  # all three move to main; the main queue then has nothing asked for since: the first goes
+    cache.access(1)
+    cache.access(3)
+    cache.access(3)
+    assert cache.admit(4, 1) == [
+        2
+    ]  # 3 moves to a full main queue: 1 has a request to its name and goes round, 2 does not
+
+
+def test_s3fifo_forgets_names_beyond_the_main_queues_bytes():
+    cache = make_policy("s3fifo", 10)
+    for file in range(40):
+        cache.admit(file, 1)
+    remembered = [f for f in range(30) if f in cache._ghost]
+    assert remembered == list(range(21, 30))  # nine names of one byte
+
+
+@pytest.mark.parametrize("name", ["lru", "lfu", "s3fifo"])
+def test_a_file_asked_for_all_the_time_stays(name):
+    cache, rng = make_policy(name, 20), np.random.default_rng(5)
+    hits = 0
+    for now in range(3000):
+        hits += replay(cache, [0], [1])[0][0]
+        replay(cache, [int(rng.integers(1, 1000)) + now], dict.fromkeys(range(5000), 1))
+    assert hits == 2999
+
+
+def test_scans_hurt_s3fifo_less_than_lru():
+    rng = np.random.default_rng(2)
+    hot = rng.zipf(1.3, 30_000) % 200
+    scan = np.arange(30_000) + 1000
+    wanted = np.column_stack([hot, scan, scan + 100_000]).ravel().tolist()
+    sizes = dict.fromkeys(wanted, 1)
+    hits = {name: sum(h for h, _ in replay(make_policy(name, 60), wanted, sizes)) for name in ("lru", "s3fifo", "fifo")}
+    assert hits["s3fifo"] > hits["lru"] > hits["fifo"]
+
+
+@pytest.mark.parametrize("room", [0.02, 0.1, 0.3])
+def test_lru_keeps_to_ches_approximation(room):
+    """H. Che, Y. Tung, Z. Wang, JSAC 2002: file f is held with probability 1 - exp(-p_f t), t such that the expected bytes fill the cache."""
+    rng = np.random.default_rng(1)
+    files = 2000
+    share = 1 / np.arange(1, files + 1) ** 0.8
+    share /= share.sum()
+    sizes = rng.integers(50, 150, files)
+    capacity = int(room * sizes.sum())
+    t = brentq(lambda t: (sizes * -np.expm1(-share * t)).sum() - capacity, 1, 1e8)
+    expected = (share * -np.expm1(-share * t)).sum()
+    wanted = rng.choice(files, 150_000, p=share).tolist()
+    hits = [hit for hit, _ in replay(make_policy("lru", capacity), wanted, sizes.tolist())][50_000:]
+    assert np.mean(hits) == pytest.approx(expected, abs=0.006)
+
+
+def test_lfu_comes_to_hold_the_most_popular_files():
+    rng = np.random.default_rng(3)
+    share = 1 / np.arange(1, 501) ** 1.0
+    share /= share.sum()
+    wanted = rng.choice(500, 100_000, p=share).tolist()
+    lfu, lru = (
+        np.mean([hit for hit, _ in replay(make_policy(name, 50), wanted, [1] * 500)][50_000:])
+        for name in ("lfu", "lru")
+    )
+    best = share[:50].sum()  # what holding the fifty most popular for ever would hit
+    assert lru + 0.05 < lfu < best + 0.01
+    assert lfu > best - 0.05
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_file_larger_than_the_cache_changes_nothing(name):
+    cache = make_policy(name, 10)
+    cache.admit(0, 6)
+    assert cache.admit(1, 11) == []
+    assert (0 in cache, 1 in cache, cache.used_bytes) == (True, False, 6)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_admitting_what_is_held_changes_nothing(name):
+    cache = make_policy(name, 10)
+    cache.admit(0, 6)
+    assert cache.admit(0, 6) == []
+    assert cache.used_bytes == 6
+
+
+def test_an_unknown_policy_names_the_known():
+    with pytest.raises(InputError, match="lru, fifo, lfu, s3fifo"):
+        make_policy("mru", 10)
+
+
+def test_more_room_never_costs_lru_hits_over_a_long_run():
+    rng = np.random.default_rng(4)
+    wanted = (rng.zipf(1.2, 20_000) % 500).tolist()
+    hits = [sum(h for h, _ in replay(make_policy("lru", c), wanted, [1] * 500)) for c in (10, 20, 50, 100, 500)]
+    assert all(a < b for a, b in pairwise(hits))
