@@ -105,9 +105,9 @@ def build_fleet(network: Network, catalogue: Catalogue, trees: SiteTrees, routes
     Raises
     ------
     InputError
-        If a region has no origin among its candidates: some of its sessions could find no server.
+        If a region has no origin among its candidates (some of its sessions could find no server), or one that no path of links leads from.
     """
-    _check_origins(network, routes)
+    _check_candidates(network, trees, routes)
     links, appliances = network.links, network.appliances
     site_of, sites = network.appliance_site, len(network.sites)
     throughput = _whole(appliances["throughput_gbps"].to_numpy(float) * BITS_PER_GBIT)
@@ -131,7 +131,9 @@ def build_fleet(network: Network, catalogue: Catalogue, trees: SiteTrees, routes
     )
 
 
-def _check_origins(network: Network, routes: Routes) -> None:
+def _check_candidates(network: Network, trees: SiteTrees, routes: Routes) -> None:
+    cost = trees.cost_per_gb[np.maximum(routes.site, 0), network.region_node[:, None]]
+    cut_off = np.argwhere((routes.site >= 0) & np.isinf(cost))
     served = (network.is_origin[np.maximum(routes.site, 0)] & (routes.site >= 0)).any(axis=1)
     problems = [
         Problem(
@@ -142,6 +144,16 @@ def _check_origins(network: Network, routes: Routes) -> None:
             mend="add a row with an origin site as its last rank",
         )
         for region in np.flatnonzero(~served)[:20]
+    ]
+    problems += [
+        Problem(
+            table="steering",
+            column="site",
+            value=str(network.site_ids[routes.site[region, k]]),
+            message=f"no path of links leads from the site to region {network.region_ids[region]!r}",
+            mend="add the missing link, or take the site out of the region's steering",
+        )
+        for region, k in cut_off[:20]
     ]
     if problems:
         raise InputError(problems)

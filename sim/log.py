@@ -17,11 +17,11 @@ class SessionLog:
     Parameters
     ----------
     candidate
-        (N,) int16: place, in the region's steering, of the site that delivered the session.
+        (N,) int32: place, in the region's steering, of the site that delivered the session.
     appliance
         (N,) int32: the appliance that delivered it, -1 at an origin.
     source
-        (N,) int16: place, in the region's steering, of the site the file was pulled from; -1 where the delivering site held it.
+        (N,) int32: place, in the region's steering, of the site the file was pulled from; -1 where the delivering site held it.
     source_appliance
         (N,) int32: the appliance it was pulled from, -1 at an origin or where nothing was pulled.
     fetched_bytes

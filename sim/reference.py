@@ -248,9 +248,9 @@ class _Model:
         columns = np.array(self.entries, np.int64).reshape(-1, 6).T
         candidate, appliance, source, source_appliance, fetched, outcome = columns
         return SessionLog(
-            candidate=candidate.astype(np.int16),
+            candidate=candidate.astype(np.int32),
             appliance=appliance.astype(np.int32),
-            source=source.astype(np.int16),
+            source=source.astype(np.int32),
             source_appliance=source_appliance.astype(np.int32),
             fetched_bytes=fetched.copy(),
             outcome=outcome.astype(np.int8),

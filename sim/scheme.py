@@ -173,6 +173,10 @@ def _fill_problems(fleet: Fleet, scheme: Scheme, fills: Fills) -> list[Problem]:
     problems += wrong(fills.bytes < 0, "gb", "negative bytes", "give bytes >= 0")
     if problems:
         return problems
+    apart = np.isinf(fleet.trees.cost_per_gb[fills.source_site(fleet), fleet.site_node[fills.target_site(fleet)]])
+    problems += wrong(
+        apart, "source", "no path of links leads from the source", "choose a source that reaches the appliance"
+    )
     key = fills.appliance.astype(np.int64) * fleet.files + fills.file
     planned = np.zeros(0, np.int64) if scheme.placement is None else copy_keys(fleet, scheme.placement)
     problems += wrong(~np.isin(key, planned), "file", "the copy is not in the placement", "fill what the plan stores")

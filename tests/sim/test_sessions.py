@@ -1,5 +1,6 @@
 """Sessions read from a log and drawn from a demand."""
 
+import dataclasses
 import datetime as dt
 
 import numpy as np
@@ -130,8 +131,6 @@ def test_impossible_lengths_and_bytes_are_refused(duration, size):
     ],
 )
 def test_sessions_that_cannot_be_run_are_refused(column, values, word):
-    import dataclasses
-
     good = build_sessions(np.array([0, 1]), np.array([0, 0]), np.array([0, 0]), np.array([1, 1]), np.array([1, 1]))
     check_sessions(good, 3, 3)
     with pytest.raises(InputError, match=word):
