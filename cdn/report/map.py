@@ -1,148 +1,168 @@
-"""Geography of the map: Mercator coordinates around the network's own centre, and the country outlines that lie in view.
+"""The map: sites and link load on country outlines."""
 
-The outlines are Natural Earth's (public domain, 1:50 million) as TopoJSON: ``countries-50m.json`` of the package
-world-atlas 2.0.2 (ISC licence, in ``world-LICENSE.txt``), compressed. They are cut to the view here, so that the page carries only what it shows and nothing is fetched.
-"""
-
-import functools
-import gzip
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import resources
-
+import altair as alt
 import numpy as np
+import pandas as pd
 
-MOST_NORTH = 84.0
-"""Degrees of latitude beyond which Mercator is cut."""
-LEAST_SPAN = 3.0
-"""Degrees that a view spans at least."""
-WIDEST, TALLEST = 2.6, 0.6
-"""Width over height of the frames that the outlines must fill."""
-DETAIL = 1200
-"""Cells of the longer side of a view, finer than which no detail is kept."""
+from cdn.report import geography
+from cdn.report.charts import Figure, Key, inline, shorten, specification
+from cdn.report.data import ReportData
+from cdn.report.numbers import percent
+from cdn.report.tables import busiest
 
-Ring = list[tuple[float, float]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """The part of the plane that holds the network: x is degrees of longitude, y Mercator degrees."""
-
-    centre_lon: float
-    left: float
-    right: float
-    bottom: float
-    top: float
-
-    def place(self, lat: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates (x, y) of places; longitudes are taken within 180 degrees of the view's centre."""
-        x = self.centre_lon + (np.asarray(lon, float) - self.centre_lon + 180) % 360 - 180
-        return x, mercator(np.asarray(lat, float))
+USE_STEPS = (0.25, 0.5, 0.75, 1.0)
+USE_COLOURS = ("#7fb3d5", "#2c7fb8", "#e6a117", "#d95f0e", "#b2182b")
+USE_LABELS = ("under 25 %", "25 to 50 %", "50 to 75 %", "75 to 100 %", "over capacity")
+SITE_COLOURS = {"embedded": "#0072b2", "ix": "#009e73", "origin": "#3a3a3a"}
+KIND_LABELS = {"embedded": "site in a provider's network", "ix": "site at an exchange", "origin": "origin"}
+MOST_LABELS = 25
 
 
-def mercator(lat: np.ndarray) -> np.ndarray:
-    """Mercator's y, in degrees: ``asinh(tan(lat))``."""
-    return np.asarray(np.degrees(np.arcsinh(np.tan(np.radians(np.clip(lat, -MOST_NORTH, MOST_NORTH))))))
-
-
-def fit_view(lat: np.ndarray, lon: np.ndarray, margin: float = 0.1) -> View:
-    """The smallest view of all places and a margin; it is cut opposite the widest gap of longitudes, so it may cross the date line.
-
-    Parameters
-    ----------
-    lat, lon
-        (P,) degrees, at least one place.
-    margin
-        Share of the span that is added at every side.
-    """
-    around = np.sort(np.asarray(lon, float) % 360)
-    gaps = np.diff(np.append(around, around[0] + 360))
-    start = around[(int(np.argmax(gaps)) + 1) % len(around)]
-    span = 360 - float(gaps.max())
-    centre = (start + span / 2 + 180) % 360 - 180
-    view = View(centre_lon=float(centre), left=0, right=0, bottom=0, top=0)
-    x, y = view.place(lat, lon)
-    left, right = _widen(float(x.min()), float(x.max()), margin)
-    bottom, top = _widen(float(y.min()), float(y.max()), margin)
-    return View(centre_lon=float(centre), left=left, right=right, bottom=bottom, top=top)
-
-
-def outlines(view: View) -> dict[str, object]:
-    """GeoJSON of the countries around a view, in its coordinates.
-
-    They reach beyond the view so far that a frame of any usual shape, wide or tall, is filled; details that no frame can show are left out.
-    """
-    wide, high = view.right - view.left, view.top - view.bottom
+def map_figure(data: ReportData) -> Figure:
+    """Sites sized by what they serve, links coloured and widened by their peak use, on country outlines."""
+    sites = data.sites.dropna(subset=["lat", "lon"])
+    links = _undirected(data.links.dropna(subset=["lat", "lon", "towards_lat", "towards_lon"]))
+    lat = np.concatenate(
+        [sites["lat"].to_numpy(float), links["lat"].to_numpy(float), links["towards_lat"].to_numpy(float)]
+    )
+    lon = np.concatenate(
+        [sites["lon"].to_numpy(float), links["lon"].to_numpy(float), links["towards_lon"].to_numpy(float)]
+    )
+    view = geography.fit_view(lat, lon)
+    fit = f"min(width / {view.right - view.left:.6g}, height / {view.top - view.bottom:.6g})"
     x, y = (view.left + view.right) / 2, (view.bottom + view.top) / 2
-    half_wide, half_high = max(wide, WIDEST * high) / 2, max(high, wide / TALLEST) / 2
-    box = (x - half_wide, y - half_high, x + half_wide, y + half_high)
-    step = max(wide, high) / DETAIL
-    polygons: list[list[list[tuple[float, float]]]] = []
-    for rings in _countries():
-        for shift in (-360.0, 0.0, 360.0):
-            cut = [_thin(clip(ring, box, shift), step) for ring in rings]
-            if len(cut[0]) > 3:
-                polygons.append([ring for ring in cut if len(ring) > 3])
-    return {"type": "Feature", "properties": {}, "geometry": {"type": "MultiPolygon", "coordinates": polygons}}
+    projection = {
+        "type": "identity",
+        "reflectY": True,
+        "scale": {"expr": fit},
+        "translate": {"expr": f"[width / 2 - {x:.6g} * {fit}, height / 2 + {y:.6g} * {fit}]"},
+    }
+    land = alt.Chart(alt.InlineData(values=geography.outlines(view))).mark_geoshape(
+        clip=True, strokeWidth=0.7, style="land"
+    )
+    layers = [
+        land,
+        *([_link_layer(links, view)] if len(links) else []),
+        *(_site_layers(sites, view) if len(sites) else []),
+    ]
+    chart = alt.layer(*layers).properties(width="container", height="container")
+    spec = specification(chart, bare=True)
+    for layer in spec["layer"]:
+        layer["projection"] = projection
+    worst = links.iloc[0] if len(links) else None
+    words = (
+        ""
+        if worst is None
+        else f" The busiest link is {worst['link']} with a peak of {percent(worst['use'])} of its capacity."
+    )
+    return Figure(
+        id="map",
+        caption="Links by peak use of their busier direction; sites by bytes served. Point at a line or a circle for its figures.",
+        alternative=f"Map of {len(sites)} sites and {len(links)} links.{words}",
+        spec=spec,
+        ratio=min(2.0, max(1.0, (view.right - view.left) / (view.top - view.bottom))),
+        keys=(
+            *(Key(label=label, colour=colour) for label, colour in zip(USE_LABELS, USE_COLOURS, strict=True)),
+            *(
+                Key(label=KIND_LABELS[kind], colour=SITE_COLOURS[kind], shape=_shape(kind))
+                for kind in SITE_COLOURS
+                if kind in set(sites["kind"])
+            ),
+        ),
+    )
 
 
-def clip(ring: Ring, box: tuple[float, float, float, float], shift: float = 0.0) -> Ring:
-    """Cut a closed ring to a rectangle (left, bottom, right, top), after moving it by ``shift`` along x.
-
-    References
-    ----------
-    Sutherland, Hodgman: Reentrant polygon clipping. Communications of the ACM 17(1), 1974.
-    """
-    left, bottom, right, top = box
-    points = [(x + shift, y) for x, y in ring]
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    if max(xs) < left or min(xs) > right or max(ys) < bottom or min(ys) > top:
-        return []
-    for axis, limit, sign in ((0, left, 1), (0, right, -1), (1, bottom, 1), (1, top, -1)):
-        kept: Ring = []
-        for before, point in zip([points[-1], *points[:-1]], points, strict=True):
-            inside, was_inside = sign * point[axis] >= sign * limit, sign * before[axis] >= sign * limit
-            if inside != was_inside:
-                part = (limit - before[axis]) / (point[axis] - before[axis])
-                kept.append((before[0] + part * (point[0] - before[0]), before[1] + part * (point[1] - before[1])))
-            if inside:
-                kept.append(point)
-        if not kept:
-            return []
-        points = kept
-    return [*points, points[0]] if points[0] != points[-1] else points
-
-
-@functools.cache
-def _countries() -> list[list[Ring]]:
-    """Every polygon of the world file as rings of Mercator coordinates."""
-    world = json.loads(gzip.decompress((resources.files("cdn.report") / "world.json.gz").read_bytes()))
-    scale, move = np.array(world["transform"]["scale"]), np.array(world["transform"]["translate"])
-    arcs = []
-    for arc in world["arcs"]:
-        lonlat = np.cumsum(np.array(arc), axis=0) * scale + move
-        arcs.append(np.column_stack([lonlat[:, 0], mercator(lonlat[:, 1])]))
-
-    def ring(indices: Sequence[int]) -> Ring:
-        parts = [arcs[i] if i >= 0 else arcs[~i][::-1] for i in indices]
-        joined = np.concatenate([parts[0], *(p[1:] for p in parts[1:])])
-        return [(float(x), float(y)) for x, y in joined]
-
-    found: list[list[Ring]] = []
-    for country in world["objects"]["countries"]["geometries"]:
-        polygons = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
-        found += [[ring(indices) for indices in polygon] for polygon in polygons]
-    return found
+def _link_layer(links: pd.DataFrame, view: geography.View) -> alt.Chart:
+    """Lines, the busiest last and so on top."""
+    x, y = view.place(links["lat"].to_numpy(float), links["lon"].to_numpy(float))
+    x2, y2 = view.place(links["towards_lat"].to_numpy(float), links["towards_lon"].to_numpy(float))
+    use = links["use"].to_numpy(float)
+    turn = 360 * np.round((x2 - x) / 360)  # a link over the view's edge leaves on one side and comes in on the other
+    rows = pd.DataFrame(
+        {
+            "x": np.round(x, 4), "y": np.round(y, 4), "x2": np.round(x2, 4), "y2": np.round(y2, 4),
+            "link": links["link"].astype(str), "towards": links["towards"].astype(str), "peak": shorten(links["peak_gbps"]),
+            "capacity": shorten(links["capacity_gbps"]), "gb": shorten(links["gb"]), "use": np.round(100 * np.nan_to_num(use), 1),
+            "step": [USE_LABELS[i] for i in np.searchsorted(USE_STEPS, np.nan_to_num(use), side="left")],
+        }
+    )  # fmt: skip
+    over = rows[turn != 0]
+    over = over.assign(x=over["x"] + turn[turn != 0])
+    rows = pd.concat([rows.assign(x2=rows["x2"] - turn), over], ignore_index=True)
+    layer: alt.Chart = (
+        alt.Chart(inline(rows[::-1]))
+        .mark_rule(clip=True, strokeCap="round")
+        .encode(
+            longitude="x:Q", latitude="y:Q", longitude2="x2:Q", latitude2="y2:Q",
+            color=alt.Color("step:N", scale=alt.Scale(domain=list(USE_LABELS), range=list(USE_COLOURS)), legend=None),
+            strokeWidth=alt.StrokeWidth("use:Q", legend=None, scale=alt.Scale(domain=[0, 100], range=[1.5, 5], clamp=True)),
+            tooltip=[
+                alt.Tooltip("link:N", title="Link"),
+                alt.Tooltip("towards:N", title="Busier towards"),
+                alt.Tooltip("peak:Q", title="Peak (Gbit/s)"),
+                alt.Tooltip("capacity:Q", title="Capacity (Gbit/s)"),
+                alt.Tooltip("use:Q", title="Peak use (%)"),
+                alt.Tooltip("gb:Q", title="Traffic a day, both ways (GB)"),
+            ],
+        )
+    )  # fmt: skip
+    return layer
 
 
-def _thin(ring: Ring, step: float) -> Ring:
-    """Rounded to a part of ``step``, one point for all that lie in the same cell of that size on the way."""
-    digits = max(0, int(np.ceil(-np.log10(step))))
-    cells = [(round(x / step), round(y / step)) for x, y in ring]
-    return [(round(x, digits), round(y, digits)) for i, (x, y) in enumerate(ring) if i == 0 or cells[i] != cells[i - 1]]
+def _site_layers(sites: pd.DataFrame, view: geography.View) -> list[alt.Chart]:
+    x, y = view.place(sites["lat"].to_numpy(float), sites["lon"].to_numpy(float))
+    served = sites["served_gb"] if "served_gb" in sites else pd.Series(0.0, sites.index)
+    rows = pd.DataFrame(
+        {
+            "x": np.round(x, 4), "y": np.round(y, 4), "site": sites["site"].astype(str), "kind": sites["kind"].astype(str),
+            "served": shorten(served), "storage": shorten(sites["storage_gb"]), "peak": shorten(sites["peak_gbps"]),
+            "throughput": shorten(sites["throughput_gbps"]),
+        }
+    ).sort_values("served", ascending=False, kind="stable")  # fmt: skip
+    kinds = [kind for kind in SITE_COLOURS if kind in set(rows["kind"])]
+    base = alt.Chart(inline(rows)).encode(longitude="x:Q", latitude="y:Q")
+    circles = base.mark_point(filled=True, opacity=0.95, stroke="white", strokeWidth=1.2, clip=True).encode(
+        size=alt.Size("served:Q", scale=alt.Scale(range=[40, 700], zero=True), legend=None),
+        shape=alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=[_shape(k) for k in kinds]), legend=None),
+        fill=alt.Fill("kind:N", scale=alt.Scale(domain=kinds, range=[SITE_COLOURS[k] for k in kinds]), legend=None),
+        tooltip=[
+            alt.Tooltip("site:N", title="Site"),
+            alt.Tooltip("kind:N", title="Kind"),
+            alt.Tooltip("served:Q", title="Served a day (GB)"),
+            alt.Tooltip("storage:Q", title="Storage (GB)"),
+            alt.Tooltip("peak:Q", title="Peak (Gbit/s)"),
+            alt.Tooltip("throughput:Q", title="Throughput (Gbit/s)"),
+        ],
+    )
+    apart_x, apart_y = (view.right - view.left) * 0.16, (view.top - view.bottom) * 0.045
+    layers = [circles]
+    for origin, offset in (
+        (False, -14),
+        (True, 18),
+    ):  # an origin often stands where an edge site does: its name goes below
+        part = _apart(rows[(rows["kind"] == "origin") == origin], apart_x, apart_y)
+        if len(part):
+            text = alt.Chart(inline(part[["x", "y", "site"]])).mark_text(dy=offset, fontSize=11, clip=True)
+            layers.append(text.encode(longitude="x:Q", latitude="y:Q", text="site:N"))
+    return layers
 
 
-def _widen(low: float, high: float, margin: float) -> tuple[float, float]:
-    spare = max(0.0, LEAST_SPAN - (high - low)) / 2 + margin * max(high - low, LEAST_SPAN)
-    return low - spare, high + spare
+def _apart(rows: pd.DataFrame, apart_x: float, apart_y: float) -> pd.DataFrame:
+    """Of the first sites, those whose names do not cover one of a larger site."""
+    kept: list[int] = []
+    x, y = rows["x"].to_numpy(), rows["y"].to_numpy()
+    for i in range(min(len(rows), MOST_LABELS)):
+        if all(abs(x[i] - x[j]) > apart_x or abs(y[i] - y[j]) > apart_y for j in kept):
+            kept.append(i)
+    return rows.iloc[kept]
+
+
+def _shape(kind: str) -> str:
+    return "square" if kind == "origin" else "circle"
+
+
+def _undirected(links: pd.DataFrame) -> pd.DataFrame:
+    """One row a link: its busier direction, with the bytes of both; busiest first."""
+    ordered = busiest(links, len(links))
+    both = ordered.groupby("link", sort=False, observed=True)["gb"].transform("sum")
+    return ordered.assign(gb=both).drop_duplicates("link").reset_index(drop=True)

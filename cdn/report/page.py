@@ -13,6 +13,7 @@ import jinja2
 from cdn.report import charts, tables, words
 from cdn.report.charts import Figure
 from cdn.report.data import ReportData
+from cdn.report.map import map_figure
 from cdn.report.tables import Table
 
 SCRIPT = """(() => {
@@ -39,30 +40,26 @@ def build_report(report: ReportData) -> str:
     report
         What to show; empty parts are left out with a sentence.
     """
+    places = report.sites["lat"].notna().any() or report.links["lat"].notna().any()
     figures = {
         "hit_ratio": [charts.hit_ratio_figure(report)] if (report.by_hour["gb"].astype(float) > 0).any() else [],
         "loads": charts.load_figures(report),
-        "map": [charts.map_figure(report)]
-        if report.sites["lat"].notna().any() or report.links["lat"].notna().any()
-        else [],
+        "map": [map_figure(report)] if places else [],
         "prices": charts.price_figures(report),
     }
     engine, specs = charts.javascript(), _specs([f for part in figures.values() for f in part])
-    return (
-        _environment()
-        .get_template("template.html.j2")
-        .render(
-            report=report,
-            headlines=words.headlines(report),
-            sentences=words.in_short(report),
-            glossary=words.GLOSSARY,
-            figures=figures,
-            tables=_tables(report),
-            specs=specs,
-            engine=engine,
-            script=SCRIPT,
-            policy=_content_policy(engine, SCRIPT),
-        )
+    template = _environment().get_template("template.html.j2")
+    return template.render(
+        report=report,
+        headlines=words.headlines(report),
+        sentences=words.in_short(report),
+        glossary=words.GLOSSARY,
+        figures=figures,
+        tables=_tables(report),
+        specs=specs,
+        engine=engine,
+        script=SCRIPT,
+        policy=_content_policy(engine, SCRIPT),
     )
 
 

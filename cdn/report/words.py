@@ -86,9 +86,9 @@ def _plan_words(data: ReportData) -> list[str]:
     words = f"The plan costs {number(cost, 4)} {data.cost_unit} a day"
     if known(bound) and known(gap):
         words += f"; no placement within the same limits can cost less than {number(bound, 4)}, so at most {percent(gap)} is left to gain by planning better"
-    fill = value_of(data.summary, "fill_cost")
-    if known(fill) and cost > 0:
-        words += f". Tonight's fills are {percent(fill / cost)} of that cost"
+    serving = value_of(data.summary, "serving_cost")
+    if known(serving) and cost > 0:
+        words += f". Tonight's fills make up {percent(1 - serving / cost)} of the plan's cost, at the weight planning gives them"
     return [words + "."]
 
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdn.report import ReportData, build_report, write_report
-from cdn.report import map as geography
+from cdn.report import ReportData, build_report, geography, write_report
+from cdn.report.map import map_figure
 from cdn.report.numbers import column, number, percent, percents
 from cdn.report.tables import policies_table, sites_table
 from cdn.report.words import headlines, in_short, limits
@@ -227,7 +227,12 @@ def test_writes_the_page_whole(sample, tmp_path):
 
 def test_the_first_lines_say_whether_the_plan_is_good(sample):
     text = " ".join(in_short(sample)).replace("\u00a0", " ")
-    assert "costs 18,433 cost units a day" in text and "less than 18,311" in text and "at most 0.659 %" in text
+    assert (
+        "costs 18,433 cost units a day" in text
+        and "less than 18,311" in text
+        and "at most 0.659 %" in text
+        and "fills make up 7.72 %" in text
+    )  # 1 - 17010.4 / 18432.7
     assert "the plan serves 88.0 % of the bytes" in text and "LRU on every site serves 81.0 %" in text
     assert "16.4 % less than LRU" in text  # 1 - 15040 / 17980
     assert "byte hit ratio of 91.5 %" in text and "9.77 % below the plan's" in text  # 1 - 13570 / 15040
@@ -299,6 +304,39 @@ def test_a_view_holds_all_its_places(places):
     np.testing.assert_allclose((x - lon + 180) % 360, 180, atol=1e-6)
 
 
+def test_a_link_across_the_views_edge_is_drawn_from_both_sides(sample):
+    """Los Angeles to Tokyo the short way, on a map that is cut between them."""
+    places = {
+        "lax": (34.0, -118.0),
+        "tyo": (35.7, 139.7),
+        "fra": (50.1, 8.7),
+        "nyc": (40.7, -74.0),
+        "del": (28.6, 77.2),
+    }
+    ends = [("lax", "nyc"), ("nyc", "fra"), ("fra", "del"), ("del", "tyo"), ("lax", "tyo")]
+    rows = [(f"{a}-{b}", b, 1.0, 1.0, 1.0, 10.0, *places[a], *places[b]) for a, b in ends]
+    links = pd.DataFrame(
+        rows,
+        columns=[
+            "link",
+            "towards",
+            "gb",
+            "peak_gbps",
+            "p95_gbps",
+            "capacity_gbps",
+            "lat",
+            "lon",
+            "towards_lat",
+            "towards_lon",
+        ],
+    )
+    spec = map_figure(dataclasses.replace(sample, links=links, sites=sample.sites.iloc[:0])).spec
+    drawn_rows = spec["datasets"][spec["layer"][1]["data"]["name"]]
+    drawn = [(row["x"], row["x2"]) for row in drawn_rows if row["link"] == "lax-tyo"]
+    np.testing.assert_allclose(sorted(drawn), [(-118.0, 139.7 - 360), (-118.0 + 360, 139.7)], atol=1e-3)
+    assert sum(row["link"] != "lax-tyo" for row in drawn_rows) == 4
+
+
 def area(ring):
     if not ring:
         return 0.0
@@ -330,6 +368,30 @@ def inside(x, y, polygons):
             with np.errstate(divide="ignore", invalid="ignore"):
                 crossings += int((spans & (x < ax + (y - ay) * (bx - ax) / (by - ay))).sum())
     return crossings % 2 == 1
+
+
+def test_countries_across_the_date_line_and_around_the_pole_do_not_smear():
+    view = geography.fit_view(np.array([-60.0, 75, 0]), np.array([-170.0, 0, 170]))
+    polygons = geography.outlines(view)["geometry"]["coordinates"]
+    assert (
+        max(
+            np.abs(np.diff(np.array(ring)[:, 0])).max()
+            for rings in polygons
+            for ring in rings
+            if max(y for _, y in ring) > -60
+        )
+        < 45
+    )
+    for lat, lon, land in (
+        (67.0, 178.0, True),
+        (67.0, -178.0, True),
+        (68.0, 0.0, False),
+        (-80.0, 0.0, True),
+        (-80.0, 179.0, False),
+        (-82, 100.0, True),
+    ):
+        (x,), (y,) = view.place(np.array([lat]), np.array([lon]))
+        assert inside(x, y, polygons) == land, (lat, lon)
 
 
 def test_land_is_land_and_sea_is_sea():
