@@ -1,0 +1,256 @@
+"""The placement problem as arrays, its solution, and the one cost function of the solvers (``docs/model.md``)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demand.catalogue import Catalogue
+from demand.demand import Demand
+from topology.network import Network
+from topology.routing import SiteTrees, fill_costs, region_paths, site_trees, steering_routes
+
+DEFAULT_FILL_WEIGHT = 0.14
+"""A fill pays back over about a week (the contract's default)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Problem:
+    """Choose what each site stores and who serves whom, at least cost.
+
+    Parameters
+    ----------
+    size_gb
+        (F,) GB, > 0.
+    storage_gb, throughput_gbps
+        (S,) limits of a site, >= 0; infinite at origins. Storage is already less the reactive share.
+    is_origin
+        (S,) bool: origins store every file.
+    site, cost_per_gb
+        (R, K) candidates of a region, best-ranked first, padded with -1 and infinity.
+    region, file, gb, peak_gbps
+        (N,) demand entries, sorted by file, then region.
+    file_start
+        (F + 1,): the entries of file f are ``file_start[f]:file_start[f + 1]``.
+    fill_cost
+        (S,) cost of filling one GB, already weighted; 0 at origins.
+    previous
+        (S, F) bool: stored last night, so no fill cost.
+    arc_capacity_gbps, path_start, path_arcs
+        (2L,) capacities and the arcs from candidate k to region r as path ``r * K + k``; None where link limits are off.
+    """
+
+    size_gb: np.ndarray
+    storage_gb: np.ndarray
+    throughput_gbps: np.ndarray
+    is_origin: np.ndarray
+    site: np.ndarray
+    cost_per_gb: np.ndarray
+    region: np.ndarray
+    file: np.ndarray
+    gb: np.ndarray
+    peak_gbps: np.ndarray
+    file_start: np.ndarray
+    fill_cost: np.ndarray
+    previous: np.ndarray
+    arc_capacity_gbps: np.ndarray | None = None
+    path_start: np.ndarray | None = None
+    path_arcs: np.ndarray | None = None
+
+    @property
+    def sites(self) -> int:
+        """S."""
+        return len(self.storage_gb)
+
+    @property
+    def files(self) -> int:
+        """F."""
+        return len(self.size_gb)
+
+    @property
+    def candidates(self) -> int:
+        """K."""
+        return self.site.shape[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shares:
+    """Who serves whom, sparsely: entries not named are served wholly by the best-ranked holder.
+
+    Parameters
+    ----------
+    row, candidate, share
+        (M,) demand entry, candidate index of its region, and the part that candidate serves; the parts of a named entry add up to 1.
+    """
+
+    row: np.ndarray
+    candidate: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def none(cls) -> "Shares":
+        """Everything from the best-ranked holder."""
+        return cls(row=np.zeros(0, np.int64), candidate=np.zeros(0, np.int32), share=np.zeros(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prices:
+    """What one more unit of each limit would save: (S,) per GB, (S,) per Gbit/s, and (2L,) per Gbit/s or None."""
+
+    storage: np.ndarray
+    throughput: np.ndarray
+    arc: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Costs:
+    """What a placement costs and uses.
+
+    ``origin_only`` is the serving cost if no edge site stored anything. ``used_gb`` (S,) counts edge sites only.
+    """
+
+    serving: float
+    fill: float
+    origin_only: float
+    used_gb: np.ndarray
+    site_load_gbps: np.ndarray
+    arc_load_gbps: np.ndarray | None
+
+    @property
+    def objective(self) -> float:
+        """Serving plus fill."""
+        return self.serving + self.fill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Solution:
+    """A feasible placement with a proven bound.
+
+    ``gap`` is ``(objective_cost - lower_bound) / objective_cost`` (0 where the cost is 0); ``lower_bound`` is a true bound on the problem.
+    """
+
+    stored: np.ndarray
+    shares: Shares
+    objective_cost: float
+    serving_cost: float
+    fill_cost: float
+    origin_only_cost: float
+    lower_bound: float
+    gap: float
+    prices: Prices
+    method: str
+    status: str
+    reason: str
+    seconds: float
+
+
+def build_problem(
+    network: Network,
+    catalogue: Catalogue,
+    demand: Demand,
+    *,
+    trees: SiteTrees | None = None,
+    candidates: int = 10,
+    fill_weight: float = DEFAULT_FILL_WEIGHT,
+    previous: np.ndarray | None = None,
+    reactive_share: float = 0.0,
+    link_limits: bool = False,
+) -> Problem:
+    """Assemble the problem of the contract from a network, a catalogue and a demand.
+
+    Parameters
+    ----------
+    previous
+        (S, F) bool, what last night's plan stored, or None for nothing.
+    reactive_share
+        Share of every site's storage that the plan leaves alone, 0 to 1.
+    """
+    trees = site_trees(network) if trees is None else trees
+    routes = steering_routes(network, trees, candidates=candidates)
+    cost, _ = fill_costs(network, trees)
+    wanted = (demand.gb > 0) | (demand.peak_gbps > 0)
+    files = len(catalogue.files)
+    file = demand.file[wanted]
+    arcs = region_paths(network, trees, routes) if link_limits else None
+    return Problem(
+        size_gb=catalogue.size_gb,
+        storage_gb=np.where(network.is_origin, np.inf, network.site_storage_gb * (1.0 - reactive_share)),
+        throughput_gbps=network.site_throughput_gbps,
+        is_origin=network.is_origin,
+        site=routes.site,
+        cost_per_gb=routes.cost_per_gb,
+        region=demand.region[wanted],
+        file=file,
+        gb=demand.gb[wanted],
+        peak_gbps=demand.peak_gbps[wanted],
+        file_start=np.searchsorted(file, np.arange(files + 1)).astype(np.int64),
+        fill_cost=np.where(network.is_origin, 0.0, fill_weight * cost),
+        previous=np.zeros((len(network.sites), files), bool) if previous is None else previous,
+        arc_capacity_gbps=np.repeat(network.links["capacity_gbps"].to_numpy(float), 2) if link_limits else None,
+        path_start=None if arcs is None else arcs.start,
+        path_arcs=None if arcs is None else arcs.arcs,
+    )
+
+
+def holding(problem: Problem, stored: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """(rows, K) bool: which candidates of each demand entry's region hold its file."""
+    site = problem.site[problem.region[rows]]
+    safe = np.maximum(site, 0)
+    return (site >= 0) & (stored[safe, problem.file[rows][:, None]] | problem.is_origin[safe])
+
+
+def split(problem: Problem, stored: np.ndarray, shares: Shares) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every (entry, candidate, share) with a positive share: the default of the entries not named, then the named."""
+    named = np.zeros(len(problem.gb), bool)
+    named[shares.row] = True
+    rest = np.flatnonzero(~named)
+    first = np.concatenate([holding(problem, stored, part).argmax(axis=1) for part in _blocks(rest)] or [np.zeros(0, np.int64)])
+    return (
+        np.concatenate([rest, shares.row]),
+        np.concatenate([first, shares.candidate]).astype(np.int64),
+        np.concatenate([np.ones(len(rest)), shares.share]),
+    )
+
+
+def evaluate(problem: Problem, stored: np.ndarray, shares: Shares) -> Costs:
+    """Cost and use of a placement: the objective of the contract, term by term."""
+    row, candidate, share = split(problem, stored, shares)
+    region = problem.region[row]
+    site = problem.site[region, candidate]
+    load = problem.peak_gbps[row] * share
+    arc_load = None
+    if problem.arc_capacity_gbps is not None:
+        arc_load = arc_loads(problem, region, candidate, load)
+    edge = stored & ~problem.is_origin[:, None]
+    new_gb = (edge & ~problem.previous) @ problem.size_gb
+    return Costs(
+        serving=float(np.sum(problem.gb[row] * problem.cost_per_gb[region, candidate] * share)),
+        fill=float(np.sum(new_gb * problem.fill_cost)),
+        origin_only=float(np.sum(problem.gb * cheapest_origin(problem)[problem.region])),
+        used_gb=edge @ problem.size_gb,
+        site_load_gbps=np.bincount(site, load, problem.sites),
+        arc_load_gbps=arc_load,
+    )
+
+
+def arc_loads(problem: Problem, region: np.ndarray, candidate: np.ndarray, load: np.ndarray) -> np.ndarray:
+    """(2L,) Gbit/s over each arc when ``load`` flows from each candidate to its region."""
+    assert problem.arc_capacity_gbps is not None and problem.path_start is not None and problem.path_arcs is not None
+    pair = region.astype(np.int64) * problem.candidates + candidate
+    by_pair = np.bincount(pair, load, problem.site.size)
+    used = np.repeat(by_pair, np.diff(problem.path_start))
+    return np.bincount(problem.path_arcs, used, len(problem.arc_capacity_gbps))
+
+
+def cheapest_origin(problem: Problem) -> np.ndarray:
+    """(R,) cost per GB from each region's cheapest origin."""
+    origin = (problem.site >= 0) & problem.is_origin[np.maximum(problem.site, 0)]
+    return np.asarray(np.where(origin, problem.cost_per_gb, np.inf).min(axis=1))
+
+
+def unlimited_storage_bound(problem: Problem) -> float:
+    """A true bound: every entry from its cheapest candidate, as if storage, throughput, links and fills were free."""
+    return float(np.sum(problem.gb * problem.cost_per_gb.min(axis=1)[problem.region]))
+
+
+def _blocks(rows: np.ndarray, size: int = 1 << 18) -> list[np.ndarray]:
+    return [rows[i : i + size] for i in range(0, len(rows), size)]
