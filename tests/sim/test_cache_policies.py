@@ -55,6 +55,65 @@ def naive_lfu(wanted, sizes, capacity):
     return out
 
 
+def naive_s3fifo(wanted, sizes, capacity):
+    """The paper's algorithm over plain lists; small queue a tenth of the bytes, ghost as many bytes of names as the main queue may hold."""
+    small, main, ghost, count, out = [], [], [], {}, []
+    small_room = capacity // 10
+    main_room = capacity - small_room
+
+    def bytes_of(queue):
+        return sum(sizes[f] for f in queue)
+
+    def evict_from_main(gone):
+        while count[main[0]] > 0:
+            count[main[0]] -= 1
+            main.append(main.pop(0))
+        gone.append(main.pop(0))
+
+    def evict_from_small(gone):
+        already = len(gone)
+        while small and len(gone) == already:
+            file = small.pop(0)
+            if count[file] > 1:
+                while main and bytes_of(main) + sizes[file] > main_room:
+                    evict_from_main(gone)
+                main.append(file)
+                count[file] = 0
+            else:
+                gone.append(file)
+                ghost.append(file)
+                while bytes_of(ghost) > main_room:
+                    ghost.pop(0)
+
+    for file in wanted:
+        hit, gone = file in small + main, []
+        if hit:
+            count[file] = min(count[file] + 1, 3)
+        elif sizes[file] <= capacity:
+            known = file in ghost
+            if known:
+                ghost.remove(file)
+            while bytes_of(small + main) + sizes[file] > capacity:
+                small_is_due = small and (bytes_of(small) >= small_room or not main)
+                (evict_from_small if small_is_due else evict_from_main)(gone)
+            (main if known else small).append(file)
+            count[file] = 0
+        out.append((hit, gone))
+    return out
+
+
+@given(st.lists(st.integers(0, 5).flatmap(lambda top: st.integers(0, top + 2)), max_size=200), st.integers(0, 25))
+def test_s3fifo_is_three_queues(wanted, capacity):
+    assert replay(make_policy("s3fifo", capacity), wanted, SIZES) == naive_s3fifo(wanted, SIZES, capacity)
+
+
+def test_s3fifo_is_three_queues_over_a_long_run():
+    rng = np.random.default_rng(9)
+    sizes = rng.integers(1, 9, 300).tolist()
+    wanted = (rng.zipf(1.2, 6000) % 300).tolist()
+    assert replay(make_policy("s3fifo", 150), wanted, sizes) == naive_s3fifo(wanted, sizes, 150)
+
+
 @given(requests, capacities)
 def test_lru_is_a_queue_that_requests_renew(wanted, capacity):
     assert replay(make_policy("lru", capacity), wanted, SIZES) == naive_queue(wanted, SIZES, capacity, move_on_hit=True)

@@ -94,10 +94,10 @@ def test_a_copy_is_there_from_the_end_of_its_fill_on(make, two_sites_and_origin)
 
 
 def test_a_fill_takes_the_throughput_of_its_edge_source(make, two_sites_and_origin):
-    sessions = make.sessions([(10, 1, 0, 10, 0.01), (2010, 1, 0, 10, 0.01)])
-    transfer = fills((0, 0, 1, 0, 2000, 2))  # 2 GB over 2000 s: all of the one slot of a1
+    sessions = make.sessions([(t, 1, 0, 0.5, 0.0005) for t in (99, 100, 2099, 2100)])
+    transfer = fills((0, 0, 1, 100, 2100, 2))  # 2 GB over 2000 s: all of the one slot of a1, until the moment it ends
     result = simulate(two_sites_and_origin(slots=(1, 1)), sessions, plan(make, (0, 0), (1, 0)), transfer)
-    assert outcomes(result) == [HEALTH, HIT]
+    assert outcomes(result) == [HIT, HEALTH, HEALTH, HIT]
     assert result.ledger.filling.tolist() == [0, 2 * 10**9, 0, 0]
 
 
@@ -150,6 +150,11 @@ def test_a_reactive_site_pulls_the_whole_file_through_and_then_holds_it(make, tw
     )
     assert totals["backbone_cost"] == totals["serving_cost"] == 6
     assert totals["peak_link_gbps"] == pytest.approx(0.016)  # 2 GB in the 1000 s of the session
+
+
+def test_a_session_that_watches_twice_pulls_what_it_takes(make, two_sites_and_origin):
+    result = simulate(two_sites_and_origin(), make.sessions([(0, 0, 0, 3000, 3)]), LRU)  # 3 GB of a file of 2 GB
+    assert result.log.fetched_bytes.tolist() == [3 * 10**9]
 
 
 def test_a_pull_loads_the_throughput_of_source_and_front(make, two_sites_and_origin):
@@ -225,11 +230,11 @@ def test_one_appliance_down_leaves_the_copy_on_the_other(make, two_sites_and_ori
     assert result.log.appliance.tolist() == [2]
 
 
-def test_a_fill_does_not_start_while_its_target_is_down(make, two_sites_and_origin):
-    transfer, down = fills((0, 0, -3, 100, 200, 2)), Outage(appliance=0, from_ms=50_000, to_ms=150_000)
-    result = simulate(
-        two_sites_and_origin(), make.sessions([(300, 0, 0, 10, 0.01)]), plan(make, (0, 0)), transfer, outages=[down]
-    )
+@pytest.mark.parametrize("down", [0, 1])
+def test_a_fill_does_not_start_while_its_target_or_source_is_down(make, two_sites_and_origin, down):
+    transfer, outage = fills((0, 0, 1, 100, 200, 2)), Outage(appliance=down, from_ms=100_000, to_ms=150_000)
+    sessions, scheme = make.sessions([(300, 0, 0, 10, 0.01)]), plan(make, (0, 0), (1, 0))
+    result = simulate(two_sites_and_origin(), sessions, scheme, transfer, outages=[outage])
     assert outcomes(result) == [NOT_YET_FILLED]
     assert result.totals()["fill_gb"] == 0
     assert result.ledger.fill_ran.tolist() == [False]
