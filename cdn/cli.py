@@ -24,7 +24,9 @@ A first evening: `fillplan new demo`, then `fillplan nightly demo --for 2026-01-
 Every verb takes `--json`: stdout is then one JSON document. Exit status: 0 done, 2 wrong input, 3 no feasible plan, 4 refused by a guardrail, 1 a defect.
 """,
 )
-importers = typer.Typer(no_args_is_help=True, help="Bring in real inputs: topologies, demand, playback logs, benchmark instances.")
+importers = typer.Typer(
+    no_args_is_help=True, help="Bring in real inputs: topologies, demand, playback logs, benchmark instances."
+)
 app.add_typer(importers, name="import")
 
 NetworkFolder = Annotated[Path, typer.Argument(metavar="NETWORK", help="Folder of a network.")]
@@ -42,7 +44,9 @@ def main() -> None:
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the network.")],
-    topology: Annotated[str, typer.Option(help="TopoHub key of the backbone: sndlib/germany50, topozoo/Abilene, …")] = "sndlib/nobel-germany",
+    topology: Annotated[
+        str, typer.Option(help="TopoHub key of the backbone: sndlib/germany50, topozoo/Abilene, …")
+    ] = "sndlib/nobel-germany",
     sites: Annotated[int, typer.Option(min=1, help="Edge sites, at the best-connected nodes.")] = 8,
     regions: Annotated[int, typer.Option(min=1, help="Regions, one a node.")] = 12,
     titles: Annotated[int, typer.Option(min=1, help="Titles; each has one file a rung of the ladder.")] = 150,
@@ -80,9 +84,13 @@ def check(folder: NetworkFolder, as_json: AsJson = False) -> None:
 @app.command()
 def forecast(
     folder: NetworkFolder,
-    date: Annotated[dt.datetime, typer.Option("--for", formats=["%Y-%m-%d"], help="The day to predict; only earlier days are read.")],
+    date: Annotated[
+        dt.datetime, typer.Option("--for", formats=["%Y-%m-%d"], help="The day to predict; only earlier days are read.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Demand table to write, .csv or .parquet.")],
-    model: Annotated[str | None, typer.Option(help="smoothing, last-day or same-weekday; default: the setting forecast.model.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="smoothing, last-day or same-weekday; default: the setting forecast.model.")
+    ] = None,
     origins: Annotated[int, typer.Option(min=0, help="Days of the rolling-origin backtest; 0 for none.")] = 5,
     as_json: AsJson = False,
 ) -> None:
@@ -95,10 +103,16 @@ def forecast(
     write_demand(made.demand, network.region_ids, catalogue.file_ids, output)
     rows = made.backtest.to_dict("records")
     scores = console.table(
-        ["model", "WAPE", "bias", "p10-p90 coverage"], [[r["model"], r["wape"], r["bias"], r["coverage"]] for r in rows], "Backtest"
+        ["model", "WAPE", "bias", "p10-p90 coverage"],
+        [[r["model"], r["wape"], r["bias"], r["coverage"]] for r in rows],
+        "Backtest",
     )
     summary = f"{name}: {len(made.demand):,} rows, {made.demand.gb.sum():,.0f} GB -> {output}"
-    console.emit({"model": name, "rows": len(made.demand), "backtest": rows, "path": output}, as_json, [scores, summary] if rows else [summary])
+    console.emit(
+        {"model": name, "rows": len(made.demand), "backtest": rows, "path": output},
+        as_json,
+        [scores, summary] if rows else [summary],
+    )
 
 
 @app.command()
@@ -106,15 +120,25 @@ def place(
     folder: NetworkFolder,
     demand: DemandFile,
     output: Annotated[Path, typer.Option("-o", "--output", help="Plan folder to write.")],
-    previous: Annotated[Path | None, typer.Option(help="Last night's plan folder: what it holds costs no fill.")] = None,
-    gap: Annotated[float | None, typer.Option(min=0, help="Stop at this proven gap; default: the setting placement.gap.")] = None,
-    time_limit: Annotated[float | None, typer.Option(min=0, help="Seconds the solver may take; default: placement.time_limit_s.")] = None,
-    method: Annotated[str | None, typer.Option(help="auto, exact or greedy; default: the setting placement.method.")] = None,
+    previous: Annotated[
+        Path | None, typer.Option(help="Last night's plan folder: what it holds costs no fill.")
+    ] = None,
+    gap: Annotated[
+        float | None, typer.Option(min=0, help="Stop at this proven gap; default: the setting placement.gap.")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(min=0, help="Seconds the solver may take; default: placement.time_limit_s.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="auto, exact or greedy; default: the setting placement.method.")
+    ] = None,
     solver: Annotated[str | None, typer.Option(help="highs or cbc; default: the setting placement.solver.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Decide which appliance stores which file, at least cost, with a proven gap."""
-    settings = read_settings(folder, {"placement": {"gap": gap, "time_limit_s": time_limit, "method": method, "solver": solver}})
+    settings = read_settings(
+        folder, {"placement": {"gap": gap, "time_limit_s": time_limit, "method": method, "solver": solver}}
+    )
     network, catalogue = read_network(folder), read_catalogue(folder)
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
     before = previous_stored(previous, network, catalogue) if previous else None
@@ -135,7 +159,9 @@ def verify(
     folder: NetworkFolder,
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder.")],
     demand: DemandFile,
-    previous: Annotated[Path | None, typer.Option(help="Last night's plan folder, if the plan was made with one.")] = None,
+    previous: Annotated[
+        Path | None, typer.Option(help="Last night's plan folder, if the plan was made with one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute a plan's cost, limits and bound from the files alone; exit status 3 if a limit is broken."""
@@ -154,17 +180,28 @@ def verify(
 def fill(
     folder: NetworkFolder,
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder; the fills are written into it.")],
-    previous: Annotated[Path | None, typer.Option(help="What the appliances hold now; absent: the published plan, or nothing.")] = None,
-    date: Annotated[dt.datetime | None, typer.Option("--for", formats=["%Y-%m-%d"], help="The night's date; default: the plan's own.")] = None,
+    previous: Annotated[
+        Path | None, typer.Option(help="What the appliances hold now; absent: the published plan, or nothing.")
+    ] = None,
+    date: Annotated[
+        dt.datetime | None,
+        typer.Option("--for", formats=["%Y-%m-%d"], help="The night's date; default: the plan's own."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Schedule the transfers that turn last night's content into the plan's: source and time of each, inside the fill windows."""
     network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
     made = read_plan(plan, network, catalogue)
-    before = read_placement(previous, network, catalogue) if previous else published_placement(folder, network, catalogue, settings)
+    before = (
+        read_placement(previous, network, catalogue)
+        if previous
+        else published_placement(folder, network, catalogue, settings)
+    )
     with console.stage(f"fill {plan}"):
         filled = schedule_night(network, catalogue, made, before, settings, date=date.date() if date else None)
-    write_plan(made, network, catalogue, plan, fills=filled.fills, evictions=filled.evictions, manifests=filled.manifests)
+    write_plan(
+        made, network, catalogue, plan, fills=filled.fills, evictions=filled.evictions, manifests=filled.manifests
+    )
     s = filled.summary
     text = [
         f"{s['transfers']:,} transfers, {s['gb']:,.1f} GB; {console.percent(s['finished_share'])} done inside the windows, the last at {s['latest_end'] or '-'}",
@@ -177,10 +214,16 @@ def fill(
 def simulate(
     folder: NetworkFolder,
     plan: Annotated[Path, typer.Option(help="Plan folder.")],
-    playback: Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log.")] = None,
+    playback: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log.")
+    ] = None,
     demand: Annotated[Path | None, typer.Option(help="Or draw sessions from this demand table.")] = None,
-    policy: Annotated[list[str] | None, typer.Option(help="May be given several times; default: the setting simulation.policies.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the tidy tables (per hour, site and link).")] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="May be given several times; default: the setting simulation.policies.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the tidy tables (per hour, site and link).")
+    ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -188,9 +231,18 @@ def simulate(
     network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
     made = read_plan(plan, network, catalogue)
     began = time.perf_counter()
-    sessions, warm_up = read_sessions(folder, network, catalogue, settings, playback=playback and playback.date(), demand=demand, seed=seed)
+    sessions, warm_up = read_sessions(
+        folder, network, catalogue, settings, playback=playback and playback.date(), demand=demand, seed=seed
+    )
     rehearsal = rehearse(
-        network, catalogue, made, sessions, policy or settings.simulation.policies, settings, warm_up=warm_up, progress=console.say
+        network,
+        catalogue,
+        made,
+        sessions,
+        policy or settings.simulation.policies,
+        settings,
+        warm_up=warm_up,
+        progress=console.say,
     )
     if output:
         write_rehearsal(rehearsal, output)
@@ -201,10 +253,16 @@ def simulate(
 @app.command()
 def whatif(
     folder: NetworkFolder,
-    scenarios: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="Edits to try; docs/scenarios.md has the form.")],
+    scenarios: Annotated[
+        Path, typer.Argument(metavar="SCENARIO.toml", help="Edits to try; docs/scenarios.md has the form.")
+    ],
     plan: Annotated[Path | None, typer.Option(help="Base plan; default: the published one.")] = None,
-    playback: Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log.")] = None,
-    demand: Annotated[Path | None, typer.Option(help="Or draw sessions from this demand; default: the plan's own.")] = None,
+    playback: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log.")
+    ] = None,
+    demand: Annotated[
+        Path | None, typer.Option(help="Or draw sessions from this demand; default: the plan's own.")
+    ] = None,
     replications: Annotated[int, typer.Option(min=1, help="Draws of the sessions; intervals need two or more.")] = 3,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -224,14 +282,22 @@ def whatif(
         )
         for name, rows in results.items()
     ]
-    document = {"scenarios": {name: {r["metric"]: {k: r[k] for k in ("base", "value", "delta", "ci_low", "ci_high")} for r in rows} for name, rows in results.items()}}
+    document = {
+        "scenarios": {
+            name: {r["metric"]: {k: r[k] for k in ("base", "value", "delta", "ci_low", "ci_high")} for r in rows}
+            for name, rows in results.items()
+        }
+    }
     console.emit(document, as_json, tables)
 
 
 @app.command()
 def nightly(
     folder: NetworkFolder,
-    date: Annotated[dt.datetime, typer.Option("--for", formats=["%Y-%m-%d"], help="The day to plan for; only earlier days of the log are used.")],
+    date: Annotated[
+        dt.datetime,
+        typer.Option("--for", formats=["%Y-%m-%d"], help="The day to plan for; only earlier days of the log are used."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Run the whole night: ingest, forecast, place, fill, rehearse, publish. Safe to kill and to run again."""

@@ -19,7 +19,9 @@ from topology.network import Network
 from topology.placement import Placement
 
 
-def into_appliances(network: Network, problem: Problem, solution: Solution, file_ids: pd.Index) -> tuple[Placement, Solution]:
+def into_appliances(
+    network: Network, problem: Problem, solution: Solution, file_ids: pd.Index
+) -> tuple[Placement, Solution]:
     """Put every stored file on appliances of its site, and cost what is finally stored.
 
     The hottest files choose first, each its best-scored appliance with room; a file gets copies until its holders' throughput carries its peak, as

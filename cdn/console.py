@@ -127,7 +127,9 @@ def _end(error: Exception, as_json: bool) -> int:
     elif usage is not None:  # click's own errors about arguments
         status = int(getattr(error, "exit_code", WRONG_INPUT))
         facts["error"] = usage()
-        stderr.print(f"[red]error:[/red] {escape(usage())}\nTry 'fillplan --help' or 'fillplan VERB --help'.", soft_wrap=True)
+        stderr.print(
+            f"[red]error:[/red] {escape(usage())}\nTry 'fillplan --help' or 'fillplan VERB --help'.", soft_wrap=True
+        )
     elif type(error).__name__ == "Abort":
         status = 130
         stderr.print("stopped")

@@ -50,7 +50,12 @@ def make_forecast(
     dates = [day for day in playback_dates(folder) if day < date]
     if not dates:
         raise InputError(
-            Problem(table="playback", value=str(date), message="the log has no day before this date", mend="import earlier days, or choose a later date")
+            Problem(
+                table="playback",
+                value=str(date),
+                message="the log has no day before this date",
+                mend="import earlier days, or choose a later date",
+            )
         )
     history = read_history(folder, network.region_ids, catalogue, dates)
     rules = settings.forecast
@@ -63,7 +68,9 @@ def make_forecast(
     return Forecast(demand=fitted.predict(date), backtest=scores)
 
 
-def place_demand(network: Network, catalogue: Catalogue, demand: Demand, settings: Settings, previous: np.ndarray | None) -> Plan:
+def place_demand(
+    network: Network, catalogue: Catalogue, demand: Demand, settings: Settings, previous: np.ndarray | None
+) -> Plan:
     """Solve the placement, put the files on appliances, and cost what is finally stored.
 
     Parameters

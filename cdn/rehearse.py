@@ -24,7 +24,8 @@ from demand.demand import Demand, build_demand
 from sim.fleet import Fleet, build_fleet
 from sim.metrics import SimulationResult
 from sim.policies import POLICIES
-from sim.reference import Fills, Scheme, simulate
+from sim.reference import simulate
+from sim.scheme import Fills, Outage, Scheme
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem
 from topology.network import Network
@@ -70,8 +71,8 @@ def rehearse(
     *,
     warm_up: Sessions | None = None,
     fills: Fills | None = None,
-    previous: np.ndarray | None = None,
-    outages: Sequence[Any] = (),
+    before: Placement | None = None,
+    outages: Sequence[Outage] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Rehearsal:
     """Simulate every policy on the same sessions.
@@ -88,8 +89,8 @@ def rehearse(
         The sessions of the day before, to fill the reactive caches; without them they start empty.
     fills
         Tonight's transfers; without them every planned file is there from the start.
-    previous
-        (S, F) bool, last night's placement: the oracle pays for fills as the plan did.
+    before
+        Last night's placement: with ``fills``, what is there at midnight; and the oracle pays for fills as the plan did.
 
     Raises
     ------
@@ -99,6 +100,7 @@ def rehearse(
     _check_names(policies)
     trees = site_trees(network)
     routes = steering_routes(network, trees, candidates=settings.steering.candidates)
+    previous = None if before is None else before.stored(network, len(catalogue.files))
     fleet = build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes))
     results: dict[str, SimulationResult] = {}
     oracle_gap = None
@@ -107,10 +109,12 @@ def rehearse(
             progress(f"rehearse {name}: {len(sessions):,} sessions")
         own_fills = None
         if name in ("plan", FILLED):
-            scheme = Scheme(label=name, placement=plan.placement)
             own_fills = fills if name == "plan" else None
+            scheme = Scheme(label=name, placement=plan.placement, initial=before if own_fills is not None else None)
         elif name == "oracle":
-            placement, oracle_gap = _place(network, catalogue, demand_of(sessions, network), settings, previous, share=0.0)
+            placement, oracle_gap = _place(
+                network, catalogue, demand_of(sessions, network), settings, previous, share=0.0
+            )
             scheme = Scheme(label=name, placement=placement)
         elif name.startswith("plan+"):
             share = settings.simulation.reactive_share
@@ -136,7 +140,9 @@ def demand_of(sessions: Sessions, network: Network) -> Demand:
     first, last = sessions.start_ms // 3_600_000, (sessions.start_ms + sessions.duration_ms) // 3_600_000
     for offset in range(int((last - first).max(initial=0)) + 1):
         hour = first + offset
-        overlap = np.minimum(sessions.start_ms + sessions.duration_ms, (hour + 1) * 3_600_000) - np.maximum(sessions.start_ms, hour * 3_600_000)
+        overlap = np.minimum(sessions.start_ms + sessions.duration_ms, (hour + 1) * 3_600_000) - np.maximum(
+            sessions.start_ms, hour * 3_600_000
+        )
         gb = sessions.bytes * np.clip(overlap, 0, None) / sessions.duration_ms / 1e9
         slot = np.clip(hour, 0, 24)
         np.add.at(by_pair, (at, slot), gb)
@@ -188,7 +194,13 @@ def write_rehearsal(rehearsal: Rehearsal, folder: Path) -> None:
 
 
 def _place(
-    network: Network, catalogue: Catalogue, demand: Demand, settings: Settings, previous: np.ndarray | None, *, share: float
+    network: Network,
+    catalogue: Catalogue,
+    demand: Demand,
+    settings: Settings,
+    previous: np.ndarray | None,
+    *,
+    share: float,
 ) -> tuple[Placement, float]:
     rules = settings.placement
     problem = build_problem(
@@ -205,5 +217,11 @@ def _check_names(policies: Sequence[str]) -> None:
     for name in policies:
         if name not in known:
             raise InputError(
-                Problem(table="arguments", column="--policy", value=name, message="unknown policy", mend="use one of " + ", ".join(known))
+                Problem(
+                    table="arguments",
+                    column="--policy",
+                    value=name,
+                    message="unknown policy",
+                    mend="use one of " + ", ".join(known),
+                )
             )

@@ -43,7 +43,12 @@ class SampleSize:
 
 
 def write_sample(
-    folder: Path, size: SampleSize, *, topology: str = "sndlib/nobel-germany", seed: int = 0, progress: Callable[[str], None] | None = None
+    folder: Path,
+    size: SampleSize,
+    *,
+    topology: str = "sndlib/nobel-germany",
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, int]:
     """Write a sample network folder.
 
@@ -70,7 +75,9 @@ def write_sample(
 
     def fleet(busiest_gbps: float) -> dict[str, pd.DataFrame]:
         own = np.random.default_rng([seed, 1])  # the same draws each time: only the sizes follow the demand
-        return grow_fleet(backbone, own, catalogue_gb=catalogue_gb, peak_gbps=busiest_gbps, sites=size.sites, regions=size.regions)
+        return grow_fleet(
+            backbone, own, catalogue_gb=catalogue_gb, peak_gbps=busiest_gbps, sites=size.sites, regions=size.regions
+        )
 
     regions = fleet(1.0)["regions"]
     if progress:
@@ -89,7 +96,9 @@ def write_sample(
     return {**counts, "titles": len(titles), "files": len(files), "days": size.days, "sessions": sessions}
 
 
-def write_backbone(folder: Path, backbone: Backbone, *, sites: int, catalogue_gb: float, peak_gbps: float, seed: int = 0) -> dict[str, int]:
+def write_backbone(
+    folder: Path, backbone: Backbone, *, sites: int, catalogue_gb: float, peak_gbps: float, seed: int = 0
+) -> dict[str, int]:
     """Write the network tables of an imported topology with a fleet grown on it; every node becomes a region.
 
     Parameters
@@ -98,7 +107,9 @@ def write_backbone(folder: Path, backbone: Backbone, *, sites: int, catalogue_gb
         What the fleet is sized for; :func:`regrow_fleet` sizes it anew once the real demand is imported.
     """
     refuse_to_overwrite(folder)
-    tables = grow_fleet(backbone, np.random.default_rng([seed, 1]), catalogue_gb=catalogue_gb, peak_gbps=peak_gbps, sites=sites)
+    tables = grow_fleet(
+        backbone, np.random.default_rng([seed, 1]), catalogue_gb=catalogue_gb, peak_gbps=peak_gbps, sites=sites
+    )
     for name, frame in tables.items():
         write_table(frame, folder / f"{name}.csv")
     return {name: len(frame) for name, frame in tables.items()}
@@ -115,5 +126,10 @@ def refuse_to_overwrite(folder: Path) -> None:
     """Raise InputError unless the folder is new or empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
-            Problem(table="arguments", value=str(folder), message="the folder exists and is not empty", mend="give a new folder, or remove this one")
+            Problem(
+                table="arguments",
+                value=str(folder),
+                message="the folder exists and is not empty",
+                mend="give a new folder, or remove this one",
+            )
         )

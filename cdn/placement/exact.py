@@ -42,7 +42,13 @@ class Model:
 
 
 def solve_exact(
-    problem: Problem, *, gap: float = 1e-4, time_limit: float = 60.0, solver: str = "highs", threads: int = 1, reason: str = "asked for"
+    problem: Problem,
+    *,
+    gap: float = 1e-4,
+    time_limit: float = 60.0,
+    solver: str = "highs",
+    threads: int = 1,
+    reason: str = "asked for",
 ) -> Solution:
     """Solve to a proven gap, from the greedy placement; never worse than that.
 
@@ -96,7 +102,9 @@ def build_model(problem: Problem) -> Model:
     edge = ~problem.is_origin[sites]
     pairs = sorted(set(zip(sites[edge].tolist(), problem.file[rows[edge]].tolist(), strict=True)))
     open_ = {(s, f): program.add_variable(f"y_{s}_{f}", cat="Binary") for s, f in pairs}
-    serve = {(n, k): program.add_variable(f"x_{n}_{k}", lowBound=0) for n, k in zip(rows.tolist(), ks.tolist(), strict=True)}
+    serve = {
+        (n, k): program.add_variable(f"x_{n}_{k}", lowBound=0) for n, k in zip(rows.tolist(), ks.tolist(), strict=True)
+    }
     model = Model(program=program, open_=open_, serve=serve)
     add_objective(model, problem)
     add_demand(model, len(problem.gb))
@@ -110,8 +118,14 @@ def build_model(problem: Problem) -> Model:
 
 def add_objective(model: Model, problem: Problem) -> None:
     """(1) Serving cost of every share and fill cost of every new copy."""
-    serving = [x * float(problem.gb[n] * problem.cost_per_gb[problem.region[n], k]) for (n, k), x in model.serve.items()]
-    fill = [y * float(problem.fill_cost[s] * problem.size_gb[f]) for (s, f), y in model.open_.items() if not problem.previous[s, f]]
+    serving = [
+        x * float(problem.gb[n] * problem.cost_per_gb[problem.region[n], k]) for (n, k), x in model.serve.items()
+    ]
+    fill = [
+        y * float(problem.fill_cost[s] * problem.size_gb[f])
+        for (s, f), y in model.open_.items()
+        if not problem.previous[s, f]
+    ]
     model.program.setObjective(pulp.lpSum(serving) + pulp.lpSum(fill))
 
 
@@ -195,7 +209,15 @@ def _engine(solver: str, gap: float, seconds: float, threads: int) -> Any:
         with warnings.catch_warnings():  # the bundled CBC is the one there is; PuLP 4 will want another
             warnings.simplefilter("ignore", DeprecationWarning)
             return pulp.PULP_CBC_CMD(msg=False, gapRel=gap, timeLimit=seconds, threads=threads, warmStart=True)
-    raise InputError(Wrong(table="arguments", column="placement.solver", value=solver, message="unknown solver", mend="use highs or cbc"))
+    raise InputError(
+        Wrong(
+            table="arguments",
+            column="placement.solver",
+            value=solver,
+            message="unknown solver",
+            mend="use highs or cbc",
+        )
+    )
 
 
 def _dual_bound(program: Any, solver: str, gap: float) -> float:

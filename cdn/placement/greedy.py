@@ -10,7 +10,16 @@ import time
 import numba as nb
 import numpy as np
 
-from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution, cheapest_origin, evaluate, unlimited_storage_bound
+from cdn.placement.problem import (
+    Costs,
+    Prices,
+    Problem,
+    Shares,
+    Solution,
+    cheapest_origin,
+    evaluate,
+    unlimited_storage_bound,
+)
 from cdn.placement.serving import best_shares
 
 ROUNDS = 3
@@ -93,7 +102,9 @@ def _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank
 
 
 @nb.njit(cache=True)
-def _fill_by_gain(sites, stored, current, server, room, left, region, gb, peak, start, size, cost, rank, fill, previous):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _fill_by_gain(
+    sites, stored, current, server, room, left, region, gb, peak, start, size, cost, rank, fill, previous
+):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     S, F = stored.shape
     heap = [(0.0, np.int64(0))]
     heap.pop()
@@ -109,7 +120,10 @@ def _fill_by_gain(sites, stored, current, server, room, left, region, gb, peak, 
         old, pair = heapq.heappop(heap)
         s, f = pair // F, pair % F
         if size[f] > room[s]:
-            price[s] = max(price[s], _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank, fill, previous) / size[f])
+            price[s] = max(
+                price[s],
+                _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank, fill, previous) / size[f],
+            )
             continue
         gain = _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank, fill, previous)
         if gain <= 0:

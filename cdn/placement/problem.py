@@ -203,7 +203,9 @@ def split(problem: Problem, stored: np.ndarray, shares: Shares) -> tuple[np.ndar
     named = np.zeros(len(problem.gb), bool)
     named[shares.row] = True
     rest = np.flatnonzero(~named)
-    first = np.concatenate([holding(problem, stored, part).argmax(axis=1) for part in _blocks(rest)] or [np.zeros(0, np.int64)])
+    first = np.concatenate(
+        [holding(problem, stored, part).argmax(axis=1) for part in _blocks(rest)] or [np.zeros(0, np.int64)]
+    )
     return (
         np.concatenate([rest, shares.row]),
         np.concatenate([first, shares.candidate]).astype(np.int64),

@@ -62,7 +62,9 @@ def _split_groups(problem: Problem, held: np.ndarray) -> Serving:
     K, S = problem.candidates, problem.sites
     bits = np.packbits(held, axis=1)
     key = np.column_stack([problem.region.astype(np.int32).view(np.uint8).reshape(-1, 4), bits])
-    _, first, group_of = np.unique(key.view(np.dtype((np.void, key.shape[1]))).ravel(), return_index=True, return_inverse=True)
+    _, first, group_of = np.unique(
+        key.view(np.dtype((np.void, key.shape[1]))).ravel(), return_index=True, return_inverse=True
+    )
     G = len(first)
     gb, peak = np.bincount(group_of, problem.gb, G), np.bincount(group_of, problem.peak_gbps, G)
     group, candidate = np.nonzero(held[first])
@@ -87,13 +89,19 @@ def _split_groups(problem: Problem, held: np.ndarray) -> Serving:
         assert problem.path_start is not None and problem.path_arcs is not None
         path = region.astype(np.int64) * K + candidate
         count = np.diff(problem.path_start)[path]
-        at = np.repeat(problem.path_start[path], count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        at = (
+            np.repeat(problem.path_start[path], count)
+            + np.arange(count.sum())
+            - np.repeat(np.cumsum(count) - count, count)
+        )
         arc = problem.path_arcs[at]
         rows.append(height + arc)
         cols.append(np.repeat(columns, count))
         values.append(np.repeat(load, count) / np.maximum(capacity[arc], 1e-12))
         height += len(capacity)
-    matrix = coo_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=(height, len(columns))).tocsr()
+    matrix = coo_array(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=(height, len(columns))
+    ).tocsr()
     lower = np.concatenate([np.ones(G), np.full(height - G, -np.inf)])
     upper = np.concatenate([upper, np.full(height - G, 1 - SLACK)])
     cost = gb[group] * problem.cost_per_gb[region, candidate]
@@ -111,7 +119,9 @@ def _split_groups(problem: Problem, held: np.ndarray) -> Serving:
     start = np.searchsorted(group[order], np.arange(G + 1))
     count = np.diff(start)[group_of]
     row = np.repeat(np.arange(len(group_of)), count)
-    at = order[np.repeat(start[:-1][group_of], count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)]
+    at = order[
+        np.repeat(start[:-1][group_of], count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    ]
     shares = _named(problem, held, row, candidate[at], share[at])
     return Serving(shares=shares, throughput_price=throughput_price, arc_price=arc_price)
 
@@ -154,4 +164,7 @@ def _overloaded_links(problem: Problem) -> list[str]:
     nearest = problem.cost_per_gb.argmin(axis=1)[problem.region]
     load = arc_loads(problem, problem.region, nearest, problem.peak_gbps)
     over = np.flatnonzero(load > problem.arc_capacity_gbps)
-    return [f"link {a // 2} ({'forward' if a % 2 == 0 else 'backward'}): {load[a]:.4g} of {problem.arc_capacity_gbps[a]:.4g} Gbit/s" for a in over]
+    return [
+        f"link {a // 2} ({'forward' if a % 2 == 0 else 'backward'}): {load[a]:.4g} of {problem.arc_capacity_gbps[a]:.4g} Gbit/s"
+        for a in over
+    ]

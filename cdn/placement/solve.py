@@ -45,5 +45,11 @@ def solve(
     if method == "greedy":
         return solve_greedy(problem, reason=reason)
     raise InputError(
-        Wrong(table="arguments", column="placement.method", value=method, message="unknown method", mend="use " + ", ".join(METHODS))
+        Wrong(
+            table="arguments",
+            column="placement.method",
+            value=method,
+            message="unknown method",
+            mend="use " + ", ".join(METHODS),
+        )
     )

@@ -1,0 +1,242 @@
+"""A plan and its folder: tables as the contract has them, written whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cdn.placement.problem import Problem, Solution
+from cdn.settings import Settings
+from demand.catalogue import Catalogue
+from demand.demand import Demand, read_demand, write_demand
+from topology.errors import InputError
+from topology.errors import Problem as Wrong
+from topology.network import Network
+from topology.placement import Placement
+from topology.tables import find_table, index_of, load_schema, read_table, write_table
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """Which appliance stores which file, for which demand, at what cost.
+
+    Parameters
+    ----------
+    placement
+        The copies.
+    assignment
+        region, file, site, share: only rows that differ from 'all from the best-ranked holder'.
+    prices
+        kind, id, price: what one more GB or Gbit/s of a limit would save.
+    demand
+        What the plan was made for.
+    summary
+        Cost, bound, gap, method, seconds and the settings used.
+    """
+
+    placement: Placement
+    assignment: pd.DataFrame
+    prices: pd.DataFrame
+    demand: Demand
+    summary: Mapping[str, Any]
+
+
+def make_plan(
+    network: Network, catalogue: Catalogue, demand: Demand, problem: Problem, placement: Placement, solution: Solution,
+    *, settings: Settings, seconds: float, peak_memory_gb: float,
+) -> Plan:  # fmt: skip
+    """Put names to a solution."""
+    row, candidate = solution.shares.row, solution.shares.candidate
+    region = problem.region[row]
+    assignment = pd.DataFrame(
+        {
+            "region": pd.Categorical.from_codes(region, categories=network.region_ids),
+            "file": pd.Categorical.from_codes(problem.file[row], categories=catalogue.file_ids),
+            "site": pd.Categorical.from_codes(problem.site[region, candidate], categories=network.site_ids),
+            "share": solution.shares.share,
+        }
+    )
+    summary = {
+        "objective_cost": solution.objective_cost,
+        "lower_bound": solution.lower_bound,
+        "gap": solution.gap,
+        "serving_cost": solution.serving_cost,
+        "fill_cost": solution.fill_cost,
+        "origin_only_cost": solution.origin_only_cost,
+        "method": solution.method,
+        "status": solution.status,
+        "reason": solution.reason,
+        "seconds": seconds,
+        "peak_memory_gb": peak_memory_gb,
+        "candidates": settings.steering.candidates,
+        "peak_to_mean": settings.demand.peak_to_mean,
+        "fill_weight": settings.placement.fill_weight,
+        "reactive_share": settings.placement.reactive_share,
+        "link_limits": settings.placement.link_limits,
+    }
+    return Plan(
+        placement=placement, assignment=assignment, prices=_prices(network, solution), demand=demand, summary=summary
+    )
+
+
+def placement_frame(placement: Placement, network: Network, catalogue: Catalogue) -> pd.DataFrame:
+    """The contract's placement table."""
+    return pd.DataFrame(
+        {
+            "appliance": pd.Categorical.from_codes(placement.appliance, categories=network.appliance_ids),
+            "site": pd.Categorical.from_codes(network.appliance_site[placement.appliance], categories=network.site_ids),
+            "file": pd.Categorical.from_codes(placement.file, categories=catalogue.file_ids),
+        }
+    )
+
+
+def write_plan(
+    plan: Plan, network: Network, catalogue: Catalogue, folder: Path,
+    *, fills: pd.DataFrame | None = None, evictions: pd.DataFrame | None = None, manifests: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Write a plan folder beside its place, then rename it there: a reader sees the old one or the new one, whole.
+
+    Parameters
+    ----------
+    fills, evictions
+        The contract's tables; absent ones are left out.
+    manifests
+        File name -> text, written under ``manifests/``.
+
+    Raises
+    ------
+    InputError
+        If the folder exists and is not a plan.
+    """
+    if folder.exists() and not (folder / SUMMARY).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            Wrong(
+                table="arguments",
+                value=str(folder),
+                message="exists and is not a plan folder",
+                mend="give another place for the plan",
+            )
+        )
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        tables = {
+            "placement": placement_frame(plan.placement, network, catalogue),
+            "assignment": plan.assignment,
+            "prices": plan.prices,
+        }
+        for name, frame in {**tables, "fills": fills, "evictions": evictions}.items():
+            if frame is not None:
+                write_table(frame, draft / f"{name}.parquet")
+        write_demand(plan.demand, network.region_ids, catalogue.file_ids, draft / "demand.parquet")
+        for name, text in (manifests or {}).items():
+            (draft / "manifests").mkdir(exist_ok=True)
+            (draft / "manifests" / name).write_text(text, "utf-8")
+        (draft / SUMMARY).write_text(json.dumps(dict(plan.summary), indent=1), "utf-8")
+        replace_folder(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def replace_folder(draft: Path, folder: Path) -> None:
+    """Rename ``draft`` to ``folder``; an old one is moved aside first and removed last."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
+    """Read and validate a plan folder.
+
+    Raises
+    ------
+    InputError
+        If it is no plan, or names an appliance, site, region or file that is gone.
+    """
+    _check_folder(folder)
+    problems: list[Wrong] = []
+    known = {
+        "appliances": network.appliance_ids, "sites": network.site_ids, "regions": network.region_ids, "files": catalogue.file_ids,
+    }  # fmt: skip
+    frames: dict[str, pd.DataFrame | None] = {}
+    for name in ("placement", "assignment", "prices"):
+        path = find_table(folder, name)
+        if path is None:
+            problems.append(Wrong(table=name, message=f"{folder} has no {name} table", mend="make the plan again"))
+            continue
+        frames[name] = read_table(
+            path, load_schema("cdn", name), problems, known=known, categorical=True, may_be_empty=True
+        )
+    if problems:
+        raise InputError(problems)
+    placement, assignment, prices = frames["placement"], frames["assignment"], frames["prices"]
+    assert placement is not None and assignment is not None and prices is not None
+    path = find_table(folder, "demand") or folder / "demand.parquet"
+    return Plan(
+        placement=Placement.of(index_of(network.appliance_ids, placement["appliance"]), index_of(catalogue.file_ids, placement["file"])),
+        assignment=assignment, prices=prices, demand=read_demand(path, network.region_ids, catalogue.file_ids),
+        summary=json.loads((folder / SUMMARY).read_text("utf-8")),
+    )  # fmt: skip
+
+
+def read_placement(folder: Path, network: Network, catalogue: Catalogue) -> Placement:
+    """The copies of an earlier plan that still mean something: appliances and files that are gone do not count.
+
+    Raises
+    ------
+    InputError
+        If the folder is no plan.
+    """
+    _check_folder(folder)
+    problems: list[Wrong] = []
+    path = find_table(folder, "placement") or folder / "placement.parquet"
+    frame = read_table(path, load_schema("cdn", "placement"), problems, categorical=True, may_be_empty=True)
+    if problems or frame is None:
+        raise InputError(problems)
+    appliance, file = index_of(network.appliance_ids, frame["appliance"]), index_of(catalogue.file_ids, frame["file"])
+    there = (appliance >= 0) & (file >= 0)
+    return Placement.of(appliance[there], file[there])
+
+
+def arc_name(network: Network, arc: int) -> str:
+    """``LINK>NODE``: the direction of a link towards a node."""
+    towards = network.link_ends[arc // 2, 1 - arc % 2]
+    return f"{network.link_ids[arc // 2]}>{network.node_ids[towards]}"
+
+
+def _prices(network: Network, solution: Solution) -> pd.DataFrame:
+    edge = np.flatnonzero(~network.is_origin)
+    rows = [("storage", network.site_ids[s], solution.prices.storage[s]) for s in edge]
+    rows += [("throughput", network.site_ids[s], solution.prices.throughput[s]) for s in edge]
+    if solution.prices.arc is not None:
+        rows += [("link", arc_name(network, a), price) for a, price in enumerate(solution.prices.arc)]
+    frame = pd.DataFrame(rows, columns=["kind", "id", "price"])
+    return frame.astype({"price": float})
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / SUMMARY).is_file():
+        raise InputError(
+            Wrong(
+                table="plan",
+                value=str(folder),
+                message="not a plan folder (no summary.json)",
+                mend="give a folder written by 'fillplan place'",
+            )
+        )

@@ -1,0 +1,175 @@
+"""``fillplan.toml``: every knob with its default. An absent file, section or key means the default; an unknown one is an error."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from topology.errors import InputError, Problem
+
+FILE = "fillplan.toml"
+
+
+class Section(BaseModel):
+    """A frozen section that knows its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Steering(Section):
+    """How regions find sites where the network has no steering table."""
+
+    candidates: int = Field(10, ge=1, description="Edge sites a region knows; its cheapest origin comes last.")
+
+
+class DemandRules(Section):
+    """How demand tables are read."""
+
+    peak_to_mean: float = Field(
+        2.5, ge=1, description="Busiest hour over mean rate, where a demand gives no peak_gbps."
+    )
+
+
+class Forecast(Section):
+    """How tomorrow is predicted."""
+
+    model: Literal["smoothing", "last-day", "same-weekday"] = Field(
+        "smoothing", description="The model the nightly job uses."
+    )
+    days: int = Field(14, ge=1, description="Days of history that are smoothed.")
+    half_life_days: float = Field(3.0, gt=0, description="Age at which a day counts half.")
+    backtest_origins: int = Field(5, ge=0, description="Days of the rolling-origin backtest of each night.")
+
+
+class Placement(Section):
+    """How files are placed."""
+
+    method: Literal["auto", "exact", "greedy", "lagrangian"] = Field(
+        "auto", description="Solver; auto picks by size and says why."
+    )
+    solver: Literal["highs", "cbc"] = Field("highs", description="Engine of the exact solver.")
+    gap: float = Field(0.005, ge=0, description="Proven relative gap at which a solver stops.")
+    time_limit_s: float = Field(60.0, gt=0, description="Seconds a solver may take.")
+    fill_weight: float = Field(
+        0.14, ge=0, description="Weight of tonight's fill cost: 1/7 pays a fill back over a week."
+    )
+    reactive_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of every site's storage the plan leaves to a reactive cache."
+    )
+    link_limits: bool = Field(
+        False, description="Whether the peak over every link direction must stay within its capacity."
+    )
+
+
+class Fill(Section):
+    """How transfers are scheduled."""
+
+    source_gbps_factor: float = Field(
+        1.0, gt=0, description="Rate at which an appliance may feed others, over its own fill_gbps."
+    )
+
+
+class Simulation(Section):
+    """What a rehearsal compares."""
+
+    policies: tuple[str, ...] = Field(
+        ("plan", "lru", "plan+lru", "oracle"), description="Policies measured on the same sessions."
+    )
+    reactive_share: float = Field(
+        0.1, ge=0, le=1, description="Share of every site left to the reactive part of plan+lru and its like."
+    )
+    seed: int = Field(0, ge=0, description="Seed of drawn sessions.")
+
+
+class Guardrails(Section):
+    """When a plan must not be published."""
+
+    min_history_days: int = Field(1, ge=1, description="Days of log a forecast needs.")
+    max_gap: float = Field(1.0, ge=0, description="Largest proven gap of the plan; 1 allows any.")
+    max_demand_ratio: float = Field(
+        3.0, gt=1, description="Largest forecast volume over the last days' mean; its inverse is the smallest."
+    )
+    max_offload_drop: float = Field(
+        0.10, ge=0, le=1, description="Largest loss of edge offload against last night's plan on the same sessions."
+    )
+    min_finished_share: float = Field(
+        0.0, ge=0, le=1, description="Smallest share of the fill's bytes that the windows must allow."
+    )
+
+
+class Store(Section):
+    """Where plans are kept."""
+
+    url: str = Field("", description="SQLAlchemy URL of the index; empty: SQLite in NETWORK/plans/index.db.")
+    keep: int = Field(30, ge=1, description="Plans kept; older ones are removed, never the current one.")
+
+
+class Settings(Section):
+    """Every knob."""
+
+    steering: Steering = Steering()
+    demand: DemandRules = DemandRules()
+    forecast: Forecast = Forecast()
+    placement: Placement = Placement()
+    fill: Fill = Fill()
+    simulation: Simulation = Simulation()
+    guardrails: Guardrails = Guardrails()
+    store: Store = Store()
+
+
+def read_settings(folder: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """Read ``fillplan.toml`` of a network folder, defaults where it says nothing.
+
+    Parameters
+    ----------
+    overrides
+        Section -> key -> value from the command line; None values say nothing.
+
+    Raises
+    ------
+    InputError
+        With every wrong or unknown key.
+    """
+    path = folder / FILE
+    document: dict[str, Any] = {}
+    if path.exists():
+        try:
+            document = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(Problem(table=FILE, message=f"not TOML: {error}", mend="correct that line")) from error
+    for section, values in (overrides or {}).items():
+        given = {key: value for key, value in values.items() if value is not None}
+        if given:
+            document[section] = {**document.get(section, {}), **given}
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        raise InputError([_problem(detail) for detail in error.errors()]) from error
+
+
+def settings_table() -> list[tuple[str, str, str]]:
+    """(key, default, description) of every knob, for the reference page."""
+    rows = []
+    for name, section in Settings.model_fields.items():
+        for key, field in type(section.default).model_fields.items():
+            rows.append((f"{name}.{key}", repr(field.default), field.description or ""))
+    return rows
+
+
+def _problem(detail: Any) -> Problem:
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        known = [key for key, _, _ in settings_table()] + list(Settings.model_fields)
+        near = difflib.get_close_matches(where, known, 1)
+        hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists the known ones"
+        return Problem(table=FILE, column=where, value=str(detail["input"]), message="unknown setting", mend=hint)
+    return Problem(
+        table=FILE,
+        column=where,
+        value=str(detail["input"]),
+        message=detail["msg"],
+        mend="see docs/settings.md for what is allowed",
+    )
