@@ -1,15 +1,42 @@
 """The command line: each verb reads, calls one function, and writes. Printing and exit statuses are in ``console``."""
 
 import datetime as dt
-import json
-import sys
-from enum import StrEnum
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
+from demand.logs import import_log
+from demand.netflix import import_netflix
+from demand.workload import load_laws
+from rich.table import Table
 
 from cdn import console
+from cdn.check import check as check_network
+from cdn.explain import explain as explain_file
+from cdn.gather import gather, published_plan
+from cdn.hashcode import import_hashcode
+from cdn.jobs import make_forecast, place_demand, schedule_night
+from cdn.nightly import NightResult, run_night
+from cdn.placement.verify import verify as verify_plan
+from cdn.plan import Plan, read_placement, read_plan, write_plan
+from cdn.rehearse import decomposition, rehearse, write_rehearsal
+from cdn.report import write_report
+from cdn.sample import FIRST_DAY, SampleSize, refuse_to_overwrite, regrow_fleet, write_backbone, write_sample
+from cdn.scenario import read_scenarios
+from cdn.settings import read_settings
+from cdn.whatif import compare_scenarios
+from demand.catalogue import Catalogue, read_catalogue
+from demand.demand import read_demand, write_demand
+from demand.playback import playback_dates
+from sim.sessions import Sessions, draw_sessions, sessions_from_playback
+from topology.errors import InputError, Problem
+from topology.importers import Backbone, read_graphml, read_sndlib, read_topohub
+from topology.network import Network, read_network
+from topology.placement import Placement
 
 app = typer.Typer(
     name="fillplan",
@@ -38,7 +65,7 @@ Day = Annotated[dt.datetime, typer.Option(formats=["%Y-%m-%d"])]
 
 def main() -> None:
     """Entry point of the ``fillplan`` command."""
-    sys.exit(console.run(app))
+    raise SystemExit(console.run(app))
 
 
 @app.command()
@@ -141,7 +168,7 @@ def place(
     )
     network, catalogue = read_network(folder), read_catalogue(folder)
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
-    before = previous_stored(previous, network, catalogue) if previous else None
+    before = read_placement(previous, network, catalogue).stored(network, len(catalogue.files)) if previous else None
     with console.stage(f"place {len(catalogue.files):,} files at {len(network.sites):,} sites"):
         plan = place_demand(network, catalogue, wanted, settings, before)
     write_plan(plan, network, catalogue, output)
@@ -166,7 +193,11 @@ def verify(
 ) -> None:
     """Recompute a plan's cost, limits and bound from the files alone; exit status 3 if a limit is broken."""
     with console.stage(f"verify {plan}"):
-        found = verify_plan(folder, demand, plan, previous=previous, settings=read_settings(folder))
+        rules = read_settings(folder)
+        found = verify_plan(
+            folder, demand, plan, previous=previous, candidates=rules.steering.candidates, peak_to_mean=rules.demand.peak_to_mean,
+            fill_weight=rules.placement.fill_weight, reactive_share=rules.placement.reactive_share, link_limits=rules.placement.link_limits,
+        )  # fmt: skip
     text = [
         f"{'feasible' if found.feasible else 'NOT FEASIBLE'}: cost {found.objective_cost:,.6g}, bound {found.lower_bound:,.6g}",
         *found.violations,
@@ -185,20 +216,18 @@ def fill(
     ] = None,
     date: Annotated[
         dt.datetime | None,
-        typer.Option("--for", formats=["%Y-%m-%d"], help="The night's date; default: the plan's own."),
+        typer.Option("--for", formats=["%Y-%m-%d"], help="The night's date; default: today."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Schedule the transfers that turn last night's content into the plan's: source and time of each, inside the fill windows."""
     network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
     made = read_plan(plan, network, catalogue)
-    before = (
-        read_placement(previous, network, catalogue)
-        if previous
-        else published_placement(folder, network, catalogue, settings)
-    )
-    with console.stage(f"fill {plan}"):
-        filled = schedule_night(network, catalogue, made, before, settings, date=date.date() if date else None)
+    held = previous or (published_plan(folder, settings).folder if (folder / "plans").is_dir() else None)
+    before = read_placement(held, network, catalogue) if held else Placement.of(np.zeros(0), np.zeros(0))
+    night = date.date() if date else dt.datetime.now(dt.UTC).date()
+    with console.stage(f"fill {plan} on {night}"):
+        filled = schedule_night(network, catalogue, made, before, settings, night)
     write_plan(
         made, network, catalogue, plan, fills=filled.fills, evictions=filled.evictions, manifests=filled.manifests
     )
@@ -247,7 +276,9 @@ def simulate(
     if output:
         write_rehearsal(rehearsal, output)
     document = {"policies": rehearsal.totals(), "sessions": len(sessions), "seconds": time.perf_counter() - began}
-    console.emit(document, as_json, [policies_table(rehearsal), *decomposition_lines(rehearsal)])
+    console.emit(
+        document, as_json, [_policies_table(rehearsal.totals()), *_decomposition_lines(decomposition(rehearsal))]
+    )
 
 
 @app.command()
@@ -269,7 +300,7 @@ def whatif(
 ) -> None:
     """Compare scenarios with the base on the same sessions: more storage, a site down, a region growing, a title promoted."""
     network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
-    made = read_plan(plan, network, catalogue) if plan else published_plan(folder, network, catalogue, settings)
+    made = read_plan(plan or published_plan(folder, settings).folder, network, catalogue)
     results = compare_scenarios(
         folder, network, catalogue, made, read_scenarios(scenarios), settings,
         playback=playback and playback.date(), demand=demand, replications=replications, seed=seed, progress=console.say,
@@ -303,7 +334,7 @@ def nightly(
     """Run the whole night: ingest, forecast, place, fill, rehearse, publish. Safe to kill and to run again."""
     settings = read_settings(folder)
     result = run_night(folder, date.date(), settings, progress=console.say)
-    console.emit(asdict(result), as_json, night_lines(folder, result))
+    console.emit(asdict(result), as_json, _night_lines(result))
 
 
 @app.command()
@@ -314,7 +345,7 @@ def report(
 ) -> None:
     """Write the capacity-planning report of the published plan as one HTML file."""
     with console.stage("report"):
-        write_report(gather_report(folder, read_settings(folder)), output)
+        write_report(gather(folder, read_settings(folder)), output)
     console.emit({"path": output}, as_json, [f"report: {output}"])
 
 
@@ -330,3 +361,202 @@ def explain(
     network, catalogue = read_network(folder), read_catalogue(folder)
     found = explain_file(network, catalogue, read_plan(plan, network, catalogue), site, file)
     console.emit(asdict(found), as_json, [found.sentence])
+
+
+@importers.command("graphml")
+def import_graphml(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="GraphML file (Topology Zoo), or ARCHIVE.tar.xz:member.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New network folder.")],
+    sites: Annotated[int, typer.Option(min=1, help="Edge sites to grow.")] = 10,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A backbone from GraphML, with a sample fleet grown on it; every node becomes a region."""
+    _write_topology(read_graphml(source), folder, sites, seed, as_json)
+
+
+@importers.command("sndlib")
+def import_sndlib(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="SNDlib XML file, or ARCHIVE.tar.xz:member.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New network folder.")],
+    sites: Annotated[int, typer.Option(min=1, help="Edge sites to grow.")] = 10,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A backbone from SNDlib XML, with a sample fleet grown on it; every node becomes a region."""
+    _write_topology(read_sndlib(source), folder, sites, seed, as_json)
+
+
+@importers.command("topohub")
+def import_topohub(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="TopoHub key: sndlib/germany50, topozoo/Abilene, …")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New network folder.")],
+    sites: Annotated[int, typer.Option(min=1, help="Edge sites to grow.")] = 10,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A backbone from TopoHub, with a sample fleet grown on it; every node becomes a region."""
+    _write_topology(read_topohub(key), folder, sites, seed, as_json)
+
+
+@importers.command("netflix")
+def import_netflix_files(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="Folder with the Top 10 files and the engagement report, at any depth."),
+    ],
+    folder: NetworkFolder,
+    week: Annotated[
+        dt.datetime, typer.Option(formats=["%Y-%m-%d"], help="Last week, named by its Sunday as in the file.")
+    ],
+    country: Annotated[
+        str | None,
+        typer.Option(help="ISO code whose list every region follows; default: each region its nearest country's."),
+    ] = None,
+    weeks: Annotated[int, typer.Option(min=1, help="Weeks of log, ending with that one.")] = 3,
+    titles: Annotated[int, typer.Option(min=20, help="Titles of the catalogue, the most viewed.")] = 1500,
+    sessions_per_day: Annotated[int, typer.Option(min=1, help="Sessions a day, all regions together.")] = 40_000,
+    fit_fleet: Annotated[bool, typer.Option(help="Grow the fleet anew for this catalogue and this peak.")] = True,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A catalogue and a playback log drawn from Netflix's published Top 10 lists and engagement reports."""
+    with console.stage("import netflix"):
+        counts = import_netflix(
+            source, folder, country=country, week=week.date(), weeks=weeks, titles=titles, sessions_per_day=sessions_per_day,
+            seed=seed, progress=console.say,
+        )  # fmt: skip
+        if fit_fleet:
+            regrow_fleet(folder, seed=seed)
+    dates = playback_dates(folder)
+    text = [
+        ", ".join(f"{n:,} {what}" for what, n in counts.items()),
+        f"Next: fillplan nightly {folder} --for {dates[-1]}",
+    ]
+    console.emit({"path": folder, "counts": counts}, as_json, text)
+
+
+@importers.command("log")
+def import_playback_log(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Log of sessions: .csv, .csv.gz or .parquet.")],
+    folder: NetworkFolder,
+    column: Annotated[
+        list[str] | None, typer.Option(help="OURS=THEIRS for each of start, region, title, profile, seconds, gb.")
+    ] = None,
+    gb_per_unit: Annotated[float, typer.Option(help="GB in one unit of the size column: 1e-9 for bytes.")] = 1.0,
+    profile: Annotated[str | None, typer.Option(help="Profile of every session where the log names none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A playback log of your own, with a column map."""
+    pairs = [part.partition("=") for part in column or []]
+    wrong = next((ours + sign + theirs for ours, sign, theirs in pairs if not (sign and theirs)), None)
+    if wrong:
+        raise InputError(
+            Problem(
+                table="arguments",
+                column="--column",
+                value=wrong,
+                message="not a column map",
+                mend="write --column start=ts",
+            )
+        )
+    with console.stage(f"import {source}"):
+        counts = import_log(
+            source, folder, {ours: theirs for ours, _, theirs in pairs}, gb_per_unit=gb_per_unit, profile=profile
+        )
+    console.emit(
+        {"path": folder, "counts": counts}, as_json, [", ".join(f"{n:,} {what}" for what, n in counts.items())]
+    )
+
+
+@importers.command("hashcode")
+def import_hashcode_instance(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Instance of Hash Code 2017 'Streaming videos', .in or .in.gz.")
+    ],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="New network folder; its demand is DIR/demand.parquet.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """A placement benchmark instance as a network: cost is latency paid, sizes count against storage only."""
+    refuse_to_overwrite(folder)
+    with console.stage(f"import {source}"):
+        counts = import_hashcode(source, folder)
+    text = [
+        ", ".join(f"{n:,} {what}" for what, n in counts.items()),
+        f"Next: fillplan place {folder} --demand {folder}/demand.parquet -o plan",
+    ]
+    console.emit({"path": folder, "counts": counts}, as_json, text)
+
+
+def _write_topology(backbone: Backbone, folder: Path, sites: int, seed: int, as_json: bool) -> None:
+    counts = write_backbone(folder, backbone, sites=sites, seed=seed)
+    text = [
+        ", ".join(f"{n:,} {what}" for what, n in counts.items()),
+        f"Next: import a demand, such as fillplan import netflix DATA {folder} --week 2022-07-31",
+    ]
+    console.emit({"path": folder, "counts": counts}, as_json, text)
+
+
+def _sessions(
+    folder: Path, network: Network, catalogue: Catalogue, plan: Plan,
+    *, playback: dt.date | None, demand: Path | None, seed: int,
+) -> tuple[Sessions, Sessions | None]:  # fmt: skip
+    """The sessions to rehearse, and the day before as warm-up of reactive caches where the log has it."""
+    if playback is not None and demand is not None:
+        raise InputError(
+            Problem(
+                table="arguments", column="--demand", message="both --playback and --demand", mend="give one of them"
+            )
+        )
+    if playback is not None:
+        yesterday = playback - dt.timedelta(days=1)
+        warm_up = (
+            sessions_from_playback(folder, yesterday, network, catalogue)
+            if yesterday in playback_dates(folder)
+            else None
+        )
+        return sessions_from_playback(folder, playback, network, catalogue), warm_up
+    wanted = plan.demand if demand is None else read_demand(demand, network.region_ids, catalogue.file_ids)
+    profile = load_laws().hourly_profile
+    day, before = (
+        draw_sessions(
+            wanted, network, catalogue, np.random.default_rng([seed, i]), date=FIRST_DAY, hourly_profile=profile
+        )
+        for i in range(2)
+    )
+    return day, before
+
+
+def _policies_table(policies: dict[str, dict[str, Any]]) -> Table:
+    rows = [
+        [
+            name, console.percent(t["request_hit_ratio"]), console.percent(t["byte_hit_ratio"]), console.percent(t["edge_offload"]),
+            t["misses"]["content"], t["misses"]["not_yet_filled"], t["misses"]["health"],
+            t["backbone_gb"], t["fill_gb"] + t["fetched_gb"], t["backbone_cost"], t["peak_link_gbps"],
+        ]
+        for name, t in policies.items()
+    ]  # fmt: skip
+    columns = [
+        "policy", "request hits", "byte hits", "edge offload", "content misses", "not yet filled", "health",
+        "backbone GB", "filled GB", "backbone cost", "peak link Gbit/s",
+    ]  # fmt: skip
+    return console.table(columns, rows)
+
+
+def _decomposition_lines(rows: Sequence[Any]) -> list[str]:
+    return [f"{label}: {console.shown(value)} ({meaning})" for label, value, meaning in rows if value is not None]
+
+
+def _night_lines(result: NightResult) -> list[str | Table]:
+    plan, fill = result.metrics["plan"], result.metrics["fill"]
+    return [
+        _policies_table(result.metrics["policies"]),
+        *_decomposition_lines(result.metrics["decomposition"]),
+        f"fill: {fill['transfers']:,} transfers, {fill['gb']:,.1f} GB, {console.percent(fill['finished_share'])} inside the windows",
+        f"plan ({plan['method']}): cost {plan['objective_cost']:,.6g}, bound {plan['lower_bound']:,.6g}, gap {console.percent(plan['gap'])}",
+        f"{'published' if result.published else 'already in force'}: {result.plan_id} -> {result.folder}",
+    ]

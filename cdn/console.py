@@ -81,7 +81,7 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f} %"
 
 
-def plain(value: Any) -> Any:  # noqa: PLR0911
+def plain(value: Any) -> Any:
     """NumPy, paths, dates and infinities as JSON can hold them."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}

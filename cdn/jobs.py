@@ -1,18 +1,21 @@
-"""The steps that both the single verbs and the nightly job run: forecast, place. Each is a pure call over what was read."""
+"""The steps that both the single verbs and the nightly job run: forecast, place, fill. Each is a pure call over what was read."""
 
 import datetime as dt
 import resource
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cdn.cluster import into_appliances
+from cdn.fill import FillSchedule, difference, manifests, schedule_fills
 from cdn.placement.problem import build_problem
 from cdn.placement.solve import solve
-from cdn.plan import Plan, make_plan
+from cdn.plan import Plan, make_plan, placement_frame
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand
@@ -20,14 +23,30 @@ from demand.forecast import FORECASTERS, backtest, make_forecaster
 from demand.playback import playback_dates, read_history
 from topology.errors import InputError, Problem
 from topology.network import Network
+from topology.placement import Placement
+from topology.routing import site_trees, steering_routes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """A day's demand and how well each model did on the days before (one row a model; empty without a backtest)."""
+    """A day's demand and what it rests on.
+
+    Parameters
+    ----------
+    demand
+        The prediction.
+    backtest
+        How well each model did on the days before, one row a model; empty without a backtest.
+    days
+        Days of log it was made from.
+    recent_gb
+        Mean volume of the last seven of them.
+    """
 
     demand: Demand
     backtest: pd.DataFrame
+    days: int
+    recent_gb: float
 
 
 def make_forecast(
@@ -65,7 +84,8 @@ def make_forecast(
     if tested > 0:
         models = [make_forecaster(name, days=rules.days, half_life_days=rules.half_life_days) for name in FORECASTERS]
         scores = backtest(history, models, origins=tested)
-    return Forecast(demand=fitted.predict(date), backtest=scores)
+    recent = history.hourly_gb.sum(axis=(1, 2))[-7:]
+    return Forecast(demand=fitted.predict(date), backtest=scores, days=len(dates), recent_gb=float(recent.mean()))
 
 
 def place_demand(
@@ -91,3 +111,52 @@ def place_demand(
         network, catalogue, demand, problem, placement, finished, settings=settings,
         seconds=time.perf_counter() - began, peak_memory_gb=peak,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Filled:
+    """A night's transfers, as tables and manifests to be written and as the schedule itself."""
+
+    schedule: FillSchedule
+    fills: pd.DataFrame
+    evictions: pd.DataFrame
+    manifests: Mapping[str, str]
+    summary: Mapping[str, Any]
+
+
+def schedule_night(
+    network: Network, catalogue: Catalogue, plan: Plan, before: Placement, settings: Settings, date: dt.date
+) -> Filled:
+    """Schedule the transfers from last night's copies to the plan's, the most asked-for bytes of room first."""
+    change = difference(plan.placement, before)
+    trees = site_trees(network)
+    asked = _served_gb(network, catalogue, plan, settings)
+    site = network.appliance_site[change.added.appliance]
+    worth = asked[site, change.added.file] / catalogue.size_gb[change.added.file]
+    schedule = schedule_fills(
+        network,
+        catalogue,
+        change,
+        before,
+        trees,
+        date=date,
+        value=worth,
+        source_gbps_factor=settings.fill.source_gbps_factor,
+    )
+    return Filled(
+        schedule=schedule,
+        fills=schedule.frame(network, catalogue),
+        evictions=placement_frame(change.dropped, network, catalogue)[["appliance", "file"]],
+        manifests=manifests(network, catalogue, change, schedule),
+        summary=schedule.summary(),
+    )
+
+
+def _served_gb(network: Network, catalogue: Catalogue, plan: Plan, settings: Settings) -> np.ndarray:
+    """(S, F) GB that regions would take of each file from their best-ranked holder."""
+    demand, files = plan.demand, len(catalogue.files)
+    candidates = steering_routes(network, candidates=settings.steering.candidates).site[demand.region]
+    stored = plan.placement.stored(network, files)
+    holds = (candidates >= 0) & stored[np.maximum(candidates, 0), demand.file[:, None]]
+    server = candidates[np.arange(len(demand)), holds.argmax(axis=1)].astype(np.int64)
+    return np.bincount(server * files + demand.file, demand.gb, len(network.sites) * files).reshape(-1, files)

@@ -21,7 +21,7 @@ from cdn.plan import Plan
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
-from sim.fleet import Fleet, build_fleet
+from sim.fleet import build_fleet
 from sim.metrics import SimulationResult
 from sim.policies import POLICIES
 from sim.reference import simulate
@@ -34,6 +34,8 @@ from topology.routing import region_paths, site_trees, steering_routes
 
 FILLED = "plan-filled"
 """The plan with every file in place from the first minute."""
+PREVIOUS = "previous"
+"""Last night's plan, kept for another day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ class Rehearsal:
 
 def known_policies() -> list[str]:
     """Every policy name that :func:`rehearse` understands."""
-    return ["plan", FILLED, "oracle", *POLICIES, *(f"plan+{name}" for name in POLICIES)]
+    return ["plan", FILLED, PREVIOUS, "oracle", *POLICIES, *(f"plan+{name}" for name in POLICIES)]
 
 
 def rehearse(
@@ -111,6 +113,8 @@ def rehearse(
         if name in ("plan", FILLED):
             own_fills = fills if name == "plan" else None
             scheme = Scheme(label=name, placement=plan.placement, initial=before if own_fills is not None else None)
+        elif name == PREVIOUS:
+            scheme = Scheme(label=name, placement=before)
         elif name == "oracle":
             placement, oracle_gap = _place(
                 network, catalogue, demand_of(sessions, network), settings, previous, share=0.0

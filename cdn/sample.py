@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
 from demand.bitrate import default_ladder
-from demand.catalogue import build_catalogue
-from demand.playback import write_playback
 from demand.workload import generate_playback, load_laws, sample_catalogue
+
+from demand.catalogue import build_catalogue, read_catalogue
+from demand.playback import log_frame, playback_dates, write_playback
 from topology.errors import InputError, Problem
 from topology.fleet import grow_fleet
 from topology.importers import Backbone, read_topohub
+from topology.network import read_network
 from topology.tables import write_table
 
 FIRST_DAY = dt.date(2026, 1, 1)
@@ -96,23 +97,32 @@ def write_sample(
     return {**counts, "titles": len(titles), "files": len(files), "days": size.days, "sessions": sessions}
 
 
-def write_backbone(
-    folder: Path, backbone: Backbone, *, sites: int, catalogue_gb: float, peak_gbps: float, seed: int = 0
-) -> dict[str, int]:
+def write_backbone(folder: Path, backbone: Backbone, *, sites: int, seed: int = 0) -> dict[str, int]:
     """Write the network tables of an imported topology with a fleet grown on it; every node becomes a region.
 
-    Parameters
-    ----------
-    catalogue_gb, peak_gbps
-        What the fleet is sized for; :func:`regrow_fleet` sizes it anew once the real demand is imported.
+    The fleet is sized for a nominal catalogue of 10 TB and a peak of 100 Gbit/s until :func:`regrow_fleet` knows better.
     """
     refuse_to_overwrite(folder)
-    tables = grow_fleet(
-        backbone, np.random.default_rng([seed, 1]), catalogue_gb=catalogue_gb, peak_gbps=peak_gbps, sites=sites
-    )
+    tables = grow_fleet(backbone, np.random.default_rng([seed, 1]), catalogue_gb=10_000.0, peak_gbps=100.0, sites=sites)
     for name, frame in tables.items():
         write_table(frame, folder / f"{name}.csv")
     return {name: len(frame) for name, frame in tables.items()}
+
+
+def regrow_fleet(folder: Path, *, seed: int = 0) -> None:
+    """Size the fleet of an imported topology for the catalogue and the busiest hour of the log that were imported since.
+
+    Nodes, links, regions, sites and their number stay; storage, throughput and fill rates are drawn anew.
+    """
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    backbone = Backbone(name=folder.name, nodes=network.nodes, links=network.links)
+    peak = max(busiest_hour_gbps(log_frame(folder, date)) for date in playback_dates(folder))
+    tables = grow_fleet(
+        backbone, np.random.default_rng([seed, 1]), catalogue_gb=float(catalogue.size_gb.sum()), peak_gbps=peak,
+        sites=int((~network.is_origin).sum()), regions=network.regions,
+    )  # fmt: skip
+    for name in ("sites", "appliances"):
+        write_table(tables[name], folder / f"{name}.csv")
 
 
 def busiest_hour_gbps(frame: pd.DataFrame) -> float:

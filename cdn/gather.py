@@ -1,0 +1,148 @@
+"""Collect what the report shows from a published plan's folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cdn.nightly import NIGHT
+from cdn.plan import arc_name, read_plan
+from cdn.report import ReportData
+from cdn.settings import Settings
+from cdn.store import PlanStore, Published
+from demand.catalogue import read_catalogue
+from topology.errors import InputError, Problem
+from topology.network import Network, read_network
+from topology.tables import index_of
+
+BUSIEST = 6
+"""Link directions whose load over the day is drawn."""
+
+
+def gather(folder: Path, settings: Settings) -> ReportData:
+    """What the report of the plan in force shows.
+
+    Raises
+    ------
+    InputError
+        If nothing was published yet.
+    """
+    published = published_plan(folder, settings)
+    night: dict[str, Any] = json.loads((published.folder / NIGHT).read_text("utf-8"))
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    plan = read_plan(published.folder, network, catalogue)
+    tables = {
+        name: pd.read_parquet(published.folder / "rehearsal" / f"{name}.parquet")
+        for name in ("by_hour", "by_site", "by_arc")
+    }
+    links = _links(network, tables["by_arc"], plan.prices)
+    return ReportData(
+        network=folder.resolve().name,
+        date=night["date"],
+        summary=night["plan"],
+        policies=[{"policy": name, **totals} for name, totals in night["policies"].items()],
+        decomposition=[tuple(row) for row in night["decomposition"]],
+        by_hour=tables["by_hour"],
+        links=links,
+        link_load=_link_load(links, np.load(published.folder / "rehearsal" / "arc_gbps_plan.npy")),
+        sites=_sites(
+            network, catalogue.size_gb, plan.placement.appliance, plan.placement.file, tables["by_site"], plan.prices
+        ),
+        backtest=pd.DataFrame(night["forecast"]["backtest"]),
+        fill=night["fill"],
+    )
+
+
+def published_plan(folder: Path, settings: Settings) -> Published:
+    """The plan in force.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    current = None
+    if (folder / "plans").is_dir():
+        store = PlanStore(folder / "plans", settings.store.url)
+        current = store.current()
+        store.close()
+    if current is None:
+        raise InputError(
+            Problem(
+                table="plans",
+                value=str(folder),
+                message="no plan was published yet",
+                mend="run 'fillplan nightly NETWORK --for DATE' first",
+            )
+        )
+    return current
+
+
+def _links(network: Network, by_arc: pd.DataFrame, prices: pd.DataFrame) -> pd.DataFrame:
+    """One row a direction: load under the plan, capacity, ends, price."""
+    rows = by_arc[by_arc["policy"] == "plan"].reset_index(drop=True)
+    arc = rows["arc"].to_numpy()
+    towards = network.link_ends[arc // 2, 1 - arc % 2]
+    away = network.link_ends[arc // 2, arc % 2]
+    lat, lon = network.nodes["lat"].to_numpy(float), network.nodes["lon"].to_numpy(float)
+    price = prices[prices["kind"] == "link"].set_index("id")["price"]
+    names = [arc_name(network, int(a)) for a in arc]
+    return pd.DataFrame(
+        {
+            "arc": arc, "link": network.link_ids[arc // 2], "towards": network.node_ids[towards], "gb": rows["gb"],
+            "peak_gbps": rows["peak_gbps"], "p95_gbps": rows["p95_gbps"], "capacity_gbps": rows["capacity_gbps"],
+            "lat": lat[away], "lon": lon[away], "towards_lat": lat[towards], "towards_lon": lon[towards],
+            "price": price.reindex(names).to_numpy(float),
+        }
+    )  # fmt: skip
+
+
+def _link_load(links: pd.DataFrame, arc_gbps: np.ndarray) -> pd.DataFrame:
+    """Five-minute loads of the busiest directions, relative to capacity."""
+    use = links["peak_gbps"] / links["capacity_gbps"]
+    busiest = links.loc[use.sort_values(ascending=False, kind="stable").index[:BUSIEST]]
+    minutes = np.arange(arc_gbps.shape[1]) * (1440 // arc_gbps.shape[1])
+    parts = [
+        pd.DataFrame(
+            {
+                "link": row["link"],
+                "towards": row["towards"],
+                "minute": minutes,
+                "gbps": arc_gbps[row["arc"]],
+                "capacity_gbps": row["capacity_gbps"],
+            }
+        )
+        for row in busiest.to_dict("records")
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _sites(
+    network: Network,
+    size_gb: np.ndarray,
+    appliance: np.ndarray,
+    file: np.ndarray,
+    by_site: pd.DataFrame,
+    prices: pd.DataFrame,
+) -> pd.DataFrame:
+    mine = by_site[by_site["policy"] == "plan"].set_index("site").reindex(range(len(network.sites)))
+    used = np.bincount(network.appliance_site[appliance], size_gb[file], len(network.sites))
+    at = index_of(network.node_ids, network.sites["node"])
+    storage, throughput = (
+        prices[prices["kind"] == kind].assign(id=lambda t: t["id"].astype(str)).set_index("id")["price"]
+        for kind in ("storage", "throughput")
+    )
+    served = mine["gb"].to_numpy(float)
+    edge = ~network.is_origin
+    return pd.DataFrame(
+        {
+            "site": network.site_ids, "kind": network.sites["kind"], "lat": network.nodes["lat"].to_numpy(float)[at],
+            "lon": network.nodes["lon"].to_numpy(float)[at], "storage_gb": np.where(edge, network.site_storage_gb, np.nan),
+            "used_gb": np.where(edge, used, np.nan), "throughput_gbps": np.where(edge, network.site_throughput_gbps, np.nan),
+            "peak_gbps": mine["peak_gbps"].to_numpy(float), "served_gb": served,
+            "hit_share": np.divide(mine["hit_gb"].to_numpy(float), served, out=np.zeros(len(served)), where=served > 0),
+            "storage_price": storage.reindex(network.site_ids).to_numpy(float), "throughput_price": throughput.reindex(network.site_ids).to_numpy(float),
+        }
+    )  # fmt: skip

@@ -1,0 +1,306 @@
+"""The nightly job: ingest, forecast, place, fill, rehearse, publish. Safe to kill at any moment and to run again.
+
+Every stage writes its output whole into a work folder named after a fingerprint of all inputs; a stage whose output is there is not run again. Until
+the last transaction of :meth:`~cdn.store.PlanStore.publish` the plan of the night before stays in force.
+"""
+
+import datetime as dt
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from demand.workload import load_laws
+
+from cdn.check import check
+from cdn.errors import GuardrailError
+from cdn.jobs import Filled, make_forecast, place_demand, schedule_night
+from cdn.plan import Plan, read_placement, read_plan, write_plan
+from cdn.rehearse import FILLED, PREVIOUS, Rehearsal, decomposition, rehearse, write_rehearsal
+from cdn.settings import Settings
+from cdn.store import PlanStore, Published
+from demand.catalogue import Catalogue, read_catalogue
+from demand.demand import Demand, read_demand, write_demand
+from demand.playback import playback_dates
+from sim.sessions import Sessions, draw_sessions, sessions_from_playback
+from topology.errors import InputError, Problem
+from topology.network import Network, read_network
+from topology.placement import Placement
+
+NIGHT = "night.json"
+"""What a night found, beside the plan's own summary: fill, backtest, policies, what the rehearsal replayed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightResult:
+    """How a night went. ``published`` is false only where the same night was already published from the same inputs."""
+
+    plan_id: str
+    published: bool
+    folder: Path
+    stages: list[dict[str, Any]]
+    metrics: dict[str, Any]
+
+
+def run_night(
+    folder: Path, date: dt.date, settings: Settings, *, progress: Callable[[str], None] | None = None
+) -> NightResult:
+    """Plan ``date`` from the days of the log before it, and put the plan in force.
+
+    The rehearsal replays the log of ``date`` where it is there (a night run after the fact), otherwise sessions drawn from the forecast.
+
+    Raises
+    ------
+    InputError
+        If the network, its settings or its log are wrong, or another night is running.
+    InfeasiblePlanError
+        If no plan keeps the limits.
+    GuardrailError
+        If the plan must not be published; the last good plan stands.
+    """
+    with _lock(folder):
+        store = PlanStore(folder / "plans", settings.store.url)
+        try:
+            return _Night(folder, date, settings, store, progress or (lambda _: None)).run()
+        finally:
+            store.close()
+
+
+class _Night:
+    """One night's inputs, and its stages in order."""
+
+    def __init__(
+        self, folder: Path, date: dt.date, settings: Settings, store: PlanStore, progress: Callable[[str], None]
+    ) -> None:
+        self.folder, self.date, self.settings, self.store, self.progress = folder, date, settings, store, progress
+        self.stages: list[dict[str, Any]] = []
+
+    def run(self) -> NightResult:
+        """Every stage; each is skipped where its output is there."""
+        fingerprint = _fingerprint(self.folder, self.date, self.settings)
+        plan_id = f"{self.date}-{fingerprint[:8]}"
+        current = self.store.current()
+        if current is not None and current.fingerprint == fingerprint:
+            self.progress(f"{plan_id} is already published from the same inputs")
+            return NightResult(
+                plan_id=plan_id, published=False, folder=current.folder, stages=[], metrics=dict(current.metrics)
+            )
+        self.work = self.store.folder / ".work" / fingerprint[:16]
+        self.work.mkdir(parents=True, exist_ok=True)
+        earlier = [p for p in self.store.plans() if p.date < self.date]
+        with self._stage("ingest"):
+            network, catalogue = self._ingest()
+        with self._stage("forecast"):
+            demand = self._forecast(
+                network, catalogue, self.date, "demand", origins=self.settings.forecast.backtest_origins
+            )
+        with self._stage("place"):
+            before = self._before(network, catalogue, earlier)
+            plan = self._place(network, catalogue, demand, before, "plan")
+        with self._stage("fill"):
+            fill = self._fill(network, catalogue, plan, before)
+        with self._stage("rehearse"):
+            rehearsal, replayed = self._rehearse(network, catalogue, plan, before, fill)
+        metrics = self._metrics(plan, fill.summary, rehearsal, replayed)
+        with self._stage("guardrails"):
+            guard(self.settings, metrics)
+        with self._stage("publish"):
+            published = self._publish(plan_id, fingerprint, metrics, rehearsal)
+        return NightResult(
+            plan_id=plan_id, published=True, folder=published.folder, stages=self.stages, metrics=metrics
+        )
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        self.progress(f"{name} …")
+        self.skipped = False
+        yield
+        self.stages.append({"stage": name, "seconds": round(time.perf_counter() - began, 3), "skipped": self.skipped})
+
+    def _ingest(self) -> tuple[Network, Catalogue]:
+        """Read the network; validate everything unless this very input was found sound before."""
+        sound = self.work / "sound"
+        self.skipped = sound.exists()
+        if not self.skipped:
+            problems = check(self.folder)
+            if problems:
+                raise InputError(problems)
+            sound.touch()
+        return read_network(self.folder), read_catalogue(self.folder)
+
+    def _forecast(self, network: Network, catalogue: Catalogue, date: dt.date, name: str, *, origins: int) -> Demand:
+        path = self.work / f"{name}.parquet"
+        self.skipped = path.exists()
+        if not self.skipped:
+            made = make_forecast(
+                self.folder,
+                network,
+                catalogue,
+                date,
+                self.settings,
+                model=self.settings.forecast.model,
+                origins=origins,
+            )
+            facts = {
+                "gb": float(made.demand.gb.sum()),
+                "recent_gb": made.recent_gb,
+                "days": made.days,
+                "backtest": made.backtest.to_dict("records"),
+            }
+            (self.work / f"{name}.json").write_text(json.dumps(facts), "utf-8")
+            write_demand(made.demand, network.region_ids, catalogue.file_ids, path)
+        return read_demand(path, network.region_ids, catalogue.file_ids, peak_to_mean=self.settings.demand.peak_to_mean)
+
+    def _place(
+        self, network: Network, catalogue: Catalogue, demand: Demand, before: Placement | None, name: str
+    ) -> Plan:
+        folder = self.work / name
+        self.skipped = folder.exists()
+        if not self.skipped:
+            stored = None if before is None else before.stored(network, len(catalogue.files))
+            write_plan(place_demand(network, catalogue, demand, self.settings, stored), network, catalogue, folder)
+        return read_plan(folder, network, catalogue)
+
+    def _before(self, network: Network, catalogue: Catalogue, earlier: list[Published]) -> Placement:
+        """What the appliances hold now: the last night's plan, or before the first night the plan of the day before, as which they were shipped."""
+        if earlier:
+            return read_placement(earlier[-1].folder, network, catalogue)
+        shipped = self.date - dt.timedelta(days=1)
+        if not any(day < shipped for day in playback_dates(self.folder)):
+            shipped = self.date
+        demand = self._forecast(network, catalogue, shipped, "shipped-demand", origins=0)
+        return self._place(network, catalogue, demand, None, "shipped").placement
+
+    def _fill(self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement) -> Filled:
+        made = schedule_night(network, catalogue, plan, before, self.settings, self.date)
+        folder = self.work / "plan"
+        self.skipped = (folder / "manifests").exists()
+        if not self.skipped:
+            write_plan(
+                plan, network, catalogue, folder, fills=made.fills, evictions=made.evictions, manifests=made.manifests
+            )
+        return made
+
+    def _rehearse(
+        self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement, fill: Filled
+    ) -> tuple[Rehearsal, bool]:
+        sessions, warm_up, replayed = night_sessions(
+            self.folder, network, catalogue, plan.demand, self.date, self.settings
+        )
+        policies = [*self.settings.simulation.policies, FILLED, PREVIOUS]
+        rehearsal = rehearse(
+            network, catalogue, plan, sessions, list(dict.fromkeys(policies)), self.settings,
+            warm_up=warm_up, fills=fill.schedule.for_simulation(), before=before, progress=self.progress,
+        )  # fmt: skip
+        return rehearsal, replayed
+
+    def _metrics(self, plan: Plan, fill: Any, rehearsal: Rehearsal, replayed: bool) -> dict[str, Any]:
+        return {
+            "date": self.date.isoformat(),
+            "forecast": json.loads((self.work / "demand.json").read_text("utf-8")),
+            "plan": dict(plan.summary),
+            "fill": dict(fill),
+            "policies": rehearsal.totals(),
+            "decomposition": [list(row) for row in decomposition(rehearsal)],
+            "replayed": replayed,
+        }
+
+    def _publish(self, plan_id: str, fingerprint: str, metrics: dict[str, Any], rehearsal: Rehearsal) -> Published:
+        draft = self.work / "draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(self.work / "plan", draft)
+        write_rehearsal(rehearsal, draft / "rehearsal")
+        (draft / NIGHT).write_text(json.dumps(metrics, indent=1), "utf-8")
+        published = self.store.publish(draft, plan_id, self.date, fingerprint, metrics)
+        shutil.rmtree(self.store.folder / ".work", ignore_errors=True)
+        self.store.tidy(self.settings.store.keep)
+        return published
+
+
+def night_sessions(
+    folder: Path, network: Network, catalogue: Catalogue, demand: Demand, date: dt.date, settings: Settings
+) -> tuple[Sessions, Sessions | None, bool]:
+    """What a rehearsal of a day plays: the day's own log where it is there, else sessions drawn from the demand; and the day before as warm-up.
+
+    Returns
+    -------
+    The sessions, the warm-up or None, and whether the log was replayed.
+    """
+    dates = playback_dates(folder)
+    replayed = date in dates
+    yesterday = date - dt.timedelta(days=1)
+    warm_up = sessions_from_playback(folder, yesterday, network, catalogue) if yesterday in dates else None
+    if replayed:
+        return sessions_from_playback(folder, date, network, catalogue), warm_up, True
+    rng = np.random.default_rng(settings.simulation.seed)
+    return (
+        draw_sessions(demand, network, catalogue, rng, date=date, hourly_profile=load_laws().hourly_profile),
+        warm_up,
+        False,
+    )
+
+
+def guard(settings: Settings, metrics: Mapping[str, Any]) -> None:
+    """Refuse to publish what no operator would want in force.
+
+    Raises
+    ------
+    GuardrailError
+        Naming the first guardrail that is broken, its value and its limit.
+    """
+    rules, forecast, policies = settings.guardrails, metrics["forecast"], metrics["policies"]
+    ratio = forecast["gb"] / forecast["recent_gb"] if forecast["recent_gb"] > 0 else 1.0
+    drop = policies[PREVIOUS]["edge_offload"] - policies[FILLED]["edge_offload"]
+    checks = [
+        ("min_history_days", forecast["days"], rules.min_history_days, forecast["days"] >= rules.min_history_days),
+        ("max_demand_ratio", ratio, rules.max_demand_ratio, 1 / rules.max_demand_ratio <= ratio <= rules.max_demand_ratio),
+        ("max_gap", metrics["plan"]["gap"], rules.max_gap, metrics["plan"]["gap"] <= rules.max_gap),
+        ("min_finished_share", metrics["fill"]["finished_share"], rules.min_finished_share, metrics["fill"]["finished_share"] >= rules.min_finished_share),
+        ("max_offload_drop", drop, rules.max_offload_drop, drop <= rules.max_offload_drop),
+    ]  # fmt: skip
+    for name, value, limit, kept in checks:
+        if not kept:
+            message = f"guardrail {name}: {value:.4g} against the limit {limit:g}; the last good plan stands. Mend the cause, or change guardrails.{name}"
+            raise GuardrailError(message, guardrail=name, value=float(value), limit=float(limit))
+
+
+def _fingerprint(folder: Path, date: dt.date, settings: Settings) -> str:
+    """Hash of everything a night depends on: tables by content, log files before the date by name, size and time, the settings."""
+    digest = hashlib.sha256(f"{date}\n{settings.model_dump_json()}\n".encode())
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted((folder / "playback").glob("date=*/*.parquet")):
+        if path.parent.name.removeprefix("date=") <= date.isoformat():
+            facts = path.stat()
+            digest.update(f"{path.parent.name}/{path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the network's lock: two nights at once would undo each other."""
+    if not folder.is_dir():
+        raise InputError(
+            Problem(table="network", message=f"no such folder: {folder}", mend="give the folder of a network")
+        )
+    (folder / "plans").mkdir(exist_ok=True)
+    with (folder / "plans" / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                Problem(
+                    table="plans",
+                    message="another night is running on this network",
+                    mend="wait for it to end, or stop it",
+                )
+            ) from error
+        yield

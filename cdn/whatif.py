@@ -1,0 +1,86 @@
+"""What-if: the base and every scenario on the same sessions, replicated, with intervals."""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from demand.workload import load_laws
+
+from cdn.jobs import place_demand
+from cdn.plan import Plan
+from cdn.rehearse import rehearse
+from cdn.scenario import Scenario, check_scenario, compare, edit_demand, edit_network, edit_sessions, outages
+from cdn.settings import Settings
+from demand.catalogue import Catalogue
+from demand.demand import read_demand
+from sim.sessions import Sessions, draw_sessions, sessions_from_playback
+from topology.network import Network
+
+
+def compare_scenarios(
+    folder: Path, network: Network, catalogue: Catalogue, plan: Plan, scenarios: Sequence[Scenario], settings: Settings,
+    *, playback: dt.date | None = None, demand: Path | None = None, replications: int = 3, seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
+    """Rehearse the base plan and every scenario with common random numbers.
+
+    Parameters
+    ----------
+    plan
+        The base plan; scenarios keep it or make their own from its (edited) demand.
+    playback
+        Replay this day of the log; otherwise sessions are drawn from ``demand``, or from the plan's own demand.
+    replications
+        Draws. Of a replayed log only the scenario's own draws differ between them.
+
+    Returns
+    -------
+    Scenario name -> rows of metric, base, value, delta, ci_low, ci_high (None with one replication).
+
+    Raises
+    ------
+    InputError
+        If a scenario names what does not exist, or cuts a region off.
+    """
+    for scenario in scenarios:
+        check_scenario(scenario, network, catalogue)
+    base: list[dict[str, Any]] = []
+    totals: dict[str, list[dict[str, Any]]] = {s.name: [] for s in scenarios}
+    made = {s.name: _prepare(network, catalogue, plan, s, settings) for s in scenarios}
+    wanted = plan.demand if demand is None else read_demand(demand, network.region_ids, catalogue.file_ids)
+    profile = load_laws().hourly_profile
+
+    def judge(on: Network, judged: Plan, sessions: Sessions, scenario: Scenario | None) -> dict[str, Any]:
+        down = [] if scenario is None else outages(scenario, network)
+        return rehearse(on, catalogue, judged, sessions, ["plan"], settings, outages=down).totals()["plan"]
+
+    for i in range(replications):
+        if progress:
+            progress(f"replication {i + 1} of {replications}")
+        draws, edits = np.random.SeedSequence([seed, i]).spawn(2)
+        if playback is not None:
+            sessions = sessions_from_playback(folder, playback, network, catalogue)
+        else:
+            day = dt.date(2026, 1, 1)
+            sessions = draw_sessions(
+                wanted, network, catalogue, np.random.default_rng(draws), date=day, hourly_profile=profile
+            )
+        base.append(judge(network, plan, sessions, None))
+        for scenario in scenarios:
+            edited = edit_sessions(sessions, catalogue, scenario, network, np.random.default_rng(edits))
+            totals[scenario.name].append(judge(*made[scenario.name], edited, scenario))
+    return {name: compare(base, found).to_dict("records") for name, found in totals.items()}
+
+
+def _prepare(
+    network: Network, catalogue: Catalogue, plan: Plan, scenario: Scenario, settings: Settings
+) -> tuple[Network, Plan]:
+    """The scenario's network, and its plan: the base's, or one made anew with the base's copies already there."""
+    edited = edit_network(network, scenario)
+    if scenario.plan == "keep":
+        return edited, plan
+    before = plan.placement.stored(network, len(catalogue.files))
+    demand = edit_demand(plan.demand, catalogue, scenario, network)
+    return edited, place_demand(edited, catalogue, demand, settings, before)
