@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cdn.cluster import into_appliances
-from cdn.fill import FillSchedule, difference, manifests, schedule_fills
+from cdn.fill import FillSchedule, SourceRules, difference, manifests, schedule_fills
 from cdn.placement.problem import build_problem
 from cdn.placement.solve import solve
 from cdn.plan import Plan, make_plan, placement_frame
@@ -133,16 +133,8 @@ def schedule_night(
     asked = _served_gb(network, catalogue, plan, settings)
     site = network.appliance_site[change.added.appliance]
     worth = asked[site, change.added.file] / catalogue.size_gb[change.added.file]
-    schedule = schedule_fills(
-        network,
-        catalogue,
-        change,
-        before,
-        trees,
-        date=date,
-        value=worth,
-        source_gbps_factor=settings.fill.source_gbps_factor,
-    )
+    rules = SourceRules(**settings.fill.model_dump())
+    schedule = schedule_fills(network, catalogue, change, trees, date=date, value=worth, rules=rules)
     return Filled(
         schedule=schedule,
         fills=schedule.frame(network, catalogue),

@@ -70,6 +70,15 @@ class Fill(Section):
     source_gbps_factor: float = Field(
         1.0, gt=0, description="Rate at which an appliance may feed others, over its own fill_gbps."
     )
+    tier_sources: int = Field(
+        4, ge=0, description="Other edge sites that are asked for a file before the origin, the cheapest first."
+    )
+    tier_cost_factor: float = Field(
+        1.0, ge=0, description="Dearest path of a tier source, over the path from the cheapest origin."
+    )
+    min_rate_share: float = Field(
+        0.3, ge=0, le=1, description="A source that cannot give this share of the taker's fill_gbps counts as busy."
+    )
 
 
 class Simulation(Section):

@@ -17,7 +17,19 @@ import pandas as pd
 
 from cdn.fill.difference import Difference
 from cdn.fill.sources import (
-    KINDS, ORIGIN, PEER, TIER, Feeders, SourceRules, cheapest_origins, feed_rates, file_bytes, handed_over, peer_copies, site_keys, tier_copies,
+    KINDS,
+    ORIGIN,
+    PEER,
+    TIER,
+    Feeders,
+    SourceRules,
+    cheapest_origins,
+    feed_rates,
+    file_bytes,
+    handed_over,
+    peer_copies,
+    site_keys,
+    tier_copies,
 )  # fmt: skip
 from cdn.fill.windows import window_ms
 from demand.catalogue import Catalogue
@@ -87,7 +99,7 @@ class FillSchedule:
                 "start": self.utc(self.start_ms),
                 "end": self.utc(self.end_ms),
                 "gb": self.gb,
-                "kind": pd.Categorical.from_codes(self.kind, categories=list(KINDS)),
+                "kind": pd.Categorical.from_codes(self.kind, categories=pd.Index(KINDS)),
             }
         )
 
@@ -99,7 +111,9 @@ class FillSchedule:
         """transfers, gb, unfinished (copies), unfinished_gb, finished_share (of bytes), latest_end (UTC), gb_by_source."""
         gb = float(self.gb.sum())
         total = gb + self.unfinished_gb
-        latest = None if len(self) == 0 else str(self.utc(self.end_ms.max(keepdims=True))[0].astype("datetime64[ms]")) + "Z"
+        latest = (
+            None if len(self) == 0 else str(self.utc(self.end_ms.max(keepdims=True))[0].astype("datetime64[ms]")) + "Z"
+        )
         return {
             "transfers": len(self),
             "gb": gb,
@@ -299,13 +313,17 @@ class _Rooms:
         ]
         self.busy_until = [0] * len(self.keys)
         self.closed: set[int] = set()
-        self.takers: dict[int, int] = dict(zip(*(part.tolist() for part in np.unique(keys, return_counts=True)), strict=True))
+        self.takers: dict[int, int] = dict(
+            zip(*(part.tolist() for part in np.unique(keys, return_counts=True)), strict=True)
+        )
         self.of_key: dict[int, list[int]] = {}
         self.back: list[deque[int]] = [deque() for _ in window]
         most = dict(sorted(zip(keys.tolist(), worth.tolist(), strict=True)))  # of equal keys the highest comes last
         for _, _, d in sorted((most[self.keys[d]], self.keys[d], d) for d in np.flatnonzero(held).tolist()):
             self.back[self.appliance[d]].append(d)
             self.of_key.setdefault(self.keys[d], []).append(d)
+        for a, (start, _) in enumerate(window):
+            self.make_room(a, 0, start)  # more than the storage, where that has shrunk
 
     def handing_over(self, key: int, taker: int) -> list[int]:
         """Appliances that still hold a dropped file for their peers."""

@@ -67,13 +67,14 @@ class Feeders:
 
 def site_keys(network: Network, copies: Placement, files: int) -> np.ndarray:
     """(P,) int64: ``site * F + file`` of each copy."""
-    return network.appliance_site[copies.appliance].astype(np.int64) * files + copies.file
+    return np.asarray(network.appliance_site[copies.appliance].astype(np.int64) * files + copies.file)
 
 
 def handed_over(network: Network, change: Difference, files: int) -> np.ndarray:
     """(D,) bool: which dropped copies another appliance of the site takes on, so that they are worth keeping until it has them."""
     dropped = site_keys(network, change.dropped, files)
-    return np.isin(dropped, site_keys(network, change.added, files)) & ~network.is_origin[dropped // files]
+    wanted = np.isin(dropped, site_keys(network, change.added, files))
+    return np.asarray(wanted & ~network.is_origin[dropped // files])
 
 
 def peer_copies(network: Network, copies: Placement, added: np.ndarray, files: int) -> dict[int, list[int]]:
