@@ -260,9 +260,8 @@ def simulate(
     network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
     made = read_plan(plan, network, catalogue)
     began = time.perf_counter()
-    sessions, warm_up = read_sessions(
-        folder, network, catalogue, settings, playback=playback and playback.date(), demand=demand, seed=seed
-    )
+    day = playback.date() if playback else None
+    sessions, warm_up = _sessions(folder, network, catalogue, made, playback=day, demand=demand, seed=seed)
     rehearsal = rehearse(
         network,
         catalogue,

@@ -43,7 +43,7 @@ def into_appliances(
     scale[edge] = np.minimum(1.0, problem.storage_gb[edge] / network.site_storage_gb[edge])
     stored = solution.stored.copy()
     copies: list[np.ndarray] = []
-    for s in np.flatnonzero(~problem.is_origin):
+    for s in np.flatnonzero(~problem.is_origin).tolist():
         own = np.flatnonzero(network.appliance_site == s)
         files = np.flatnonzero(stored[s])
         order = files[np.lexsort((files, -peak[s, files]))]
@@ -88,7 +88,9 @@ def rendezvous_scores(appliances: np.ndarray, files: np.ndarray, weight: np.ndar
 
 
 @nb.njit(cache=True)
-def _pack(score, size, peak, storage, throughput):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _pack(
+    score: np.ndarray, size: np.ndarray, peak: np.ndarray, storage: np.ndarray, throughput: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Give each file, hottest first, to its best-scored appliance with room; then copies where one cannot carry the peak."""
     F, A = score.shape
     where = np.zeros((F, A), np.bool_)

@@ -221,7 +221,7 @@ def arc_name(network: Network, arc: int) -> str:
 
 
 def _prices(network: Network, solution: Solution) -> pd.DataFrame:
-    edge = np.flatnonzero(~network.is_origin)
+    edge = np.flatnonzero(~network.is_origin).tolist()
     rows = [("storage", network.site_ids[s], solution.prices.storage[s]) for s in edge]
     rows += [("throughput", network.site_ids[s], solution.prices.throughput[s]) for s in edge]
     if solution.prices.arc is not None:

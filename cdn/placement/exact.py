@@ -16,7 +16,8 @@ from cdn.errors import InfeasiblePlanError
 from cdn.placement.greedy import assemble, solve_greedy
 from cdn.placement.problem import Prices, Problem, Solution, evaluate, split, unlimited_storage_bound
 from cdn.placement.serving import best_shares
-from topology.errors import InputError, Problem as Wrong
+from topology.errors import InputError
+from topology.errors import Problem as Wrong
 
 
 class WarmHiGHS(pulp.HiGHS):  # type: ignore[misc]
@@ -86,7 +87,7 @@ def solve_exact(
             stored, shares, costs = found, split_, found_costs
     solved = costs.objective - bound <= gap * costs.objective * (1 + 1e-9)
     return assemble(
-        problem, stored, shares, costs, prices, bound,
+        stored, shares, costs, prices, bound,
         method=f"exact ({solver})", status="optimal within the gap" if solved else "time limit",
         reason=reason, seconds=time.perf_counter() - began,
     )  # fmt: skip
@@ -243,10 +244,10 @@ def _read(problem: Problem, model: Model) -> np.ndarray:
     """(S, F) bool. Where rounding a binary overfills a site by a hair, its smallest files give way."""
     stored = np.zeros((problem.sites, problem.files), bool)
     for (s, f), y in model.open_.items():
-        stored[s, f] = (y.varValue or 0.0) > 0.5  # noqa: PLR2004 - a binary variable, rounded
-    for s in np.flatnonzero(stored @ problem.size_gb > problem.storage_gb):
+        stored[s, f] = (y.varValue or 0.0) > 0.5
+    for s in np.flatnonzero(stored @ problem.size_gb > problem.storage_gb).tolist():
         by_size = np.flatnonzero(stored[s])[np.argsort(problem.size_gb[stored[s]], kind="stable")]
-        for f in by_size:
+        for f in by_size.tolist():
             if problem.size_gb[stored[s]].sum() <= problem.storage_gb[s]:
                 break
             stored[s, f] = False

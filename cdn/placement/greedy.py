@@ -39,13 +39,13 @@ def solve_greedy(problem: Problem, *, reason: str = "asked for") -> Solution:
     costs = evaluate(problem, stored, serving.shares)
     prices = Prices(storage=storage_price, throughput=serving.throughput_price, arc=serving.arc_price)
     return assemble(
-        problem, stored, serving.shares, costs, prices, unlimited_storage_bound(problem),
+        stored, serving.shares, costs, prices, unlimited_storage_bound(problem),
         method="greedy", status="heuristic", reason=reason, seconds=time.perf_counter() - began,
     )  # fmt: skip
 
 
 def assemble(
-    problem: Problem, stored: np.ndarray, shares: Shares, costs: Costs, prices: Prices, bound: float,
+    stored: np.ndarray, shares: Shares, costs: Costs, prices: Prices, bound: float,
     *, method: str, status: str, reason: str, seconds: float,
 ) -> Solution:  # fmt: skip
     """A Solution from its parts; the bound is never above the cost, but for rounding, and then it is the cost."""
@@ -60,34 +60,34 @@ def assemble(
 
 def greedy_placement(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """Choose what to store: (S, F) bool with origins full, and (S,) storage prices."""
-    S, F, K = problem.sites, problem.files, problem.candidates
+    S, F = problem.sites, problem.files
     rank = np.full((len(problem.site), S), -1, np.int32)
     region, k = np.nonzero(problem.site >= 0)
     rank[region, problem.site[region, k]] = k
-    state = (
-        cheapest_origin(problem)[problem.region].copy(),
-        np.full(len(problem.gb), -1, np.int32),
-        np.where(problem.is_origin, 0.0, problem.storage_gb),
-        problem.throughput_gbps.astype(float).copy(),
-    )
+    current = cheapest_origin(problem)[problem.region].copy()
+    server = np.full(len(problem.gb), -1, np.int32)
+    room = np.where(problem.is_origin, 0.0, problem.storage_gb)
+    left = problem.throughput_gbps.astype(float).copy()
     stored = np.zeros((S, F), bool)
     sites = np.flatnonzero(~problem.is_origin).astype(np.int32)
     arrays = (
         problem.region, problem.gb, problem.peak_gbps, problem.file_start, problem.size_gb, problem.cost_per_gb,
         rank, problem.fill_cost, problem.previous,
     )  # fmt: skip
-    assert K > 0
     price = np.zeros(S)
     for _ in range(ROUNDS):
-        price = _fill_by_gain(sites, stored, *state, *arrays)
-        if not _drop_unused(stored, *state, problem.file_start, problem.size_gb):
+        price = _fill_by_gain(sites, stored, current, server, room, left, *arrays)
+        if not _drop_unused(stored, server, room, problem.file_start, problem.size_gb):
             break
     stored[problem.is_origin] = True
     return stored, price
 
 
 @nb.njit(cache=True)
-def _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank, fill, previous):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _gain(
+    s: int, f: int, current: np.ndarray, server: np.ndarray, left: np.ndarray, region: np.ndarray, gb: np.ndarray, peak: np.ndarray,
+    start: np.ndarray, size: np.ndarray, cost: np.ndarray, rank: np.ndarray, fill: np.ndarray, previous: np.ndarray,
+) -> float:  # fmt: skip
     """What storing f at s would save, given who serves each entry now and the throughput left at s."""
     gain = 0.0 if previous[s, f] else -fill[s] * size[f]
     room = left[s]
@@ -103,8 +103,11 @@ def _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank
 
 @nb.njit(cache=True)
 def _fill_by_gain(
-    sites, stored, current, server, room, left, region, gb, peak, start, size, cost, rank, fill, previous
-):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    sites: np.ndarray, stored: np.ndarray, current: np.ndarray, server: np.ndarray, room: np.ndarray, left: np.ndarray,
+    region: np.ndarray, gb: np.ndarray, peak: np.ndarray, start: np.ndarray, size: np.ndarray, cost: np.ndarray, rank: np.ndarray,
+    fill: np.ndarray, previous: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Store by gain per GB until nothing fits or gains; returns (S,) the best gain per GB that found no room."""
     S, F = stored.shape
     heap = [(0.0, np.int64(0))]
     heap.pop()
@@ -117,15 +120,12 @@ def _fill_by_gain(
     heapq.heapify(heap)
     price = np.zeros(S)
     while len(heap) > 0:
-        old, pair = heapq.heappop(heap)
+        pair = heapq.heappop(heap)[1]
         s, f = pair // F, pair % F
-        if size[f] > room[s]:
-            price[s] = max(
-                price[s],
-                _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank, fill, previous) / size[f],
-            )
-            continue
         gain = _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank, fill, previous)
+        if size[f] > room[s]:
+            price[s] = max(price[s], gain / size[f])
+            continue
         if gain <= 0:
             continue
         fresh = -gain / size[f]
@@ -146,7 +146,8 @@ def _fill_by_gain(
 
 
 @nb.njit(cache=True)
-def _drop_unused(stored, current, server, room, left, start, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, ARG001
+def _drop_unused(stored: np.ndarray, server: np.ndarray, room: np.ndarray, start: np.ndarray, size: np.ndarray) -> int:
+    """Drop the copies that serve nobody; returns how many."""
     S, F = stored.shape
     dropped = 0
     used = np.zeros(S, np.bool_)

@@ -69,7 +69,7 @@ class Problem:
     @property
     def candidates(self) -> int:
         """K."""
-        return self.site.shape[1]
+        return int(self.site.shape[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -195,7 +195,7 @@ def holding(problem: Problem, stored: np.ndarray, rows: np.ndarray | slice = sli
     """(rows, K) bool: which candidates of each demand entry's region hold its file."""
     site = problem.site[problem.region[rows]]
     safe = np.maximum(site, 0)
-    return (site >= 0) & (stored[safe, problem.file[rows][:, None]] | problem.is_origin[safe])
+    return np.asarray((site >= 0) & (stored[safe, problem.file[rows][:, None]] | problem.is_origin[safe]))
 
 
 def split(problem: Problem, stored: np.ndarray, shares: Shares) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

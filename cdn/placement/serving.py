@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import highspy
 import numpy as np
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 
 from cdn.errors import InfeasiblePlanError
 from cdn.placement.problem import Problem, Shares, arc_loads, holding
@@ -135,7 +135,7 @@ def _named(problem: Problem, held: np.ndarray, row: np.ndarray, candidate: np.nd
 
 
 def _solve_lp(
-    cost: np.ndarray, matrix: coo_array, lower: np.ndarray, upper: np.ndarray, problem: Problem
+    cost: np.ndarray, matrix: csr_array, lower: np.ndarray, upper: np.ndarray, problem: Problem
 ) -> tuple[np.ndarray, np.ndarray]:
     scale = float(np.abs(cost).max(initial=0.0)) or 1.0
     lp = highspy.HighsLp()

@@ -135,7 +135,7 @@ def priced_bound(
     """
     network, routes, demand = case.network, case.routes, case.demand
     R, K = routes.site.shape
-    S, F = case.stored.shape
+    F = case.stored.shape[1]
     site = np.maximum(routes.site, 0)
     there = routes.site >= 0
     edge = there & ~network.is_origin[site]
@@ -243,7 +243,7 @@ def _stored(
         )
     used = np.bincount(appliance, size_gb[file], len(network.appliances))
     room = network.appliances["storage_gb"].to_numpy(float)
-    for a in np.flatnonzero(used > room * (1 + TOLERANCE)):
+    for a in np.flatnonzero(used > room * (1 + TOLERANCE)).tolist():
         wrong.append(f"storage of appliance {network.appliance_ids[a]!r} exceeded: {used[a]:.6g} of {room[a]:.6g} GB")
     stored[network.appliance_site[appliance], file] = True
     return stored
@@ -262,7 +262,7 @@ def _check_storage(case: _Case, wrong: list[str]) -> None:
     network = case.network
     used = np.where(network.is_origin, 0.0, case.stored @ case.size_gb)
     limit = network.site_storage_gb * (1.0 - case.reactive_share)
-    for s in np.flatnonzero(used > limit * (1 + TOLERANCE)):
+    for s in np.flatnonzero(used > limit * (1 + TOLERANCE)).tolist():
         wrong.append(f"storage of site {network.site_ids[s]!r} exceeded: {used[s]:.6g} of {limit[s]:.6g} GB")
 
 
@@ -313,7 +313,7 @@ def _check_loads(case: _Case, row: np.ndarray, k: np.ndarray, share: np.ndarray,
     demand, routes, network = case.demand, case.routes, case.network
     peak = demand.peak_gbps[row] * share
     load = np.bincount(np.maximum(routes.site[demand.region[row], k], 0), peak, len(network.sites))
-    for s in np.flatnonzero(load > network.site_throughput_gbps * (1 + TOLERANCE)):
+    for s in np.flatnonzero(load > network.site_throughput_gbps * (1 + TOLERANCE)).tolist():
         wrong.append(
             f"throughput of site {network.site_ids[s]!r} exceeded: {load[s]:.6g} of {network.site_throughput_gbps[s]:.6g} Gbit/s"
         )
@@ -323,7 +323,7 @@ def _check_loads(case: _Case, row: np.ndarray, k: np.ndarray, share: np.ndarray,
     by_path = np.bincount(path, peak, routes.site.size)
     flow = np.bincount(case.paths.arcs, np.repeat(by_path, np.diff(case.paths.start)), 2 * len(network.links))
     capacity = np.repeat(network.links["capacity_gbps"].to_numpy(float), 2)
-    for a in np.flatnonzero(flow > capacity * (1 + TOLERANCE)):
+    for a in np.flatnonzero(flow > capacity * (1 + TOLERANCE)).tolist():
         towards = network.node_ids[network.link_ends[a // 2, 1 - a % 2]]
         wrong.append(
             f"link {network.link_ids[a // 2]!r} towards {towards!r} exceeded: {flow[a]:.6g} of {capacity[a]:.6g} Gbit/s"
