@@ -1,0 +1,433 @@
+"""The playback log, one row a session, aggregated by DuckDB straight from Parquet.
+
+A log is a folder ``playback/date=YYYY-MM-DD/*.parquet`` of a network folder; the date is the UTC date on which a session starts. The bytes of
+a session belong to that date. Within it they are spread evenly over the hours the session covers; what it takes after midnight stays in the
+last hour of its date, so that the hours of a day always add up to the day.
+"""
+
+import datetime as dt
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from demand.catalogue import Catalogue
+from demand.demand import Demand, build_demand
+from topology.columns import MOST_PER_COLUMN
+from topology.errors import InputError, Problem
+from topology.tables import load_schema
+
+HOURS = 24
+COLUMNS = ("start", "region", "title", "profile", "seconds", "gb")
+_PART = "part-0.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class History:
+    """What was asked for on each day of the log, sorted by file, then region, then day.
+
+    Parameters
+    ----------
+    dates
+        D days, ascending: those the log holds. A day it does not hold is not here: it is unknown, not a day of zero demand.
+    day, region, file
+        (M,) int32: entry of ``dates``, region and file of each sum.
+    gb
+        (M,) float: GB of the sessions that started on the day, >= 0. Entries without sessions are absent.
+    hourly_gb
+        (D, R, 24) float: GB of a region in each UTC hour; sums over the hours are the region's GB of the day.
+    regions, files
+        How many there are of each.
+    """
+
+    dates: tuple[dt.date, ...]
+    day: np.ndarray
+    region: np.ndarray
+    file: np.ndarray
+    gb: np.ndarray
+    hourly_gb: np.ndarray
+    regions: int
+    files: int
+
+    def until(self, n_days: int) -> "History":
+        """The first ``n_days`` days alone."""
+        kept = self.day < n_days
+        return History(
+            dates=self.dates[:n_days],
+            day=self.day[kept],
+            region=self.region[kept],
+            file=self.file[kept],
+            gb=self.gb[kept],
+            hourly_gb=self.hourly_gb[:n_days],
+            regions=self.regions,
+            files=self.files,
+        )
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A DuckDB in memory that reads times as UTC, fetches no extension and spills to the system's folder for temporary files."""
+    connection = duckdb.connect(":memory:")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    connection.execute(f"SET temp_directory = {quote(str(Path(tempfile.gettempdir()) / f'duckdb-{os.getpid()}'))}")
+    return connection
+
+
+def quote(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def parquet_scan(paths: Sequence[Path]) -> str:
+    """SQL that reads these files and no others, whatever characters their names hold."""
+    names = ", ".join(quote(re.sub(r"([*?\[])", r"[\1]", str(path))) for path in paths)
+    return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false, file_row_number = true)"
+
+
+def playback_dates(folder: Path) -> list[dt.date]:
+    """The days a network folder has a log of, ascending; empty where it has none."""
+    found = {_folder_date(path) for path in (folder / "playback").glob("date=*") if _parts(path)}
+    return sorted(day for day in found if day is not None)
+
+
+def read_history(
+    folder: Path, regions: pd.Index, catalogue: Catalogue, dates: Sequence[dt.date] | None = None
+) -> History:
+    """Sum the log by day, region and file, and by day, region and hour.
+
+    Parameters
+    ----------
+    folder
+        A network folder.
+    regions
+        Names of the regions, in the order of the network.
+    dates
+        The days to read; None: all there are.
+
+    Raises
+    ------
+    InputError
+        No log, or no log of a day asked for; with everything wrong on the first day that is not sound (see :func:`validate_playback`).
+    """
+    days = sorted(set(playback_dates(folder) if dates is None else dates))
+    if not days:
+        mend = "import a log, or write playback/date=YYYY-MM-DD/*.parquet"
+        raise InputError(Problem(table="playback", message="the log is empty", mend=mend))
+    hourly = np.zeros((len(days), len(regions), HOURS))
+    sums: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    with connect() as connection:
+        _register_names(connection, regions, catalogue)
+        for i, date in enumerate(days):
+            try:
+                totals = _sum_day(connection, _parts_of(folder, date), date, hourly[i])
+            except duckdb.Error:
+                totals = None
+            if totals is None:
+                problems: list[Problem] = []
+                validate_playback(folder, regions, catalogue, problems, [date])
+                raise InputError(problems or _unreadable(f"playback/date={date}", "DuckDB cannot read it"))
+            sums.append(totals)
+    region, file, gb = (np.concatenate(parts) for parts in zip(*sums, strict=True))
+    day = np.repeat(np.arange(len(days)), [len(totals[0]) for totals in sums])
+    order = np.lexsort((day, region, file))
+    return History(
+        dates=tuple(days),
+        day=day[order].astype(np.int32),
+        region=region[order].astype(np.int32),
+        file=file[order].astype(np.int32),
+        gb=gb[order].astype(float),
+        hourly_gb=hourly,
+        regions=len(regions),
+        files=len(catalogue.file_ids),
+    )
+
+
+def actual_demand(folder: Path, date: dt.date, regions: pd.Index, catalogue: Catalogue) -> Demand:
+    """What was asked for on one day of the log; peaks are each entry's share of its region's busiest hour.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_history`.
+    """
+    history = read_history(folder, regions, catalogue, [date])
+    total = history.hourly_gb[0].sum(axis=1)
+    share = np.divide(history.hourly_gb[0].max(axis=1), total, out=np.zeros(len(total)), where=total > 0)
+    return build_demand(history.region, history.file, history.gb, history.gb * share[history.region] * 8 / 3600)
+
+
+def log_frame(folder: Path, date: dt.date) -> pd.DataFrame:
+    """One day's sessions sorted by start (stably): start as datetime64[ns] in UTC, region, title and profile categorical, seconds, gb.
+
+    Raises
+    ------
+    InputError
+        No log of that day, or one that is not a whole Parquet file.
+    """
+    with connect() as connection:
+        paths = _parts_of(folder, date)
+        try:
+            columns, source = ", ".join(_cleaned(connection, paths)), parquet_scan(paths)
+            table = connection.sql(f"SELECT {columns} FROM {source} ORDER BY 1, filename, file_row_number")  # noqa: S608
+            arrow = table.to_arrow_table()
+        except duckdb.Error as error:
+            raise InputError(_unreadable(f"playback/date={date}", str(error))) from error
+    for name in ("region", "title", "profile"):
+        at = arrow.column_names.index(name)
+        arrow = arrow.set_column(at, name, arrow[name].dictionary_encode())
+    frame: pd.DataFrame = arrow.to_pandas()
+    return frame.astype({"start": "datetime64[ns]"})
+
+
+def write_playback(folder: Path, date: dt.date, frame: pd.DataFrame) -> None:
+    """Write a day's log as one Parquet file, whole or not at all, sorted by start; it replaces what the day's folder held.
+
+    Parameters
+    ----------
+    frame
+        The contract's columns; more are dropped. ``start`` in UTC.
+
+    Raises
+    ------
+    InputError
+        No rows, or a column is missing.
+    """
+    if missing := [name for name in COLUMNS if name not in frame]:
+        raise InputError([_missing("playback", name, list(frame.columns)) for name in missing])
+    if frame.empty:
+        raise InputError(Problem(table="playback", value=str(date), message="no sessions", mend="leave the day out"))
+    frame = frame[list(COLUMNS)].sort_values("start", kind="stable", ignore_index=True)
+    draft = folder / "playback" / f".date={date}.{os.getpid()}.tmp"
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), draft)
+        replace_day(folder, date, draft)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def replace_day(folder: Path, date: dt.date, draft: Path) -> None:
+    """Make ``draft``, a Parquet file under ``playback``, the whole log of a day.
+
+    One rename where the day has no log or one of ours; where it has files of other names, the folder is exchanged for a new one, so that a
+    reader never sees both.
+    """
+    target = folder / "playback" / f"date={date}"
+    if all(path.name == _PART for path in _parts(target)):
+        target.mkdir(exist_ok=True)
+        draft.replace(target / _PART)
+        return
+    fresh, stale = (draft.with_name(f".date={date}.{os.getpid()}.{word}") for word in ("new", "old"))
+    fresh.mkdir()
+    draft.replace(fresh / _PART)
+    target.replace(stale)
+    fresh.replace(target)
+    shutil.rmtree(stale)
+
+
+def validate_playback(
+    folder: Path,
+    regions: pd.Index,
+    catalogue: Catalogue,
+    problems: list[Problem],
+    dates: Sequence[dt.date] | None = None,
+) -> None:
+    """Append all that is wrong with a log to ``problems``: of each kind and file the first 20 rows, the last of which counts the rest.
+
+    Parameters
+    ----------
+    dates
+        The days to look at; None: all there are, and the names of the folders.
+    """
+    if dates is None:
+        for path in sorted((folder / "playback").glob("date=*")):
+            if _folder_date(path) is None:
+                mend = "name the folder date=YYYY-MM-DD"
+                problems.append(Problem(table=f"playback/{path.name}", message="not the name of a day", mend=mend))
+    with connect() as connection:
+        _register_names(connection, regions, catalogue)
+        for date in playback_dates(folder) if dates is None else sorted(set(dates)):
+            try:
+                paths = _parts_of(folder, date)
+            except InputError as error:
+                problems.extend(error.problems)
+                continue
+            for path in paths:
+                table = f"playback/{path.parent.name}/{path.name}"
+                try:
+                    _validate_file(connection, path, date, table, problems)
+                except (duckdb.Error, pa.ArrowException, OSError) as error:
+                    problems.append(_unreadable(table, str(error)))
+
+
+def _validate_file(
+    connection: duckdb.DuckDBPyConnection, path: Path, date: dt.date, table: str, problems: list[Problem]
+) -> None:
+    with path.open("rb") as file:
+        there = pq.read_schema(file).names
+    if missing := [name for name in COLUMNS if name not in there]:
+        problems.extend(_missing(table, name, there) for name in missing)
+        return
+    source = f"{_named_log(connection, [path])} WHERE "
+    faults = _faults(date)
+    counts = ", ".join(f"count(*) FILTER ({fault.where})" for fault in faults)
+    rows, *found = connection.sql(f"SELECT count(*), {counts} FROM {source} true").fetchall()[0]  # noqa: S608
+    if rows == 0:
+        problems.append(Problem(table=table, message="the file has no rows", mend="remove it, or add its sessions"))
+    for fault, count in zip(faults, found, strict=True):
+        if not count:
+            continue
+        first = f"SELECT row, CAST({fault.column} AS VARCHAR) FROM {source} {fault.where} ORDER BY row LIMIT {MOST_PER_COLUMN}"  # noqa: S608
+        listed = connection.sql(first).fetchall()
+        for i, (row, value) in enumerate(listed, 1):
+            more = f" (and {count - i} more such rows)" if i == MOST_PER_COLUMN and count > i else ""
+            problems.append(
+                Problem(
+                    table=table, row=row + 1, column=fault.column, value="" if value is None else value,
+                    message=fault.message + more, mend=fault.mend,
+                )
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """A way in which a row can be wrong: the SQL condition and what to say."""
+
+    column: str
+    where: str
+    message: str
+    mend: str
+
+
+def _faults(date: dt.date) -> tuple[_Fault, ...]:
+    within = f"(start >= DATE '{date}' AND start < DATE '{date}' + 1)"
+    return (
+        _Fault("start", "start IS NULL", "not a time", "write it as a timestamp, UTC"),
+        _Fault("start", f"NOT {within}", f"not on {date} (UTC)", "move the row to the folder of its day"),
+        _Fault("region", "region_at IS NULL", "unknown id, not in table regions", "add it to regions, or correct it"),
+        _Fault("title", "title NOT IN (SELECT title FROM file_names)", "unknown id, no file has this title",
+               "add the title and its files, or correct it"),
+        _Fault("profile", "file_at IS NULL AND title IN (SELECT title FROM file_names)",
+               "the title has no file of this profile", "add the file to files"),
+        _Fault("seconds", "coalesce(NOT (isfinite(seconds) AND seconds > 0), true)", "the session has no length",
+               "give a finite number of seconds > 0"),
+        _Fault("gb", "coalesce(NOT (isfinite(gb) AND gb >= 0), true)", "not a finite number >= 0",
+               "give a finite number of GB >= 0"),
+    )  # fmt: skip
+
+
+def _register_names(connection: duckdb.DuckDBPyConnection, regions: pd.Index, catalogue: Catalogue) -> None:
+    """Tables ``region_names`` (region, region_at) and ``file_names`` (title, profile, file_at)."""
+    names = pa.table({"region": pa.array(regions, pa.string()), "region_at": np.arange(len(regions))})
+    files = pa.table(
+        {
+            "title": pa.array(catalogue.files["title"], pa.string()),
+            "profile": pa.array(catalogue.files["profile"], pa.string()),
+            "file_at": np.arange(len(catalogue.files)),
+        }
+    )
+    for name, table in (("region_names", names), ("file_names", files)):
+        connection.register("arriving", table)
+        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM arriving")  # noqa: S608
+        connection.unregister("arriving")
+
+
+def _cleaned(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> list[str]:
+    """SQL of each column of the contract as its type, NULL where it is not one."""
+    types = dict(connection.sql(f"DESCRIBE SELECT * FROM {parquet_scan(paths)}").project("column_name, column_type").fetchall())  # noqa: S608  # fmt: skip
+    return [_cast(name, str(types.get(name, ""))) for name in COLUMNS]
+
+
+def _cast(name: str, kind: str) -> str:
+    if name in ("seconds", "gb"):
+        return f"TRY_CAST({name} AS DOUBLE) AS {name}"
+    if name != "start":
+        return f"CAST({name} AS VARCHAR) AS {name}"
+    if kind == "VARCHAR":  # a time without a zone is UTC, as the connection's own zone is
+        return "TRY_CAST(TRY_CAST(start AS TIMESTAMPTZ) AS TIMESTAMP) AS start"
+    return "TRY_CAST(start AS TIMESTAMP) AS start"
+
+
+def _named_log(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> str:
+    """SQL of the rows with the places of their region and file, NULL where unknown."""
+    columns = ", ".join(_cleaned(connection, paths))
+    return (
+        f"(SELECT {columns}, file_row_number AS row FROM {parquet_scan(paths)}) "  # noqa: S608
+        "LEFT JOIN region_names USING (region) LEFT JOIN file_names USING (title, profile)"
+    )
+
+
+def _sum_day(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], date: dt.date, hourly: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Region, file and GB of a day, and its hours added into ``hourly`` (R, 24); None where a row is unsound."""
+    columns = ", ".join(_cleaned(connection, paths))
+    source = f"(SELECT {columns} FROM {parquet_scan(paths)})"  # noqa: S608
+    sound = f"""(coalesce(isfinite(seconds) AND seconds > 0 AND isfinite(gb) AND gb >= 0
+        AND start >= DATE '{date}' AND start < DATE '{date}' + 1, false))"""
+    totals = connection.sql(
+        f"""
+        SELECT region_at, file_at, gb, sound
+        FROM (SELECT region, title, profile, sum(gb) AS gb, bool_and({sound}) AS sound FROM {source} GROUP BY ALL)
+        LEFT JOIN region_names USING (region) LEFT JOIN file_names USING (title, profile)"""  # noqa: S608
+    ).fetchnumpy()
+    if not len(totals["gb"]) or any(np.ma.is_masked(column) for column in totals.values()) or not totals["sound"].all():
+        return None
+    # lengths as the clock's float64 can tell them apart, so that the shares of a session add up to one
+    spread = connection.sql(
+        f"""
+        SELECT region_at, hour, sum(gb * (CASE WHEN hour = 23 THEN ended ELSE least(ended, (hour + 1) * 3600) END
+            - greatest(began, hour * 3600)) / seconds) AS gb
+        FROM (SELECT *, unnest(range(CAST(floor(began / 3600) AS BIGINT),
+                greatest(least(CAST(ceil(ended / 3600) AS BIGINT), 24), CAST(floor(began / 3600) AS BIGINT) + 1))) AS hour
+            FROM (SELECT region, gb, began, began + seconds AS ended, began + seconds - began AS seconds
+                FROM (SELECT region, gb, greatest(seconds, 1e-3) AS seconds, epoch(start) - epoch(DATE '{date}') AS began
+                    FROM {source})))
+        JOIN region_names USING (region) GROUP BY ALL"""  # noqa: S608
+    ).fetchnumpy()
+    np.add.at(hourly, (spread["region_at"], spread["hour"]), spread["gb"])
+    return np.asarray(totals["region_at"]), np.asarray(totals["file_at"]), np.asarray(totals["gb"], float)
+
+
+def _folder_date(path: Path) -> dt.date | None:
+    try:
+        date = dt.date.fromisoformat(path.name.removeprefix("date="))
+    except ValueError:
+        return None
+    return date if path.name == f"date={date}" else None
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+
+
+def _parts_of(folder: Path, date: dt.date) -> list[Path]:
+    paths = _parts(folder / "playback" / f"date={date}")
+    if not paths:
+        mend = "import that day, or choose another"
+        raise InputError(Problem(table="playback", value=str(date), message="no log of this day", mend=mend))
+    return paths
+
+
+def _missing(table: str, column: str, there: Sequence[str]) -> Problem:
+    what = next(a.description for a in load_schema("demand", "playback").attributes if a.name == column)
+    message = f"missing column; the table has: {', '.join(map(str, there))}"
+    return Problem(table=table, column=column, message=message, mend=f"add the column ({what})")
+
+
+def _unreadable(table: str, why: str) -> Problem:
+    return Problem(
+        table=table,
+        message=f"not a whole Parquet file ({(why.splitlines() or ['?'])[0]})",
+        mend="write the file again; it may be truncated or of another kind",
+    )
