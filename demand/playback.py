@@ -47,6 +47,8 @@ class History:
         (D, R, 24) float: GB of a region in each UTC hour; sums over the hours are the region's GB of the day.
     regions, files
         How many there are of each.
+    title_of
+        (F,) int32: the title each file encodes; None: each file is a title of its own.
     """
 
     dates: tuple[dt.date, ...]
@@ -57,6 +59,7 @@ class History:
     hourly_gb: np.ndarray
     regions: int
     files: int
+    title_of: np.ndarray | None = None
 
     def until(self, n_days: int) -> "History":
         """The first ``n_days`` days alone."""
@@ -70,6 +73,7 @@ class History:
             hourly_gb=self.hourly_gb[:n_days],
             regions=self.regions,
             files=self.files,
+            title_of=self.title_of,
         )
 
 
@@ -149,6 +153,7 @@ def read_history(
         hourly_gb=hourly,
         regions=len(regions),
         files=len(catalogue.file_ids),
+        title_of=catalogue.title_of,
     )
 
 
