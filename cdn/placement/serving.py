@@ -17,6 +17,9 @@ from cdn.placement.problem import Problem, Shares, arc_loads, holding
 SLACK = 2e-7
 """Relative share of every limit that is left unused, so that rounding never exceeds it."""
 
+LEAST_SHARE = 1e-7
+"""A site whose throughput carries less than this part of a group's peak does not serve it: such coefficients only upset the program."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Serving:
@@ -72,7 +75,7 @@ def _split_groups(problem: Problem, held: np.ndarray) -> Serving:
     site = problem.site[region, candidate]
     load = peak[group]
     limit = problem.throughput_gbps[site]
-    keep = (limit > 0) | (load == 0)
+    keep = (load <= limit / LEAST_SHARE) | (load == 0)  # a site that could take no more than a trace of a group is left out
     group, candidate, region, site, load = (a[keep] for a in (group, candidate, region, site, load))
     columns = np.arange(len(group))
     rows, cols, values, upper = [group], [columns], [np.ones(len(group))], np.ones(G)

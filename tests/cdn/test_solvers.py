@@ -1,0 +1,233 @@
+"""The solvers against brute force, against each other, against the laws of the problem, and against the verifier that shares nothing with them."""
+
+import dataclasses
+import itertools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from scipy.optimize import linprog
+
+from cdn.cluster import into_appliances
+from cdn.errors import InfeasiblePlanError
+from cdn.placement.exact import solve_exact
+from cdn.placement.greedy import solve_greedy
+from cdn.placement.problem import Problem, Solution, evaluate, unlimited_storage_bound
+from cdn.placement.serving import best_shares
+from cdn.placement.solve import solve
+from cdn.placement.verify import verify
+from cdn.plan import make_plan, write_plan
+from cdn.settings import Settings
+from demand.demand import write_demand
+from tests.strategies_placement import Case, cases
+from topology.errors import InputError
+from topology.tables import write_table
+
+EXAMPLES = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+CLOSE = 1e-9
+
+
+def brute_force(problem: Problem) -> float:
+    """The optimum by trying every storage-feasible placement; serving is a linear program over all shares."""
+    pairs = sorted(
+        {
+            (int(s), int(f))
+            for n, f in enumerate(problem.file)
+            for s in problem.site[problem.region[n]]
+            if s >= 0 and not problem.is_origin[s] and problem.size_gb[f] <= problem.storage_gb[s]
+        }
+    )
+    best = np.inf
+    for chosen in itertools.product([False, True], repeat=len(pairs)):
+        held = {pair for pair, yes in zip(pairs, chosen, strict=True) if yes}
+        used = np.zeros(problem.sites)
+        for s, f in held:
+            used[s] += problem.size_gb[f]
+        if (used > problem.storage_gb).any():
+            continue
+        fill = sum(problem.fill_cost[s] * problem.size_gb[f] for s, f in held if not problem.previous[s, f])
+        best = min(best, fill + _serve(problem, held))
+    return best
+
+
+def _serve(problem: Problem, held: set[tuple[int, int]]) -> float:
+    cost, entry, site, load = [], [], [], []
+    for n in range(len(problem.gb)):
+        r, f = problem.region[n], int(problem.file[n])
+        for k, s in enumerate(problem.site[r].tolist()):
+            if s >= 0 and (problem.is_origin[s] or (s, f) in held):
+                cost.append(problem.gb[n] * problem.cost_per_gb[r, k])
+                entry.append(n)
+                site.append(s)
+                load.append(problem.peak_gbps[n])
+    if not cost:
+        return 0.0
+    one = np.equal.outer(np.arange(len(problem.gb)), entry).astype(float)
+    limited = np.flatnonzero(np.isfinite(problem.throughput_gbps))
+    peaks = np.equal.outer(limited, site) * np.array(load)
+    found = linprog(cost, A_ub=peaks, b_ub=problem.throughput_gbps[limited], A_eq=one, b_eq=np.ones(len(one)))
+    assert found.status == 0
+    return float(found.fun)
+
+
+def check_feasible(problem: Problem, solution: Solution) -> None:
+    costs = evaluate(problem, solution.stored, solution.shares)
+    edge = ~problem.is_origin
+    assert (costs.used_gb[edge] <= problem.storage_gb[edge] * (1 + 1e-9)).all()
+    assert (costs.site_load_gbps[edge] <= problem.throughput_gbps[edge] * (1 + 1e-6) + 1e-9).all()
+    assert costs.objective == pytest.approx(solution.objective_cost, rel=CLOSE, abs=1e-9)
+    if problem.arc_capacity_gbps is not None:
+        assert costs.arc_load_gbps is not None
+        assert (costs.arc_load_gbps <= problem.arc_capacity_gbps * (1 + 1e-6)).all()
+
+
+def verified(case: Case, solution: Solution, folder: Path):
+    """Write everything to files and let the verifier recompute it from them."""
+    problem = case.problem()
+    placement, final = into_appliances(case.network, problem, solution, case.catalogue.file_ids)
+    for name, frame in {**case.tables, "titles": case.catalogue.titles, "files": case.catalogue.files}.items():
+        write_table(frame, folder / f"{name}.parquet")
+    write_demand(case.demand, case.network.region_ids, case.catalogue.file_ids, folder / "demand.parquet")
+    rules = Settings()
+    plan = make_plan(
+        case.network,
+        case.catalogue,
+        case.demand,
+        problem,
+        placement,
+        final,
+        settings=rules,
+        seconds=0.0,
+        peak_memory_gb=0.0,
+    )
+    write_plan(plan, case.network, case.catalogue, folder / "plan")
+    sites, files = np.nonzero(case.previous)
+    before = folder / "before"
+    before.mkdir()
+    (before / "summary.json").write_text("{}")
+    frame = pd.DataFrame(
+        {"appliance": "gone", "site": case.network.site_ids[sites], "file": case.catalogue.file_ids[files]}
+    )
+    frame["appliance"] = [f"gone{i}" for i in range(len(frame))]
+    write_table(frame.astype(object), before / "placement.parquet")
+    return final, verify(folder, folder / "demand.parquet", folder / "plan", previous=before, **case.rules)
+
+
+@given(cases())
+@EXAMPLES
+def test_exact_greedy_and_verify_agree(case):
+    """Tests that the optimum is never above greedy's cost nor below any bound, and that the files say what the solvers say, to 1e-9."""
+    assume(len(case.network.links) and len(case.network.appliances))
+    problem = case.problem()
+    greedy, exact = solve_greedy(problem), solve_exact(problem, gap=0.0)
+    for solution in (greedy, exact):
+        check_feasible(problem, solution)
+        with tempfile.TemporaryDirectory() as place:
+            final, found = verified(case, solution, Path(place))
+        assert found.feasible, found.violations
+        assert found.objective_cost == pytest.approx(final.objective_cost, rel=CLOSE, abs=1e-9)
+        assert found.origin_only_cost == pytest.approx(final.origin_only_cost, rel=CLOSE, abs=1e-9)
+        assert found.lower_bound <= exact.objective_cost * (1 + 1e-7) + 1e-7
+        assert solution.lower_bound <= exact.objective_cost * (1 + 1e-7) + 1e-7
+    assert exact.objective_cost <= greedy.objective_cost * (1 + CLOSE) + 1e-9
+    assert unlimited_storage_bound(problem) <= exact.objective_cost * (1 + 1e-7) + 1e-7
+
+
+@given(cases())
+@settings(parent=EXAMPLES, max_examples=40)
+def test_exact_finds_the_optimum(case):
+    """Tests the exact solver against every placement there is."""
+    problem = case.problem()
+    pairs = {
+        (s, f)
+        for n, f in enumerate(problem.file)
+        for s in problem.site[problem.region[n]]
+        if s >= 0 and not problem.is_origin[s]
+    }
+    assume(len(pairs) <= 7)
+    optimum = brute_force(problem)
+    exact = solve_exact(problem, gap=0.0)
+    assert exact.objective_cost == pytest.approx(optimum, rel=1e-6, abs=1e-6)
+    assert exact.lower_bound <= optimum * (1 + 1e-6) + 1e-6
+
+
+@given(cases())
+@settings(parent=EXAMPLES, max_examples=15)
+def test_highs_and_cbc_agree(case):
+    """Tests that two engines find the same optimum."""
+    problem = case.problem()
+    highs, cbc = solve_exact(problem, gap=0.0), solve_exact(problem, gap=0.0, solver="cbc")
+    assert cbc.objective_cost == pytest.approx(highs.objective_cost, rel=1e-6, abs=1e-6)
+
+
+@given(cases(links=True))
+@settings(parent=EXAMPLES, max_examples=60)
+def test_link_limits_are_kept(case):
+    """Tests that with link limits on, every arc stays within its capacity, or no plan is given at all."""
+    problem = case.problem()
+    try:
+        exact = solve_exact(problem, gap=0.0)
+    except InfeasiblePlanError as error:
+        assert "link" in str(error)
+        return
+    check_feasible(problem, exact)
+    assert (
+        exact.objective_cost
+        >= solve_exact(case_without_links(case).problem(), gap=0.0).objective_cost * (1 - 1e-7) - 1e-7
+    )
+
+
+def case_without_links(case: Case) -> Case:
+    return Case(**{**case.__dict__, "rules": {**case.rules, "link_limits": False}})
+
+
+@given(cases())
+@settings(parent=EXAMPLES, max_examples=30)
+def test_more_storage_never_hurts(case):
+    """Tests that the optimum does not rise when every site has twice the room."""
+    problem = case.problem()
+    roomier = dataclasses.replace(problem, storage_gb=problem.storage_gb * 2)
+    assert (
+        solve_exact(roomier, gap=0.0).objective_cost <= solve_exact(problem, gap=0.0).objective_cost * (1 + 1e-7) + 1e-7
+    )
+
+
+@given(cases())
+@settings(parent=EXAMPLES, max_examples=50)
+def test_shares_are_optimal_for_the_greedy_placement(case):
+    """Tests the grouped program against one over all shares, where peak follows bytes region by region."""
+    problem = case.problem()
+    problem = dataclasses.replace(problem, peak_gbps=problem.gb * 0.01 * (1 + problem.region))
+    stored = solve_greedy(problem).stored
+    held = {(int(s), int(f)) for s, f in np.argwhere(stored & ~problem.is_origin[:, None])}
+    serving = evaluate(problem, stored, best_shares(problem, stored).shares).serving
+    assert serving == pytest.approx(_serve(problem, held), rel=1e-5, abs=1e-5)
+
+
+def test_shadow_price_of_storage(two_sites_four_files):
+    """Tests a price worked out by hand.
+
+    One GB more at the near site takes the third file there and frees the far site for the fourth: 4 x 4 + 2 x 5 = 26 a day. One GB less moves the
+    second file to the far site and the third to the origin: 8 x 4 + 4 x 5 = 52. The price lies between the two.
+    """
+    solution = solve_exact(two_sites_four_files, gap=0.0)
+    assert solution.stored[0].tolist() == [True, True, False, False]
+    assert solution.objective_cost == pytest.approx(10 * 1 + 8 * 1 + 4 * 5 + 2 * 10)
+    assert 26 - 1e-6 <= solution.prices.storage[0] <= 52 + 1e-6
+    assert 2 * 5 - 1e-6 <= solution.prices.storage[1] <= 4 * 5 + 1e-6
+
+
+def test_auto_says_which_and_why(two_sites_four_files):
+    """Tests that the automatic choice names itself, and that unknown methods and solvers are refused with the known ones."""
+    solution = solve(two_sites_four_files, method="auto")
+    assert solution.method.startswith("exact")
+    assert "auto" in solution.reason
+    with pytest.raises(InputError, match="greedy"):
+        solve(two_sites_four_files, method="magic")
+    with pytest.raises(InputError, match="highs or cbc"):
+        solve(two_sites_four_files, method="exact", solver="abacus")
