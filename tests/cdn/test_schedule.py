@@ -188,6 +188,34 @@ def test_two_full_appliances_that_swap_files_never_hold_both():
     assert len(schedule) == 2 and len(schedule.unfinished) == 0
 
 
+def test_what_was_handed_over_goes_before_what_is_still_wanted():
+    """Appliance 0 has 100 GB free and needs 200: file 0, which its peer has by then, makes room, and file 1 can still be handed over."""
+    network = make_network(["UTC"], [(0, 300.0, 1.0, "02:00", 12.0), SLOW])
+    schedule = fill(
+        network, make_catalogue([100.0] * 4), placed((0, 2), (0, 3), (1, 0), (1, 1)), placed((0, 0), (0, 1)), value=np.array([4.0, 3.0, 2.0, 1.0])
+    )  # fmt: skip
+    assert rows(schedule) == [
+        (2, "origin", -1, 0, 800),
+        (0, "peer", 0, 0, 800),
+        (3, "origin", -1, 800, 1600),
+        (1, "peer", 0, 800, 1600),
+    ]
+    assert schedule.dropped_ms.tolist() == [2 * HOUR + 800_000, 2 * HOUR + 1_600_000]
+
+
+def test_an_appliance_whose_storage_has_shrunk_drops_at_once():
+    network = make_network(["UTC"], [(0, 50.0, 1.0, "02:00", 12.0), SLOW])
+    schedule = fill(network, make_catalogue([100.0]), placed((1, 0)), placed((0, 0)))
+    assert rows(schedule) == [(0, "origin", -1, 0, 800)]
+    assert schedule.dropped_ms.tolist() == [2 * HOUR]
+
+
+@pytest.mark.parametrize("gb,done", [(450.0, 1), (450.000001, 0)])
+def test_a_window_is_used_to_its_last_millisecond(gb, done):
+    network = make_network(["UTC"], [(0, 1e3, 1.0, "02:00", 1.0)])
+    assert len(fill(network, make_catalogue([gb]), placed((0, 0)), placed())) == done
+
+
 def test_a_dropped_file_nobody_takes_on_goes_at_the_windows_start():
     network = make_network(["Asia/Tokyo"], [(0, 100.0, 1.0, "02:00", 12.0)])
     schedule = fill(network, make_catalogue([100.0, 100.0]), placed((0, 1)), placed((0, 0)))
