@@ -7,9 +7,7 @@ last hour of its date, so that the hours of a day always add up to the day.
 
 import datetime as dt
 import os
-import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ import pyarrow.parquet as pq
 
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
-from topology.columns import MOST_PER_COLUMN
+from demand.duck import Fault, connect, parquet_scan, report_faults
 from topology.errors import InputError, Problem
 from topology.tables import load_schema
 
@@ -77,27 +75,6 @@ class History:
         )
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """A DuckDB in memory that reads times as UTC, fetches no extension and spills to the system's folder for temporary files."""
-    connection = duckdb.connect(":memory:")
-    connection.execute("SET autoinstall_known_extensions = false")
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")
-    connection.execute(f"SET temp_directory = {quote(str(Path(tempfile.gettempdir()) / f'duckdb-{os.getpid()}'))}")
-    return connection
-
-
-def quote(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def parquet_scan(paths: Sequence[Path]) -> str:
-    """SQL that reads these files and no others, whatever characters their names hold."""
-    names = ", ".join(quote(re.sub(r"([*?\[])", r"[\1]", str(path))) for path in paths)
-    return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false, file_row_number = true)"
-
-
 def playback_dates(folder: Path) -> list[dt.date]:
     """The days a network folder has a log of, ascending; empty where it has none."""
     found = {_folder_date(path) for path in (folder / "playback").glob("date=*") if _parts(path)}
@@ -130,7 +107,7 @@ def read_history(
     hourly = np.zeros((len(days), len(regions), HOURS))
     sums: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     with connect() as connection:
-        _register_names(connection, regions, catalogue)
+        register_names(connection, regions, catalogue)
         for i, date in enumerate(days):
             try:
                 totals = _sum_day(connection, _parts_of(folder, date), date, hourly[i])
@@ -260,7 +237,7 @@ def validate_playback(
                 mend = "name the folder date=YYYY-MM-DD"
                 problems.append(Problem(table=f"playback/{path.name}", message="not the name of a day", mend=mend))
     with connect() as connection:
-        _register_names(connection, regions, catalogue)
+        register_names(connection, regions, catalogue)
         for date in playback_dates(folder) if dates is None else sorted(set(dates)):
             try:
                 paths = _parts_of(folder, date)
@@ -283,55 +260,29 @@ def _validate_file(
     if missing := [name for name in COLUMNS if name not in there]:
         problems.extend(_missing(table, name, there) for name in missing)
         return
-    source = f"{_named_log(connection, [path])} WHERE "
-    faults = _faults(date)
-    counts = ", ".join(f"count(*) FILTER ({fault.where})" for fault in faults)
-    rows, *found = connection.sql(f"SELECT count(*), {counts} FROM {source} true").fetchall()[0]  # noqa: S608
+    rows = report_faults(connection, _named_log(connection, [path]), _faults(date), table, problems)
     if rows == 0:
         problems.append(Problem(table=table, message="the file has no rows", mend="remove it, or add its sessions"))
-    for fault, count in zip(faults, found, strict=True):
-        if not count:
-            continue
-        first = f"SELECT row, CAST({fault.column} AS VARCHAR) FROM {source} {fault.where} ORDER BY row LIMIT {MOST_PER_COLUMN}"  # noqa: S608
-        listed = connection.sql(first).fetchall()
-        for i, (row, value) in enumerate(listed, 1):
-            more = f" (and {count - i} more such rows)" if i == MOST_PER_COLUMN and count > i else ""
-            problems.append(
-                Problem(
-                    table=table, row=row + 1, column=fault.column, value="" if value is None else value,
-                    message=fault.message + more, mend=fault.mend,
-                )
-            )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """A way in which a row can be wrong: the SQL condition and what to say."""
-
-    column: str
-    where: str
-    message: str
-    mend: str
-
-
-def _faults(date: dt.date) -> tuple[_Fault, ...]:
+def _faults(date: dt.date) -> tuple[Fault, ...]:
     within = f"(start >= DATE '{date}' AND start < DATE '{date}' + 1)"
     return (
-        _Fault("start", "start IS NULL", "not a time", "write it as a timestamp, UTC"),
-        _Fault("start", f"NOT {within}", f"not on {date} (UTC)", "move the row to the folder of its day"),
-        _Fault("region", "region_at IS NULL", "unknown id, not in table regions", "add it to regions, or correct it"),
-        _Fault("title", "title NOT IN (SELECT title FROM file_names)", "unknown id, no file has this title",
+        Fault("start", "start IS NULL", "not a time", "write it as a timestamp, UTC"),
+        Fault("start", f"NOT {within}", f"not on {date} (UTC)", "move the row to the folder of its day"),
+        Fault("region", "region_at IS NULL", "unknown id, not in table regions", "add it to regions, or correct it"),
+        Fault("title", "title NOT IN (SELECT title FROM file_names)", "unknown id, no file has this title",
                "add the title and its files, or correct it"),
-        _Fault("profile", "file_at IS NULL AND title IN (SELECT title FROM file_names)",
+        Fault("profile", "file_at IS NULL AND title IN (SELECT title FROM file_names)",
                "the title has no file of this profile", "add the file to files"),
-        _Fault("seconds", "coalesce(NOT (isfinite(seconds) AND seconds > 0), true)", "the session has no length",
+        Fault("seconds", "coalesce(NOT (isfinite(seconds) AND seconds > 0), true)", "the session has no length",
                "give a finite number of seconds > 0"),
-        _Fault("gb", "coalesce(NOT (isfinite(gb) AND gb >= 0), true)", "not a finite number >= 0",
+        Fault("gb", "coalesce(NOT (isfinite(gb) AND gb >= 0), true)", "not a finite number >= 0",
                "give a finite number of GB >= 0"),
     )  # fmt: skip
 
 
-def _register_names(connection: duckdb.DuckDBPyConnection, regions: pd.Index, catalogue: Catalogue) -> None:
+def register_names(connection: duckdb.DuckDBPyConnection, regions: pd.Index, catalogue: Catalogue) -> None:
     """Tables ``region_names`` (region, region_at) and ``file_names`` (title, profile, file_at)."""
     names = pa.table({"region": pa.array(regions, pa.string()), "region_at": np.arange(len(regions))})
     files = pa.table(
@@ -358,7 +309,7 @@ def _cast(name: str, kind: str) -> str:
         return f"TRY_CAST({name} AS DOUBLE) AS {name}"
     if name != "start":
         return f"CAST({name} AS VARCHAR) AS {name}"
-    if kind == "VARCHAR":  # a time without a zone is UTC, as the connection's own zone is
+    if kind == "VARCHAR" or "TZ" in kind or "ZONE" in kind:  # a text without a zone is UTC, as the connection's own is
         return "TRY_CAST(TRY_CAST(start AS TIMESTAMPTZ) AS TIMESTAMP) AS start"
     return "TRY_CAST(start AS TIMESTAMP) AS start"
 
@@ -367,7 +318,7 @@ def _named_log(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> 
     """SQL of the rows with the places of their region and file, NULL where unknown."""
     columns = ", ".join(_cleaned(connection, paths))
     return (
-        f"(SELECT {columns}, file_row_number AS row FROM {parquet_scan(paths)}) "  # noqa: S608
+        f"(SELECT {columns}, file_row_number + 1 AS row FROM {parquet_scan(paths)}) "  # noqa: S608
         "LEFT JOIN region_names USING (region) LEFT JOIN file_names USING (title, profile)"
     )
 
