@@ -71,7 +71,10 @@ def compare_scenarios(
         for scenario in scenarios:
             edited = edit_sessions(sessions, catalogue, scenario, network, np.random.default_rng(edits))
             totals[scenario.name].append(judge(*made[scenario.name], edited, scenario))
-    return {name: [{str(k): v for k, v in row.items()} for row in compare(base, found).to_dict("records")] for name, found in totals.items()}
+    return {
+        name: [{str(k): v for k, v in row.items()} for row in compare(base, found).to_dict("records")]
+        for name, found in totals.items()
+    }
 
 
 def _prepare(

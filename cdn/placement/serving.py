@@ -75,7 +75,9 @@ def _split_groups(problem: Problem, held: np.ndarray) -> Serving:
     site = problem.site[region, candidate]
     load = peak[group]
     limit = problem.throughput_gbps[site]
-    keep = (load <= limit / LEAST_SHARE) | (load == 0)  # a site that could take no more than a trace of a group is left out
+    keep = (load <= limit / LEAST_SHARE) | (
+        load == 0
+    )  # a site that could take no more than a trace of a group is left out
     group, candidate, region, site, load = (a[keep] for a in (group, candidate, region, site, load))
     columns = np.arange(len(group))
     rows, cols, values, upper = [group], [columns], [np.ones(len(group))], np.ones(G)
