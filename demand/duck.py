@@ -15,12 +15,13 @@ from topology.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A way in which a row can be wrong: the column, the SQL condition, what to say."""
+    """A way in which a row can be wrong: the column, the SQL condition, what to say; and the SQL of the value to show, if not the column."""
 
     column: str
     where: str
     message: str
     mend: str
+    value: str = ""
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -36,6 +37,11 @@ def connect() -> duckdb.DuckDBPyConnection:
 def quote(text: str) -> str:
     """A text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def quote_name(name: str) -> str:
+    """A name of a column as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def parquet_scan(paths: Sequence[Path]) -> str:
@@ -70,7 +76,7 @@ def report_faults(
         if not count:
             continue
         listed = connection.sql(
-            f"SELECT row, CAST({fault.column} AS VARCHAR) FROM {source} WHERE {fault.where} "  # noqa: S608
+            f"SELECT row, CAST({fault.value or fault.column} AS VARCHAR) FROM {source} WHERE {fault.where} "  # noqa: S608
             f"ORDER BY row LIMIT {MOST_PER_COLUMN}"
         ).fetchall()
         for i, (row, value) in enumerate(listed, 1):

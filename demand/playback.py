@@ -8,7 +8,7 @@ last hour of its date, so that the hours of a day always add up to the day.
 import datetime as dt
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,18 @@ from topology.tables import load_schema
 
 HOURS = 24
 COLUMNS = ("start", "region", "title", "profile", "seconds", "gb")
+SESSION_FAULTS = (
+    Fault("region", "region_at IS NULL", "unknown id, not in table regions", "add it to regions, or correct it"),
+    Fault("title", "coalesce(title NOT IN (SELECT title FROM file_names), true)", "unknown id, no file has this title",
+          "add the title and its files, or correct it"),
+    Fault("profile", "file_at IS NULL AND title IN (SELECT title FROM file_names)",
+          "the title has no file of this profile", "add the file to files"),
+    Fault("seconds", "coalesce(NOT (isfinite(seconds) AND seconds > 0), true)", "the session has no length",
+          "give a finite number of seconds > 0"),
+    Fault("gb", "coalesce(NOT (isfinite(gb) AND gb >= 0), true)", "not a finite number >= 0",
+          "give a finite number of GB >= 0"),
+)  # fmt: skip
+"""What can be wrong with a session whatever its day, over the rows of a log joined with :func:`register_names`."""
 _PART = "part-0.parquet"
 
 
@@ -184,18 +196,40 @@ def write_playback(folder: Path, date: dt.date, frame: pd.DataFrame) -> None:
     InputError
         No rows, or a column is missing.
     """
+    write_days(folder, [(date, frame)])
+
+
+def write_days(folder: Path, days: Iterable[tuple[dt.date, pd.DataFrame]]) -> int:
+    """Write the log of several days as :func:`write_playback` does; no day is touched before the last is ready. Returns the rows.
+
+    Raises
+    ------
+    InputError
+        A day has no rows, or lacks a column.
+    """
+    drafts: dict[dt.date, Path] = {}
+    rows = 0
+    (folder / "playback").mkdir(parents=True, exist_ok=True)
+    try:
+        for date, frame in days:
+            drafts[date] = folder / "playback" / f".date={date}.{os.getpid()}.tmp"
+            _write_draft(date, frame, drafts[date])
+            rows += len(frame)
+        for date, draft in drafts.items():
+            replace_day(folder, date, draft)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+    return rows
+
+
+def _write_draft(date: dt.date, frame: pd.DataFrame, draft: Path) -> None:
     if missing := [name for name in COLUMNS if name not in frame]:
         raise InputError([_missing("playback", name, list(frame.columns)) for name in missing])
     if frame.empty:
         raise InputError(Problem(table="playback", value=str(date), message="no sessions", mend="leave the day out"))
     frame = frame[list(COLUMNS)].sort_values("start", kind="stable", ignore_index=True)
-    draft = folder / "playback" / f".date={date}.{os.getpid()}.tmp"
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), draft)
-        replace_day(folder, date, draft)
-    finally:
-        draft.unlink(missing_ok=True)
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), draft)
 
 
 def replace_day(folder: Path, date: dt.date, draft: Path) -> None:
@@ -270,16 +304,8 @@ def _faults(date: dt.date) -> tuple[Fault, ...]:
     return (
         Fault("start", "start IS NULL", "not a time", "write it as a timestamp, UTC"),
         Fault("start", f"NOT {within}", f"not on {date} (UTC)", "move the row to the folder of its day"),
-        Fault("region", "region_at IS NULL", "unknown id, not in table regions", "add it to regions, or correct it"),
-        Fault("title", "title NOT IN (SELECT title FROM file_names)", "unknown id, no file has this title",
-               "add the title and its files, or correct it"),
-        Fault("profile", "file_at IS NULL AND title IN (SELECT title FROM file_names)",
-               "the title has no file of this profile", "add the file to files"),
-        Fault("seconds", "coalesce(NOT (isfinite(seconds) AND seconds > 0), true)", "the session has no length",
-               "give a finite number of seconds > 0"),
-        Fault("gb", "coalesce(NOT (isfinite(gb) AND gb >= 0), true)", "not a finite number >= 0",
-               "give a finite number of GB >= 0"),
-    )  # fmt: skip
+        *SESSION_FAULTS,
+    )
 
 
 def register_names(connection: duckdb.DuckDBPyConnection, regions: pd.Index, catalogue: Catalogue) -> None:

@@ -46,6 +46,12 @@ def problems_of(folder, catalogue, dates=None):
     return problems
 
 
+def test_a_row_without_a_title_is_named(tmp_path, catalogue):
+    put(tmp_path, log(ROW, ("2026-01-15T20:30:00", "paris", None, "hd", 60.0, 1.0)))
+    (problem,) = problems_of(tmp_path, catalogue)
+    assert (problem.row, problem.column) == (2, "title")
+
+
 def test_sums_by_day_region_and_file(tmp_path, catalogue):
     write_playback(
         tmp_path,
