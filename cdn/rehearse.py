@@ -1,6 +1,6 @@
 """Rehearsal: the policies of a comparison on the same sessions, and what separates the plan from perfect foresight.
 
-A policy is the plan as it is filled (``plan``), a reactive cache on every site (``lru``, ``fifo``, ``lfu``, ``s3fifo``), the plan with a share of
+A policy is the plan as it is filled (``plan``), a reactive cache on every site (``lru``, ``fifo``, ``lfu``, ``s3fifo``, ``sieve``), the plan with a share of
 every site left to a reactive cache (``plan+lru`` …), or the ``oracle``: the same solver, given the demand that really came. ``plan-filled`` is the
 plan as if every file were there at midnight: what lies between it and ``plan`` is the price of filling during the day.
 """
