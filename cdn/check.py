@@ -1,14 +1,17 @@
 """Everything that is wrong with a network folder, said at once."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from cdn.settings import read_settings
 from demand.catalogue import Catalogue, validate_catalogue
 from demand.playback import playback_dates, validate_playback
 from topology.errors import InputError, Problem
 from topology.network import Network, validate_network
+from topology.tables import find_table, load_schema, read_table
 
 
 def check(folder: Path) -> list[Problem]:
@@ -29,9 +32,20 @@ def check(folder: Path) -> list[Problem]:
         problems.extend(error.problems)
     if network is not None and catalogue is not None:
         problems.extend(_oversized_files(network, catalogue))
-        if playback_dates(folder):
-            validate_playback(folder, network.region_ids, catalogue, problems)
+    regions = _region_ids(folder) if network is None else network.region_ids
+    if regions is not None and catalogue is not None and playback_dates(folder):
+        validate_playback(folder, regions, catalogue, problems)
     return problems
+
+
+def _region_ids(folder: Path) -> pd.Index | None:
+    """Names of the regions of a network that is otherwise unsound, so that its log is looked at all the same."""
+    with suppress(InputError):
+        path = find_table(folder, "regions")
+        if path is not None:
+            frame = read_table(path, load_schema("topology", "regions"), [])
+            return None if frame is None else pd.Index(frame["region"])
+    return None
 
 
 def _oversized_files(network: Network, catalogue: Catalogue) -> list[Problem]:

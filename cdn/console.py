@@ -4,15 +4,12 @@ Results go to stdout (one JSON document with ``--json``), progress and complaint
 input or the arguments are wrong, 3 no feasible plan, 4 a guardrail refused to publish, 1 a defect.
 """
 
-import datetime as dt
-import json
 import math
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cdn.documents import json_text
 from cdn.errors import GuardrailError, InfeasiblePlanError
 from topology.errors import InputError
 
@@ -46,7 +44,7 @@ def say(text: str) -> None:
 def emit(result: Mapping[str, Any], as_json: bool, text: Sequence[str | Table] = ()) -> None:
     """Print a result: the JSON document, or the lines and tables meant for people."""
     if as_json:
-        sys.stdout.write(json.dumps(plain(result), ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(result) + "\n")
         return
     for part in text:
         stdout.print(part if isinstance(part, Table) else escape(part))
@@ -79,23 +77,6 @@ def shown(value: object) -> str:
 def percent(value: float) -> str:
     """A share as a percentage."""
     return f"{100 * value:.2f} %"
-
-
-def plain(value: Any) -> Any:
-    """NumPy, paths, dates and infinities as JSON can hold them."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(v) for v in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dt.date | dt.datetime):
-        return value.isoformat()
-    if isinstance(value, Path):
-        return str(value)
-    return value
 
 
 def run(app: Any) -> int:
@@ -140,5 +121,5 @@ def _end(error: Exception, as_json: bool) -> int:
             raise error
         stderr.print("Set FILLPLAN_TRACEBACK=1 to see where, and please report it.")
     if as_json:
-        sys.stdout.write(json.dumps(plain(facts), ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(facts) + "\n")
     return status

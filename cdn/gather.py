@@ -1,12 +1,11 @@
 """Collect what the report shows from a published plan's folder."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cdn.documents import read_json
 from cdn.nightly import NIGHT
 from cdn.plan import arc_name, read_plan
 from cdn.report import ReportData
@@ -30,7 +29,7 @@ def gather(folder: Path, settings: Settings) -> ReportData:
         If nothing was published yet.
     """
     published = published_plan(folder, settings)
-    night: dict[str, Any] = json.loads((published.folder / NIGHT).read_text("utf-8"))
+    night = read_json(published.folder / NIGHT)
     network, catalogue = read_network(folder), read_catalogue(folder)
     plan = read_plan(published.folder, network, catalogue)
     tables = {

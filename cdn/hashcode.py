@@ -6,7 +6,6 @@ and the data centre last. ``cost_per_gb`` is the latency in ms and ``gb`` the nu
 
 import gzip
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,15 +77,20 @@ def read_instance(path: Path) -> Instance:
         raise InputError(
             Problem(table=path.name, message=f"cannot be read: {error}", mend="give the text file of the contest")
         ) from error
-    rows = _numbers(lines, path.name)
-    videos, endpoints, described, caches, capacity = _take(rows, 5, "V E R C X", path.name)
-    sizes = _take(rows, videos, "a size for each video", path.name)
+    rows = _Rows(path.name, lines)
+    videos, endpoints, described, caches, capacity = rows.take("V E R C X", 5)
+    if min(videos, endpoints, described) == 0:
+        raise rows.wrong("at least one video, endpoint and request is needed", "give the text file of the contest")
+    sizes = rows.take("a size for each video", videos)
+    if min(sizes) == 0:
+        raise rows.wrong("a video of size 0", "sizes begin at 1 MB")
     centre, joined = [], []
     for e in range(endpoints):
-        latency, count = _take(rows, 2, "latency and number of caches", path.name)
+        latency, count = rows.take("latency and number of caches", 2)
         centre.append(latency)
-        joined += [(e, *_take(rows, 2, "cache and latency", path.name)) for _ in range(count)]
-    asked = [_take(rows, 3, "video, endpoint and count", path.name) for _ in range(described)]
+        joined += [(e, *rows.take("cache and latency", 2, cache=caches)) for _ in range(count)]
+    asked = [rows.take("video, endpoint and count", 3, video=videos, endpoint=endpoints) for _ in range(described)]
+    rows.end()
     connections = np.array(joined, np.int64).reshape(-1, 3)
     requests = pd.DataFrame(np.array(asked, np.int64).reshape(-1, 3), columns=["video", "endpoint", "count"])
     summed = requests.groupby(["video", "endpoint"], as_index=False)["count"].sum()
@@ -162,38 +166,40 @@ def _names(prefix: str, count: int) -> np.ndarray:
     return np.array([f"{prefix}{i:0{width}d}" for i in range(count)], dtype=object)
 
 
-def _numbers(lines: list[str], name: str) -> Iterator[tuple[int, list[int]]]:
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield number, [int(part) for part in line.split()]
-            except ValueError as error:
-                raise InputError(
-                    Problem(
-                        table=name, row=number, value=line[:40], message="not whole numbers", mend="correct the line"
-                    )
-                ) from error
+class _Rows:
+    """The lines of an instance as whole numbers, one after the other; complains with the line's number."""
 
+    def __init__(self, name: str, lines: list[str]) -> None:
+        self.name = name
+        self.lines = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        self.number, self.line = 0, ""
 
-def _take(rows: Iterator[tuple[int, list[int]]], count: int, what: str, name: str) -> list[int]:
-    try:
-        number, values = next(rows)
-    except StopIteration:
-        raise InputError(
-            Problem(
-                table=name,
-                message=f"the file ends where {what} should be",
-                mend="the file is truncated: fetch it again",
-            )
-        ) from None
-    if len(values) != count or min(values, default=0) < 0:
-        raise InputError(
-            Problem(
-                table=name,
-                row=number,
-                value=" ".join(map(str, values))[:40],
-                message=f"expected {what}: {count} numbers >= 0",
-                mend="correct the line",
-            )
-        )
-    return values
+    def take(self, what: str, count: int, **limits: int) -> list[int]:
+        """The next line's ``count`` numbers >= 0; the first of them must be below ``limits``, one a number, in order."""
+        try:
+            self.number, self.line = next(self.lines)
+        except StopIteration:
+            mend = "the file is truncated: fetch it again"
+            raise InputError(
+                Problem(table=self.name, message=f"the file ends where {what} should be", mend=mend)
+            ) from None
+        try:
+            values = [int(part) for part in self.line.split()]
+        except ValueError as error:
+            raise self.wrong("not whole numbers") from error
+        if len(values) != count or min(values, default=0) < 0:
+            raise self.wrong(f"expected {what}: {count} numbers >= 0")
+        for value, (noun, limit) in zip(values, limits.items(), strict=False):
+            if value >= limit:
+                raise self.wrong(f"no such {noun}: {value} of {limit}, counted from 0")
+        return values
+
+    def end(self) -> None:
+        """Refuse lines after the last."""
+        left = next(self.lines, None)
+        if left is not None:
+            self.number, self.line = left
+            raise self.wrong("a line after the last request", "remove it, or correct the counts in line 1")
+
+    def wrong(self, message: str, mend: str = "correct the line") -> InputError:
+        return InputError(Problem(table=self.name, row=self.number, value=self.line[:40], message=message, mend=mend))

@@ -1,13 +1,14 @@
 """The nightly job: ingest, forecast, place, fill, rehearse, publish. Safe to kill at any moment and to run again.
 
-Every stage writes its output whole into a work folder named after a fingerprint of all inputs; a stage whose output is there is not run again. Until
-the last transaction of :meth:`~cdn.store.PlanStore.publish` the plan of the night before stays in force.
+Nothing is written before the inputs are found sound. Then every stage writes its output whole into a work folder named after a fingerprint of all
+inputs; a stage whose output is there is not run again. Until the last transaction of :meth:`~cdn.store.PlanStore.publish` the plan of the night before stays in force.
 """
 
 import datetime as dt
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,22 +21,27 @@ import numpy as np
 from demand.workload import load_laws
 
 from cdn.check import check
+from cdn.documents import write_json
 from cdn.errors import GuardrailError
 from cdn.jobs import Filled, make_forecast, place_demand, schedule_night
 from cdn.plan import Plan, read_placement, read_plan, write_plan
-from cdn.rehearse import FILLED, PREVIOUS, Rehearsal, decomposition, rehearse, write_rehearsal
-from cdn.settings import Settings
+from cdn.rehearse import Rehearsal, decomposition, rehearse, write_rehearsal
+from cdn.settings import FILLED, PREVIOUS, Settings
 from cdn.store import PlanStore, Published
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import Demand, read_demand, write_demand
 from demand.playback import playback_dates
 from sim.sessions import Sessions, draw_sessions, sessions_from_playback
 from topology.errors import InputError, Problem
-from topology.network import Network, read_network
+from topology.network import TABLES, Network, read_network
 from topology.placement import Placement
 
 NIGHT = "night.json"
 """What a night found, beside the plan's own summary: fill, backtest, policies, what the rehearsal replayed."""
+READ = (*TABLES, "steering", "titles", "files", "availability")
+"""The tables a night reads."""
+SOUND = ".sound"
+"""Names the inputs that ``check`` last found sound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,37 +72,38 @@ def run_night(
         If the plan must not be published; the last good plan stands.
     """
     with _lock(folder):
-        store = PlanStore(folder / "plans", settings.store.url)
-        try:
-            return _Night(folder, date, settings, store, progress or (lambda _: None)).run()
-        finally:
-            store.close()
+        return _Night(folder, date, settings, progress or (lambda _: None)).run()
 
 
 class _Night:
     """One night's inputs, and its stages in order."""
 
-    def __init__(
-        self, folder: Path, date: dt.date, settings: Settings, store: PlanStore, progress: Callable[[str], None]
-    ) -> None:
-        self.folder, self.date, self.settings, self.store, self.progress = folder, date, settings, store, progress
+    def __init__(self, folder: Path, date: dt.date, settings: Settings, progress: Callable[[str], None]) -> None:
+        self.folder, self.date, self.settings, self.progress = folder, date, settings, progress
         self.stages: list[dict[str, Any]] = []
+        self.inputs = _fingerprint(folder, date, settings)
 
     def run(self) -> NightResult:
-        """Every stage; each is skipped where its output is there."""
-        fingerprint = _fingerprint(self.folder, self.date, self.settings)
-        plan_id = f"{self.date}-{fingerprint[:8]}"
-        current = self.store.current()
-        if current is not None and current.fingerprint == fingerprint:
-            self.progress(f"{plan_id} is already published from the same inputs")
-            return NightResult(
-                plan_id=plan_id, published=False, folder=current.folder, stages=[], metrics=dict(current.metrics)
-            )
-        self.work = self.store.folder / ".work" / fingerprint[:16]
-        self.work.mkdir(parents=True, exist_ok=True)
-        earlier = [p for p in self.store.plans() if p.date < self.date]
+        """Find the inputs sound before anything is written, then plan."""
         with self._stage("ingest"):
             network, catalogue = self._ingest()
+        self.store = PlanStore(self.folder / "plans", self.settings.store.url)
+        try:
+            (self.store.folder / SOUND).write_text(self.inputs, "utf-8")
+            return self._plan(network, catalogue)
+        finally:
+            self.store.close()
+
+    def _plan(self, network: Network, catalogue: Catalogue) -> NightResult:
+        """Every stage; each is skipped where its output is there."""
+        earlier = sorted((p for p in self.store.plans() if p.date < self.date), key=lambda p: p.date)[-1:]
+        fingerprint = hashlib.sha256("\n".join([self.inputs, *(p.fingerprint for p in earlier)]).encode()).hexdigest()
+        plan_id = f"{self.date}-{fingerprint[:8]}"
+        for done in self.store.plans():
+            if done.fingerprint == fingerprint:
+                return self._again(done)
+        self.work = self.store.folder / ".work" / fingerprint[:16]
+        self.work.mkdir(parents=True, exist_ok=True)
         with self._stage("forecast"):
             demand = self._forecast(
                 network, catalogue, self.date, "demand", origins=self.settings.forecast.backtest_origins
@@ -117,6 +124,21 @@ class _Night:
             plan_id=plan_id, published=True, folder=published.folder, stages=self.stages, metrics=metrics
         )
 
+    def _again(self, done: Published) -> NightResult:
+        """The same night was published from the same inputs: put it in force unless it is."""
+        current = self.store.current()
+        in_force = current is not None and current.plan_id == done.plan_id
+        self.progress(f"{done.plan_id} was published from the same inputs")
+        if not in_force:
+            self.store.put_in_force(done.plan_id)
+        return NightResult(
+            plan_id=done.plan_id,
+            published=not in_force,
+            folder=done.folder,
+            stages=self.stages,
+            metrics=dict(done.metrics),
+        )
+
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         began = time.perf_counter()
@@ -127,13 +149,12 @@ class _Night:
 
     def _ingest(self) -> tuple[Network, Catalogue]:
         """Read the network; validate everything unless this very input was found sound before."""
-        sound = self.work / "sound"
-        self.skipped = sound.exists()
+        sound = self.folder / "plans" / SOUND
+        self.skipped = sound.exists() and sound.read_text("utf-8") == self.inputs
         if not self.skipped:
             problems = check(self.folder)
             if problems:
                 raise InputError(problems)
-            sound.touch()
         return read_network(self.folder), read_catalogue(self.folder)
 
     def _forecast(self, network: Network, catalogue: Catalogue, date: dt.date, name: str, *, origins: int) -> Demand:
@@ -155,7 +176,7 @@ class _Night:
                 "days": made.days,
                 "backtest": made.backtest.to_dict("records"),
             }
-            (self.work / f"{name}.json").write_text(json.dumps(facts), "utf-8")
+            write_json(facts, self.work / f"{name}.json")
             write_demand(made.demand, network.region_ids, catalogue.file_ids, path)
         return read_demand(path, network.region_ids, catalogue.file_ids, peak_to_mean=self.settings.demand.peak_to_mean)
 
@@ -195,9 +216,9 @@ class _Night:
         sessions, warm_up, replayed = night_sessions(
             self.folder, network, catalogue, plan.demand, self.date, self.settings
         )
-        policies = [*self.settings.simulation.policies, FILLED, PREVIOUS]
+        policies = ["plan", *self.settings.simulation.policies, FILLED, PREVIOUS]
         rehearsal = rehearse(
-            network, catalogue, plan, sessions, list(dict.fromkeys(policies)), self.settings,
+            network, catalogue, plan, sessions, policies, self.settings,
             warm_up=warm_up, fills=fill.schedule.for_simulation(), before=before, progress=self.progress,
         )  # fmt: skip
         return rehearsal, replayed
@@ -218,7 +239,7 @@ class _Night:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.copytree(self.work / "plan", draft)
         write_rehearsal(rehearsal, draft / "rehearsal")
-        (draft / NIGHT).write_text(json.dumps(metrics, indent=1), "utf-8")
+        write_json(metrics, draft / NIGHT)
         published = self.store.publish(draft, plan_id, self.date, fingerprint, metrics)
         shutil.rmtree(self.store.folder / ".work", ignore_errors=True)
         self.store.tidy(self.settings.store.keep)
@@ -273,9 +294,9 @@ def guard(settings: Settings, metrics: Mapping[str, Any]) -> None:
 
 
 def _fingerprint(folder: Path, date: dt.date, settings: Settings) -> str:
-    """Hash of everything a night depends on: tables by content, log files before the date by name, size and time, the settings."""
+    """Hash of all that is read for a night: tables by content, log files up to the date by name, size and time, the settings."""
     digest = hashlib.sha256(f"{date}\n{settings.model_dump_json()}\n".encode())
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+    for path in sorted(found for table in READ for found in folder.glob(f"{table}.*")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for path in sorted((folder / "playback").glob("date=*/*.parquet")):
         if path.parent.name.removeprefix("date=") <= date.isoformat():
@@ -286,21 +307,30 @@ def _fingerprint(folder: Path, date: dt.date, settings: Settings) -> str:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Hold the network's lock: two nights at once would undo each other."""
+    """Hold the network's lock, which is its folder's: two nights at once would undo each other.
+
+    The lock goes with the process, however it ends, and leaves no file.
+    """
     if not folder.is_dir():
         raise InputError(
             Problem(table="network", message=f"no such folder: {folder}", mend="give the folder of a network")
         )
-    (folder / "plans").mkdir(exist_ok=True)
-    with (folder / "plans" / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                Problem(
-                    table="plans",
-                    message="another night is running on this network",
-                    mend="wait for it to end, or stop it",
-                )
-            ) from error
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _take(handle)
         yield
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            Problem(
+                table="plans",
+                message="another night is running on this network",
+                mend="wait for it to end, or stop it",
+            )
+        ) from error

@@ -1,6 +1,6 @@
 """A plan and its folder: tables as the contract has them, written whole or not at all."""
 
-import json
+import ctypes
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cdn.documents import read_json, write_json
 from cdn.placement.problem import Problem, Solution
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
@@ -141,24 +142,36 @@ def write_plan(
         for name, text in (manifests or {}).items():
             (draft / "manifests").mkdir(exist_ok=True)
             (draft / "manifests" / name).write_text(text, "utf-8")
-        (draft / SUMMARY).write_text(json.dumps(dict(plan.summary), indent=1), "utf-8")
+        write_json(plan.summary, draft / SUMMARY)
         replace_folder(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def replace_folder(draft: Path, folder: Path) -> None:
-    """Rename ``draft`` to ``folder``; an old one is moved aside first and removed last."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        folder.rename(aside)
-    try:
+    """Put ``draft`` in the place of ``folder`` and remove what was there.
+
+    On Linux the two are exchanged in one step, so that at every moment one of them is there whole. Elsewhere, and on file systems that cannot
+    exchange, there is an instant between two renames in which neither is.
+    """
+    if not folder.exists():
         draft.rename(folder)
-    except OSError:
-        if aside.exists():
-            aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    elif _exchange(draft, folder):
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        folder.rename(aside)
+        draft.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two paths by ``renameat2``; False where that cannot be done."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
@@ -191,7 +204,7 @@ def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
     return Plan(
         placement=Placement.of(index_of(network.appliance_ids, placement["appliance"]), index_of(catalogue.file_ids, placement["file"])),
         assignment=assignment, prices=prices, demand=read_demand(path, network.region_ids, catalogue.file_ids),
-        summary=json.loads((folder / SUMMARY).read_text("utf-8")),
+        summary=read_json(folder / SUMMARY),
     )  # fmt: skip
 
 

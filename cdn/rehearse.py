@@ -1,11 +1,10 @@
 """Rehearsal: the policies of a comparison on the same sessions, and what separates the plan from perfect foresight.
 
-A policy is the plan as it is filled (``plan``), a reactive cache on every site (``lru``, ``fifo``, ``lfu``, ``s3fifo``, ``sieve``), the plan with a share of
+A policy is the plan as it is filled (``plan``), a reactive cache on every site (``lru``, ``fifo``, ``lfu``, ``s3fifo``), the plan with a share of
 every site left to a reactive cache (``plan+lru`` …), or the ``oracle``: the same solver, given the demand that really came. ``plan-filled`` is the
 plan as if every file were there at midnight: what lies between it and ``plan`` is the price of filling during the day.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from cdn.cluster import into_appliances
+from cdn.documents import write_json
 from cdn.placement.problem import build_problem
 from cdn.placement.solve import solve
 from cdn.plan import Plan
-from cdn.settings import Settings
+from cdn.settings import FILLED, POLICY_NAMES, PREVIOUS, Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from sim.fleet import build_fleet
@@ -31,11 +31,6 @@ from topology.errors import InputError, Problem
 from topology.network import Network
 from topology.placement import Placement
 from topology.routing import region_paths, site_trees, steering_routes
-
-FILLED = "plan-filled"
-"""The plan with every file in place from the first minute."""
-PREVIOUS = "previous"
-"""Last night's plan, kept for another day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +51,6 @@ class Rehearsal:
     def totals(self) -> dict[str, dict[str, Any]]:
         """The contract's figures of every policy."""
         return {name: result.totals() for name, result in self.results.items()}
-
-
-def known_policies() -> list[str]:
-    """Every policy name that :func:`rehearse` understands."""
-    return ["plan", FILLED, PREVIOUS, "oracle", *POLICIES, *(f"plan+{name}" for name in POLICIES)]
 
 
 def rehearse(
@@ -86,7 +76,7 @@ def rehearse(
     sessions
         What really came (or what was drawn).
     policies
-        Names as in :func:`known_policies`.
+        Names of ``settings.POLICY_NAMES``.
     warm_up
         The sessions of the day before, to fill the reactive caches; without them they start empty.
     fills
@@ -97,16 +87,16 @@ def rehearse(
     Raises
     ------
     InputError
-        If a policy is unknown.
+        If a policy is unknown, or ``previous`` without ``before``.
     """
-    _check_names(policies)
+    _check_names(policies, before)
     trees = site_trees(network)
     routes = steering_routes(network, trees, candidates=settings.steering.candidates)
     previous = None if before is None else before.stored(network, len(catalogue.files))
     fleet = build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes))
     results: dict[str, SimulationResult] = {}
     oracle_gap = None
-    for name in policies:
+    for name in dict.fromkeys(policies):
         if progress:
             progress(f"rehearse {name}: {len(sessions):,} sessions")
         own_fills = None
@@ -136,7 +126,6 @@ def demand_of(sessions: Sessions, network: Network) -> Demand:
     Bytes are charged to the hours a session covers; a file's peak is its rate in its region's busiest hour.
     """
     regions = len(network.regions)
-    files = int(sessions.file.max(initial=0)) + 1
     key = sessions.file.astype(np.int64) * regions + sessions.region
     pairs, at = np.unique(key, return_inverse=True)
     hourly = np.zeros((regions, 25))
@@ -153,7 +142,6 @@ def demand_of(sessions: Sessions, network: Network) -> Demand:
         np.add.at(hourly, (sessions.region, slot), gb)
     busiest = hourly[:, :24].argmax(axis=1)
     region, file = (pairs % regions).astype(np.int32), (pairs // regions).astype(np.int32)
-    assert files >= 1
     return build_demand(region, file, by_pair.sum(axis=1), by_pair[np.arange(len(pairs)), busiest[region]] * 8 / 3600)
 
 
@@ -194,7 +182,7 @@ def write_rehearsal(rehearsal: Rehearsal, folder: Path) -> None:
         "oracle_gap": rehearsal.oracle_gap,
         "decomposition": [list(row) for row in decomposition(rehearsal)],
     }
-    (folder / "totals.json").write_text(json.dumps(document, indent=1), "utf-8")
+    write_json(document, folder / "totals.json")
 
 
 def _place(
@@ -216,8 +204,8 @@ def _place(
     return placement, finished.gap
 
 
-def _check_names(policies: Sequence[str]) -> None:
-    known = known_policies()
+def _check_names(policies: Sequence[str], before: Placement | None) -> None:
+    known = [name for name in POLICY_NAMES if name != PREVIOUS or before is not None]
     for name in policies:
         if name not in known:
             raise InputError(

@@ -6,17 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sim.policies import POLICIES
 from topology.errors import InputError, Problem
 
 FILE = "fillplan.toml"
+
+FILLED = "plan-filled"
+"""The plan with every file in place from the first minute."""
+PREVIOUS = "previous"
+"""Last night's plan, kept for another day."""
+POLICY_NAMES = ("plan", FILLED, PREVIOUS, "oracle", *POLICIES, *(f"plan+{name}" for name in POLICIES))
+"""Everything a rehearsal can measure."""
 
 
 class Section(BaseModel):
     """A frozen section that knows its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Steering(Section):
@@ -91,6 +99,14 @@ class Simulation(Section):
         0.1, ge=0, le=1, description="Share of every site left to the reactive part of plan+lru and its like."
     )
     seed: int = Field(0, ge=0, description="Seed of drawn sessions.")
+
+    @field_validator("policies")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [name for name in names if name not in POLICY_NAMES]
+        if wrong:
+            raise ValueError(f"unknown policy {wrong[0]!r}; known are {', '.join(POLICY_NAMES)}")
+        return names
 
 
 class Guardrails(Section):
@@ -168,12 +184,21 @@ def settings_table() -> list[tuple[str, str, str]]:
     return rows
 
 
+def _nearest(where: str) -> str | None:
+    """The known key most like an unknown one: of its own section, else a section, else the same key in another section."""
+    section, _, name = where.partition(".")
+    keys = [key for key, _, _ in settings_table()]
+    siblings = [key for key in keys if name and key.startswith(f"{section}.")] or list(Settings.model_fields)
+    near = difflib.get_close_matches(where, siblings, 1, cutoff=0.75 if name else 0.6)
+    same = [key for key in keys if key.endswith(f".{name or section}")]
+    return next(iter([*near, *same]), None)
+
+
 def _problem(detail: Any) -> Problem:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        known = [key for key, _, _ in settings_table()] + list(Settings.model_fields)
-        near = difflib.get_close_matches(where, known, 1)
-        hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists the known ones"
+        near = _nearest(where)
+        hint = f"did you mean {near}?" if near else "docs/settings.md lists the known ones"
         return Problem(table=FILE, column=where, value=str(detail["input"]), message="unknown setting", mend=hint)
     return Problem(
         table=FILE,

@@ -6,6 +6,8 @@ last good plan until the new one is there entirely. Folders that no row names ar
 
 import datetime as dt
 import json
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +17,12 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from cdn.documents import json_text
 from cdn.plan import replace_folder
 
 POINTER = "current"
+OURS = re.compile(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}|\..+\.(tmp|old)")
+"""Folders that the store may remove: plans, and what a kill left of one."""
 
 
 class Base(DeclarativeBase):
@@ -96,7 +101,9 @@ class PlanStore:
         fingerprint
             Hash of everything the plan was made from.
         """
+        sync(draft)
         replace_folder(draft, self.folder / plan_id)
+        sync(self.folder, deep=False)
         now = dt.datetime.now(dt.UTC).isoformat()
         with Session(self.engine) as session, session.begin():
             row = PlanRow(
@@ -104,13 +111,19 @@ class PlanStore:
                 date=date.isoformat(),
                 created=now,
                 fingerprint=fingerprint,
-                metrics=json.dumps(dict(metrics)),
+                metrics=json_text(metrics),
             )
             session.merge(row)
             session.merge(PointerRow(name=POINTER, plan_id=plan_id))
         return Published(
             plan_id=plan_id, date=date, folder=self.folder / plan_id, fingerprint=fingerprint, metrics=metrics
         )
+
+    def put_in_force(self, plan_id: str) -> None:
+        """Move the pointer to a plan that was published before."""
+        with Session(self.engine) as session, session.begin():
+            session.get_one(PlanRow, plan_id)
+            session.merge(PointerRow(name=POINTER, plan_id=plan_id))
 
     def tidy(self, keep: int) -> list[str]:
         """Remove the oldest plans beyond ``keep`` (never the one in force) and folders that no row names; returns what went."""
@@ -125,9 +138,7 @@ class PlanStore:
             for plan_id in surplus:
                 session.delete(session.get_one(PlanRow, plan_id))
         named = {p.plan_id for p in published} - set(surplus)
-        orphans = [
-            f for f in self.folder.iterdir() if f.is_dir() and f.name not in named and not f.name.startswith(".work")
-        ]
+        orphans = [f for f in self.folder.iterdir() if f.is_dir() and OURS.fullmatch(f.name) and f.name not in named]
         for folder in orphans:
             shutil.rmtree(folder, ignore_errors=True)
         return [folder.name for folder in orphans]
@@ -137,6 +148,16 @@ class PlanStore:
             plan_id=row.plan_id, date=dt.date.fromisoformat(row.date), folder=self.folder / row.plan_id,
             fingerprint=row.fingerprint, metrics=json.loads(row.metrics),
         )  # fmt: skip
+
+
+def sync(folder: Path, *, deep: bool = True) -> None:
+    """Ask the disk to keep a folder, and with ``deep`` all that is in it, before anything is said to be published."""
+    for path in [*(folder.rglob("*") if deep else ()), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _durable(connection: Any, _: Any) -> None:

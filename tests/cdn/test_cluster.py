@@ -1,0 +1,117 @@
+"""Files to appliances: rendezvous hashing moves only what must move, in proportion to room, and never overfills."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+
+from cdn.cluster import hash_names, into_appliances, rendezvous_scores
+from cdn.placement.greedy import solve_greedy
+from cdn.placement.problem import build_problem, evaluate, split
+from demand.demand import build_demand
+from tests.fill_nights import make_catalogue, make_network
+from tests.strategies_placement import cases
+
+FILES = hash_names(pd.Index([f"file-{i}" for i in range(30_000)]))
+
+
+def owners(names, weights):
+    """The name of the best-scored appliance of each of FILES."""
+    scores = rendezvous_scores(hash_names(pd.Index(names)), FILES, np.array(weights, float))
+    return np.array(names)[scores.argmax(axis=1)]
+
+
+def test_files_go_in_proportion_to_room():
+    owner = owners(["a", "b", "c", "none"], [1, 2, 5, 0])
+    for name, share in (("a", 1 / 8), ("b", 2 / 8), ("c", 5 / 8), ("none", 0)):
+        spread = np.sqrt(share * (1 - share) / len(FILES))
+        assert abs((owner == name).mean() - share) <= 4.5 * spread
+
+
+def test_an_appliance_that_joins_or_leaves_moves_only_its_own_files():
+    three, four = owners(["a", "b", "c"], [1, 2, 3]), owners(["a", "b", "c", "d"], [1, 2, 3, 2])
+    moved = three != four
+    assert set(four[moved]) == {"d"}
+    assert abs(moved.mean() - 2 / 8) < 0.02
+
+
+def test_more_room_only_attracts():
+    before, after = owners(["a", "b", "c"], [1, 1, 1]), owners(["a", "b", "c"], [1, 3, 1])
+    assert set(after[before != after]) == {"b"}
+
+
+def test_the_order_of_the_appliances_does_not_matter():
+    assert (owners(["a", "b", "c"], [1, 2, 3]) == owners(["c", "a", "b"], [3, 1, 2])).all()
+
+
+def test_names_hash_as_published():
+    """BLAKE2b of 'a' with eight bytes, little-endian, worked out with the reference tool b2sum -l 64."""
+    assert hash_names(pd.Index(["a"])).tolist() == [int.from_bytes(bytes.fromhex(B2SUM_A), "little")]
+
+
+B2SUM_A = "40f89e395b66422f"
+
+
+def one_site(storage, throughput, sizes, peaks):
+    """A site of several appliances, one region that asks for every file, and a plan that stores them all."""
+    network = make_network(["UTC"], [(0, gb, 1.0, "02:00", 12.0) for gb in storage])
+    network = dataclasses.replace(
+        network,
+        appliances=network.appliances.assign(throughput_gbps=throughput),
+        site_throughput_gbps=np.where(network.is_origin, np.inf, float(np.sum(throughput))),
+    )
+    catalogue = make_catalogue(sizes)
+    files = len(sizes)
+    demand = build_demand(
+        np.zeros(files, np.int32), np.arange(files, dtype=np.int32), np.array(peaks) * 100.0 + 1, np.array(peaks, float)
+    )
+    problem = build_problem(network, catalogue, demand, fill_weight=0.0)
+    problem = dataclasses.replace(problem, cost_per_gb=np.where(problem.is_origin[problem.site], 10.0, 1.0))
+    return network, catalogue, problem, solve_greedy(problem)
+
+
+def test_a_file_too_hot_for_one_appliance_gets_copies():
+    network, catalogue, problem, solution = one_site([10, 10, 10], [1.0, 1.0, 1.0], [1.0, 1.0], [2.5, 0.4])
+    placement, final = into_appliances(network, problem, solution, catalogue.file_ids)
+    assert np.bincount(placement.file, minlength=2).tolist() == [3, 1]
+    assert final is solution
+
+
+def test_copies_stop_where_room_ends():
+    network, catalogue, problem, solution = one_site([1, 1, 1], [1.0, 1.0, 1.0], [1.0, 1.0], [2.5, 0.4])
+    placement, _ = into_appliances(network, problem, solution, catalogue.file_ids)
+    assert np.bincount(placement.file, minlength=2).tolist() == [2, 1]
+
+
+def test_a_file_that_fits_on_no_appliance_is_dropped_and_paid_for():
+    """Storage comes in pieces: 6 GB fit into 4 + 4 GB only on paper."""
+    network, catalogue, problem, solution = one_site([4, 4], [1.0, 1.0], [6.0, 1.0], [0.5, 0.1])
+    assert solution.stored[1].all()
+    placement, final = into_appliances(network, problem, solution, catalogue.file_ids)
+    assert placement.file.tolist() == [1]
+    assert final.stored[1].tolist() == [False, True]
+    assert final.serving_cost == pytest.approx(51 * 10 + 11 * 1)
+    assert final.lower_bound == solution.lower_bound
+    assert final.gap == pytest.approx((final.objective_cost - final.lower_bound) / final.objective_cost)
+
+
+@given(cases())
+@settings(max_examples=150, deadline=None)
+def test_into_appliances_keeps_every_limit(case):
+    """Tests that copies lie at their site, none twice, none over an appliance's room, and that the cost is that of what is stored."""
+    network, problem = case.network, case.problem()
+    placement, final = into_appliances(network, problem, solve_greedy(problem), case.catalogue.file_ids)
+    assert len(set(zip(placement.appliance.tolist(), placement.file.tolist(), strict=True))) == len(placement)
+    there = placement.stored(network, problem.files)
+    assert (there[~problem.is_origin] == final.stored[~problem.is_origin]).all()
+    room = network.appliances["storage_gb"].to_numpy(float) * (1 - case.rules["reactive_share"])
+    used = np.bincount(placement.appliance, problem.size_gb[placement.file], len(network.appliances))
+    assert (used <= room * (1 + 1e-9)).all()
+    costs = evaluate(problem, final.stored, final.shares)
+    assert costs.objective == pytest.approx(final.objective_cost, rel=1e-12, abs=1e-12)
+    assert (costs.site_load_gbps <= problem.throughput_gbps * (1 + 1e-6) + 1e-9).all()
+    row, candidate, _ = split(problem, final.stored, final.shares)
+    site = problem.site[problem.region[row], candidate]
+    assert (final.stored[site, problem.file[row]] | problem.is_origin[site]).all()

@@ -1,0 +1,142 @@
+"""Plan folders: what is written is read again, a folder is there whole or not at all, and what is no plan is refused."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cdn.plan import arc_name, read_placement, read_plan, write_plan
+from tests.faults.victim import Victim
+from topology.errors import InputError
+from topology.network import read_network
+
+
+def test_what_is_written_is_read_again(planned, tmp_path):
+    write_plan(planned.plan, planned.network, planned.catalogue, tmp_path / "plan", manifests={"b1.jsonl": "{}\n"})
+    read = read_plan(tmp_path / "plan", planned.network, planned.catalogue)
+    for name in ("appliance", "file"):
+        assert (getattr(read.placement, name) == getattr(planned.plan.placement, name)).all()
+    for name in ("region", "file", "gb", "peak_gbps"):
+        assert (getattr(read.demand, name) == getattr(planned.plan.demand, name)).all()
+    assert (read.assignment.astype(str) == planned.plan.assignment.astype(str)).all(axis=None)
+    assert read.prices["price"].tolist() == planned.plan.prices["price"].tolist()
+    assert read.summary == planned.plan.summary
+    assert (tmp_path / "plan/manifests/b1.jsonl").read_text() == "{}\n"
+
+
+def test_a_plan_has_the_contracts_tables_and_nothing_else_beside_it(planned, tmp_path):
+    write_plan(planned.plan, planned.network, planned.catalogue, tmp_path / "plan")
+    assert {p.name for p in tmp_path.iterdir()} == {"plan"}
+    columns = {"placement": ["appliance", "site", "file"], "assignment": ["region", "file", "site", "share"], "prices": ["kind", "id", "price"]}  # fmt: skip
+    for table, expected in columns.items():
+        assert pd.read_parquet(tmp_path / f"plan/{table}.parquet").columns.tolist() == expected
+    keys = {
+        "objective_cost",
+        "lower_bound",
+        "gap",
+        "serving_cost",
+        "fill_cost",
+        "origin_only_cost",
+        "method",
+        "seconds",
+        "peak_memory_gb",
+    }
+    assert keys <= set(json.loads((tmp_path / "plan/summary.json").read_text()))
+
+
+def test_writing_over_an_older_plan_leaves_nothing_of_it(planned, tmp_path):
+    write_plan(planned.plan, planned.network, planned.catalogue, tmp_path / "plan", manifests={"old.jsonl": ""})
+    write_plan(planned.plan, planned.network, planned.catalogue, tmp_path / "plan")
+    assert not (tmp_path / "plan/manifests").exists()
+    assert {p.name for p in tmp_path.iterdir()} == {"plan"}
+
+
+def test_what_is_not_a_plan_is_never_overwritten(planned, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/letter.txt").write_text("dear")
+    for place in ("precious", "precious/letter.txt"):
+        with pytest.raises(InputError, match="is not a plan folder"):
+            write_plan(planned.plan, planned.network, planned.catalogue, tmp_path / place)
+    assert (tmp_path / "precious/letter.txt").read_text() == "dear"
+
+
+def test_a_failure_while_writing_leaves_the_old_plan(planned, tmp_path):
+    write_plan(planned.plan, planned.network, planned.catalogue, tmp_path / "plan")
+    broken = dataclasses.replace(planned.plan, summary={"objective_cost": object()})
+    with pytest.raises(TypeError):
+        write_plan(broken, planned.network, planned.catalogue, tmp_path / "plan")
+    assert read_plan(tmp_path / "plan", planned.network, planned.catalogue).summary == planned.plan.summary
+    assert {p.name for p in tmp_path.iterdir()} == {"plan"}
+
+
+def test_a_kill_at_any_step_leaves_the_old_plan_or_the_new_one_whole(planned, tmp_path):
+    shutil.copytree(planned.plan_folder, tmp_path / "start")
+    victim = Victim("tests.faults.actions:write_over", planned.folder, planned.plan_folder, tmp_path / "plan")
+    try:
+        shutil.copytree(tmp_path / "start", tmp_path / "plan")
+        end, steps = victim.run()
+        assert end == "done" and steps > 10
+        seen = set()
+        for step in range(1, steps + 1):
+            shutil.rmtree(tmp_path / "plan")
+            shutil.copytree(tmp_path / "start", tmp_path / "plan")
+            assert victim.run(step=step)[0] == "killed"
+            assert read_plan(tmp_path / "plan", planned.network, planned.catalogue).summary == planned.plan.summary
+            tables = {p.name for p in (tmp_path / "plan").iterdir()}
+            assert {
+                "placement.parquet",
+                "assignment.parquet",
+                "prices.parquet",
+                "demand.parquet",
+                "summary.json",
+            } <= tables
+            seen.add((tmp_path / "plan/manifests/who.jsonl").exists())
+    finally:
+        victim.close()
+    assert seen == {False, True}
+
+
+def test_copies_of_appliances_and_files_that_are_gone_do_not_count(planned, tmp_path):
+    plan = shutil.copytree(planned.plan_folder, tmp_path / "plan")
+    frame = pd.read_parquet(plan / "placement.parquet").astype(object)
+    frame.loc[0, "appliance"], frame.loc[1, "file"] = "sold", "withdrawn"
+    frame.to_parquet(plan / "placement.parquet")
+    before = read_placement(plan, planned.network, planned.catalogue)
+    assert len(before) == len(planned.plan.placement) - 2
+    with pytest.raises(InputError) as caught:
+        read_plan(plan, planned.network, planned.catalogue)
+    assert [(p.row, p.column, p.value) for p in caught.value.problems] == [
+        (1, "appliance", "sold"),
+        (2, "file", "withdrawn"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["placement", "assignment", "prices"])
+def test_a_plan_without_a_table_is_refused(planned, tmp_path, name):
+    plan = shutil.copytree(planned.plan_folder, tmp_path / "plan")
+    (plan / f"{name}.parquet").unlink()
+    with pytest.raises(InputError, match=f"has no {name} table"):
+        read_plan(plan, planned.network, planned.catalogue)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"gap": ', "\xff"])
+def test_a_broken_summary_is_refused(planned, tmp_path, text):
+    plan = shutil.copytree(planned.plan_folder, tmp_path / "plan")
+    (plan / "summary.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match="summary"):
+        read_plan(plan, planned.network, planned.catalogue)
+
+
+def test_a_folder_that_is_no_plan_is_refused(planned, tmp_path):
+    for read in (read_plan, read_placement):
+        with pytest.raises(InputError, match="not a plan folder"):
+            read(tmp_path, planned.network, planned.catalogue)
+
+
+def test_directions_are_named_by_the_node_they_lead_to(planned):
+    network = read_network(planned.folder)
+    assert [arc_name(network, a) for a in range(4)] == ["ab>b", "ab>a", "bc>c", "bc>b"]
+    assert np.array_equal(network.link_ends[0], [0, 1])
