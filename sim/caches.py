@@ -1,35 +1,52 @@
-"""Reactive caches for the kernels: the policies of :mod:`sim.policies` as numba functions over plain arrays.
+"""Reactive caches for the kernels: the policies of :mod:`sim.policies` as numba functions over plain arrays, many caches at once.
 
-One cache is two arrays. ``meta`` (M,) int64 holds its capacity, the bytes used and what its policy counts; ``node`` (F, W) int32 holds a row for every
-file: whether it is held, and its neighbours in the policy's queues. The caches of S sites are ``meta`` (S, M) and ``node`` (S, F, W); a row of each is one
-cache. The three verbs are those of :class:`sim.policies.CachePolicy`, and every policy does exactly what its twin there does:
+One cache is two arrays. ``meta`` (M,) int64 holds its capacity, the bytes used and what its policy counts; ``node`` (rows, 4) int32 holds a row for every
+file: its neighbours in the queue it stands in, which queue that is, and the requests counted. Queues are rings through these rows; each has an anchor, a
+row behind those of the files. A row of zeros is a file that is not held, so a cache of many files costs the memory it touches, and a request touches
+one cache line for the file and one for each neighbour. The caches of S sites are ``meta`` (S, M) and ``node`` (S, rows, 4); a row of each is one cache.
+
+The verbs are those of :class:`sim.policies.CachePolicy`, and every policy does exactly what its twin there does:
 
 - ``contains(node, file)``: whether the file is held; nothing changes.
 - ``access(policy, meta, node, file)``: ask for a file; True on a hit, which the policy remembers in its own way.
 - ``admit(policy, meta, node, sizes, file, evicted)``: store a file that is not held; what goes for it is written to ``evicted`` (int32, room for F) and
   counted in the answer. A file larger than the cache is not admitted and evicts nothing.
+- ``admits(rule, largest_bytes, asked, sizes, file)``: after a miss, whether the rule of admission lets the file in; twins in ``sim.policies.admission``.
 """
 
 import numba as nb
 import numpy as np
 
-LRU = 1
-KERNEL_POLICIES = {"lru": LRU}
-"""Names of :data:`sim.policies.POLICIES` that the kernels know, and their numbers; 0 is no cache."""
+from sim.policies import ADMISSIONS, POLICIES
+from sim.policies.s3fifo import MOST_COUNTED, PROMOTED_AT, SMALL_PERCENT
 
-CAPACITY, USED, NEWEST, OLDEST = range(4)
-META_WIDTH = 4
-HELD, NEWER, OLDER = range(3)
+LRU, FIFO, LFU, S3FIFO, SIEVE = range(1, 6)
+KERNEL_POLICIES = {"lru": LRU, "fifo": FIFO, "lfu": LFU, "s3fifo": S3FIFO, "sieve": SIEVE}
+"""Names of :data:`sim.policies.POLICIES` and their numbers in the kernels; 0 is no cache."""
+ADMIT_ALL, SECOND_HIT, SIZE_THRESHOLD = range(3)
+KERNEL_ADMISSIONS = {"all": ADMIT_ALL, "second_hit": SECOND_HIT, "size": SIZE_THRESHOLD}
+"""Names of :data:`sim.policies.ADMISSIONS` and their numbers in the kernels."""
+assert KERNEL_POLICIES.keys() == POLICIES.keys()
+assert KERNEL_ADMISSIONS.keys() == ADMISSIONS.keys()
+
+CAPACITY, USED, ANCHOR, SMALL_BYTES, MAIN_BYTES, GHOST_BYTES, HAND, FREE, FRESH = range(9)
+META_WIDTH = 9
+PREV, NEXT, WHERE, COUNT = range(4)
 NODE_WIDTH = 4
 """Four numbers a file: a row is a quarter of a cache line."""
-NOBODY = -1
+MAIN, SMALL, GHOST = 1, 2, -1
+"""WHERE of a file, 0 if none of these. A file is held if it is positive. Under LFU it is the row of the file's frequency."""
+ANCHORS = 3
+"""The main queue's anchor is row F, ``meta[ANCHOR]``; the small queue's and the ghost's follow. LFU has a ring of frequencies at F and their rows behind it."""
 
 
-def empty_caches(capacity_bytes: np.ndarray, files: int) -> tuple[np.ndarray, np.ndarray]:
+def empty_caches(policy: int, capacity_bytes: np.ndarray, files: int) -> tuple[np.ndarray, np.ndarray]:
     """``meta`` and ``node`` of one empty cache a capacity.
 
     Parameters
     ----------
+    policy
+        A value of :data:`KERNEL_POLICIES`, or 0.
     capacity_bytes
         (S,) int64, >= 0.
     files
@@ -37,82 +54,275 @@ def empty_caches(capacity_bytes: np.ndarray, files: int) -> tuple[np.ndarray, np
 
     Returns
     -------
-    (S, M) int64 and (S, F, W) int32.
+    (S, M) int64 and (S, rows, 4) int32, rows > F.
+
+    Examples
+    --------
+    >>> (meta, node), sizes, evicted = empty_caches(LRU, np.array([10]), 2), np.array([6, 6]), np.zeros(2, np.int32)
+    >>> access(LRU, meta[0], node[0], 0), admit(LRU, meta[0], node[0], sizes, 0, evicted), access(LRU, meta[0], node[0], 0)
+    (False, 0, True)
+    >>> admit(LRU, meta[0], node[0], sizes, 1, evicted), evicted[:1].tolist()
+    (1, [0])
     """
-    meta = np.full((len(capacity_bytes), META_WIDTH), NOBODY, np.int64)
-    meta[:, CAPACITY], meta[:, USED] = capacity_bytes, 0
-    return meta, np.zeros((len(capacity_bytes), files, NODE_WIDTH), np.int32)
+    meta = np.zeros((len(capacity_bytes), META_WIDTH), np.int64)
+    meta[:, CAPACITY] = capacity_bytes
+    meta[:, ANCHOR] = meta[:, HAND] = files
+    meta[:, FRESH] = files + 1
+    node = np.zeros((len(capacity_bytes), files + (1 + files if policy == LFU else ANCHORS), NODE_WIDTH), np.int32)
+    for anchor in range(files, files + (1 if policy == LFU else ANCHORS)):
+        node[:, anchor] = anchor
+    return meta, node
 
 
-@nb.njit(cache=True, inline="always")
+def empty_memory(rule: int, caches: int, files: int) -> np.ndarray:
+    """What the rule of admission remembers of each cache, (S, F) uint8, or (S, 0) if it remembers nothing."""
+    return np.zeros((caches, files if rule == SECOND_HIT else 0), np.uint8)
+
+
+@nb.njit(cache=True)
 def contains(node: np.ndarray, file: int) -> bool:
     """Whether the file is held."""
-    return bool(node[file, HELD] != 0)
+    return bool(node[file, WHERE] > 0)
 
 
 @nb.njit(cache=True)
 def access(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> bool:
     """Ask for a file: True on a hit."""
-    if node[file, HELD] == 0:
+    if node[file, WHERE] <= 0:
         return False
     if policy == LRU:
-        _lru_touch(meta, node, file)
+        _unlink(node, file)
+        _append(node, meta[ANCHOR], file)
+    elif policy == LFU:
+        _count_lfu(meta, node, file)
+    elif policy == S3FIFO:
+        node[file, COUNT] = min(node[file, COUNT] + 1, MOST_COUNTED)
+    elif policy == SIEVE:
+        node[file, COUNT] = 1
     return True
+
+
+@nb.njit(cache=True)
+def admits(rule: int, largest_bytes: int, asked: np.ndarray, sizes: np.ndarray, file: int) -> bool:
+    """Whether a file that was missed is let in; the rule remembers that it was asked for.
+
+    ``asked`` is this cache's row of :func:`empty_memory`; ``largest_bytes`` is the threshold of the rule by size.
+    """
+    if rule == SECOND_HIT:
+        before = asked[file] != 0
+        asked[file] = 1
+        return bool(before)
+    return bool(rule == ADMIT_ALL or sizes[file] <= largest_bytes)
 
 
 @nb.njit(cache=True)
 def admit(policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
     """Store a file that is not held; returns how many files went for it."""
-    if sizes[file] > meta[CAPACITY] or node[file, HELD] != 0:
+    size = sizes[file]
+    if size > meta[CAPACITY] or node[file, WHERE] > 0:
         return 0
-    count = 0
-    if policy == LRU:
-        count = _lru_admit(meta, node, sizes, file, evicted)
-    return count
-
-
-@nb.njit(cache=True)
-def _lru_unlink(meta: np.ndarray, node: np.ndarray, file: int) -> None:
-    newer, older = node[file, NEWER], node[file, OLDER]
-    if newer == NOBODY:
-        meta[NEWEST] = older
+    if policy == S3FIFO:
+        return int(_admit_s3fifo(meta, node, sizes, file, evicted))
+    gone, anchor = 0, meta[ANCHOR]
+    while meta[USED] + size > meta[CAPACITY]:
+        if policy == LFU:
+            victim = node[node[anchor, COUNT], NEXT]
+            _leave_frequency(meta, node, victim)
+        elif policy == SIEVE:
+            victim = _sift(meta, node)
+        else:
+            victim = node[anchor, NEXT]
+            _unlink(node, victim)
+        gone = _evict(meta, node, sizes, victim, evicted, gone)
+    if policy == LFU:
+        _start_lfu(meta, node, file)
     else:
-        node[newer, OLDER] = older
-    if older == NOBODY:
-        meta[OLDEST] = newer
+        _append(node, anchor, file)
+        node[file, WHERE] = MAIN
+        node[file, COUNT] = 0
+    meta[USED] += size
+    return int(gone)
+
+
+@nb.njit(cache=True)
+def _unlink(node: np.ndarray, row: int) -> None:
+    """Take a row out of its ring."""
+    before, after = node[row, PREV], node[row, NEXT]
+    node[before, NEXT] = after
+    node[after, PREV] = before
+
+
+@nb.njit(cache=True)
+def _append(node: np.ndarray, anchor: int, row: int) -> None:
+    """Put a row behind all others of a ring: just before its anchor."""
+    last = node[anchor, PREV]
+    node[row, PREV] = last
+    node[row, NEXT] = anchor
+    node[last, NEXT] = row
+    node[anchor, PREV] = row
+
+
+@nb.njit(cache=True)
+def _evict(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray, gone: int) -> int:
+    """Note that a file, already out of its queue, is no longer held; returns how many went so far."""
+    node[file, WHERE] = 0
+    meta[USED] -= sizes[file]
+    evicted[gone] = file
+    return gone + 1
+
+
+@nb.njit(cache=True)
+def _sift(meta: np.ndarray, node: np.ndarray) -> int:
+    """SIEVE: the hand goes on from where it stood, sparing each file asked for once; takes out the first that was not."""
+    row, anchor = meta[HAND], meta[ANCHOR]
+    while True:
+        if row == anchor:
+            row = np.int64(node[anchor, NEXT])
+        if node[row, COUNT] == 0:
+            break
+        node[row, COUNT] = 0
+        row = np.int64(node[row, NEXT])
+    meta[HAND] = node[row, NEXT]
+    _unlink(node, row)
+    return int(row)
+
+
+# LFU: a ring of frequencies, lowest first, each the anchor of the ring of its files, oldest request first. The rows of the frequencies, and the anchor
+# of their ring, keep their neighbours in WHERE (the frequency below) and COUNT (the one above). What a frequency counts is the COUNT of its first file.
+
+
+@nb.njit(cache=True)
+def _join_frequency(node: np.ndarray, frequency: int, file: int, count: int) -> None:
+    _append(node, frequency, file)
+    node[file, WHERE] = frequency
+    node[file, COUNT] = count
+
+
+@nb.njit(cache=True)
+def _new_frequency(meta: np.ndarray, node: np.ndarray, below: int) -> int:
+    """An empty frequency above another one, or first of all if ``below`` is the anchor."""
+    frequency = meta[FREE]
+    if frequency:
+        meta[FREE] = node[frequency, COUNT]
     else:
-        node[older, NEWER] = newer
+        frequency = meta[FRESH]
+        meta[FRESH] += 1
+    above = node[below, COUNT]
+    node[frequency, WHERE], node[frequency, COUNT] = below, above
+    node[frequency, PREV] = node[frequency, NEXT] = frequency
+    node[below, COUNT] = node[above, WHERE] = frequency
+    return int(frequency)
 
 
 @nb.njit(cache=True)
-def _lru_push(meta: np.ndarray, node: np.ndarray, file: int) -> None:
-    newest = meta[NEWEST]
-    node[file, NEWER], node[file, OLDER] = NOBODY, newest
-    if newest == NOBODY:
-        meta[OLDEST] = file
-    else:
-        node[newest, NEWER] = file
-    meta[NEWEST] = file
+def _leave_frequency(meta: np.ndarray, node: np.ndarray, file: int) -> None:
+    """Take a file out of its frequency, and the frequency out of the ring if that was its last."""
+    frequency = node[file, WHERE]
+    _unlink(node, file)
+    if node[frequency, NEXT] == frequency:
+        below, above = node[frequency, WHERE], node[frequency, COUNT]
+        node[below, COUNT], node[above, WHERE] = above, below
+        node[frequency, COUNT] = meta[FREE]
+        meta[FREE] = frequency
 
 
 @nb.njit(cache=True)
-def _lru_touch(meta: np.ndarray, node: np.ndarray, file: int) -> None:
-    if meta[NEWEST] != file:
-        _lru_unlink(meta, node, file)
-        _lru_push(meta, node, file)
+def _start_lfu(meta: np.ndarray, node: np.ndarray, file: int) -> None:
+    """A file enters with the one request that missed."""
+    anchor = meta[ANCHOR]
+    lowest = np.int64(node[anchor, COUNT])
+    if lowest == anchor or node[node[lowest, NEXT], COUNT] != 1:
+        lowest = _new_frequency(meta, node, anchor)
+    _join_frequency(node, lowest, file, 1)
 
 
 @nb.njit(cache=True)
-def _lru_admit(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
-    count = 0
-    while meta[USED] + sizes[file] > meta[CAPACITY]:
-        victim = meta[OLDEST]
-        _lru_unlink(meta, node, victim)
-        node[victim, HELD] = 0
-        meta[USED] -= sizes[victim]
-        evicted[count] = victim
-        count += 1
-    node[file, HELD] = 1
-    meta[USED] += sizes[file]
-    _lru_push(meta, node, file)
-    return count
+def _count_lfu(meta: np.ndarray, node: np.ndarray, file: int) -> None:
+    """One more request to a file's name: it goes behind all others of the next frequency."""
+    frequency, count = node[file, WHERE], node[file, COUNT] + 1
+    above = np.int64(node[frequency, COUNT])
+    if above == meta[ANCHOR] or node[node[above, NEXT], COUNT] != count:
+        if node[frequency, NEXT] == node[frequency, PREV]:  # alone: its frequency rises with it
+            node[file, COUNT] = count
+            return
+        above = _new_frequency(meta, node, frequency)
+    _leave_frequency(meta, node, file)
+    _join_frequency(node, above, file, count)
+
+
+@nb.njit(cache=True)
+def _admit_s3fifo(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
+    """Into the small queue, or into the main one if the ghost remembers the file."""
+    size, anchor, gone = sizes[file], meta[ANCHOR], 0
+    small, small_limit = anchor + 1, meta[CAPACITY] * SMALL_PERCENT // 100
+    remembered = node[file, WHERE] == GHOST
+    if remembered:
+        _unlink(node, file)
+        node[file, WHERE] = 0
+        meta[GHOST_BYTES] -= size
+    while meta[USED] + size > meta[CAPACITY]:
+        due = meta[SMALL_BYTES] >= small_limit or node[anchor, NEXT] == anchor
+        if due and node[small, NEXT] != small:
+            gone = _evict_small(meta, node, sizes, meta[CAPACITY] - small_limit, evicted, gone)
+        else:
+            gone = _evict_main(meta, node, sizes, evicted, gone)
+    node[file, COUNT] = 0
+    node[file, WHERE] = MAIN if remembered else SMALL
+    _append(node, anchor if remembered else small, file)
+    meta[MAIN_BYTES if remembered else SMALL_BYTES] += size
+    meta[USED] += size
+    return int(gone)
+
+
+@nb.njit(cache=True)
+def _evict_small(
+    meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, main_limit: int, evicted: np.ndarray, gone: int
+) -> int:
+    """Take files off the small queue until one was evicted from the cache or the queue is empty."""
+    anchor, before = meta[ANCHOR], gone
+    small = anchor + 1
+    while node[small, NEXT] != small and gone == before:
+        file = node[small, NEXT]
+        size = sizes[file]
+        _unlink(node, file)
+        meta[SMALL_BYTES] -= size
+        if node[file, COUNT] >= PROMOTED_AT:
+            while node[anchor, NEXT] != anchor and meta[MAIN_BYTES] + size > main_limit:
+                gone = _evict_main(meta, node, sizes, evicted, gone)
+            node[file, COUNT] = 0
+            node[file, WHERE] = MAIN
+            _append(node, anchor, file)
+            meta[MAIN_BYTES] += size
+        else:
+            gone = _evict(meta, node, sizes, file, evicted, gone)
+            _remember(meta, node, sizes, file, main_limit)
+    return int(gone)
+
+
+@nb.njit(cache=True)
+def _evict_main(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, evicted: np.ndarray, gone: int) -> int:
+    """Evict the first file of the main queue that has no request left to its name."""
+    anchor = meta[ANCHOR]
+    while True:
+        file = node[anchor, NEXT]
+        _unlink(node, file)
+        if node[file, COUNT] == 0:
+            break
+        node[file, COUNT] -= 1
+        _append(node, anchor, file)
+    meta[MAIN_BYTES] -= sizes[file]
+    return int(_evict(meta, node, sizes, file, evicted, gone))
+
+
+@nb.njit(cache=True)
+def _remember(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, limit: int) -> None:
+    """The ghost keeps the name; the oldest names beyond its bytes are forgotten."""
+    ghost = meta[ANCHOR] + 2
+    node[file, WHERE] = GHOST
+    _append(node, ghost, file)
+    meta[GHOST_BYTES] += sizes[file]
+    while meta[GHOST_BYTES] > limit:
+        oldest = node[ghost, NEXT]
+        _unlink(node, oldest)
+        node[oldest, WHERE] = 0
+        meta[GHOST_BYTES] -= sizes[oldest]

@@ -71,7 +71,7 @@ def saved_share(data: ReportData) -> float:
 def shown_name(policy: Mapping[str, object]) -> str:
     """A policy's name within a sentence."""
     name = str(policy.get("policy", ""))
-    return {"lru": "LRU", "lfu": "LFU", "fifo": "FIFO", "s3fifo": "S3-FIFO"}.get(name, name)
+    return {"lru": "LRU", "lfu": "LFU", "fifo": "FIFO", "s3fifo": "S3-FIFO", "sieve": "SIEVE"}.get(name, name)
 
 
 def known(value: float) -> bool:

@@ -3,19 +3,26 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from sim.policies.admission import Admission, AdmitAll, SecondHit, SizeThreshold
 from sim.policies.base import CachePolicy
 from sim.policies.fifo import FIFO
 from sim.policies.lfu import LFU
 from sim.policies.lru import LRU
 from sim.policies.s3fifo import S3FIFO
+from sim.policies.sieve import Sieve
 from topology.errors import InputError, Problem
 
 POLICIES: Mapping[str, Callable[[int], CachePolicy]] = MappingProxyType(
-    {"lru": LRU, "fifo": FIFO, "lfu": LFU, "s3fifo": S3FIFO}
+    {"lru": LRU, "fifo": FIFO, "lfu": LFU, "s3fifo": S3FIFO, "sieve": Sieve}
 )
 """The one place that maps names of settings and commands to policies."""
 
-__all__ = ["FIFO", "LFU", "LRU", "POLICIES", "S3FIFO", "CachePolicy", "make_policy"]
+ADMISSIONS: Mapping[str, Callable[[int], Admission]] = MappingProxyType(
+    {"all": lambda _: AdmitAll(), "second_hit": lambda _: SecondHit(), "size": SizeThreshold}
+)
+"""Rules of admission by name; each is made from the threshold of the rule by size, in bytes."""
+
+__all__ = ["ADMISSIONS", "FIFO", "LFU", "LRU", "POLICIES", "S3FIFO", "Admission", "CachePolicy", "Sieve", "make_policy"]
 
 
 def make_policy(name: str, capacity_bytes: int) -> CachePolicy:

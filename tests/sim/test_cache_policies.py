@@ -102,6 +102,46 @@ def naive_s3fifo(wanted, sizes, capacity):
     return out
 
 
+def naive_sieve(wanted, sizes, capacity):
+    """The paper's algorithm over a plain list, oldest first; the hand is a place in it."""
+    queue, asked, hand, out = [], set(), 0, []
+    for file in wanted:
+        hit, gone = file in queue, []
+        if hit:
+            asked.add(file)
+        elif sizes[file] <= capacity:
+            while sum(sizes[f] for f in queue) + sizes[file] > capacity:
+                hand %= len(queue)
+                if queue[hand] in asked:
+                    asked.remove(queue[hand])
+                    hand += 1
+                else:
+                    gone.append(queue.pop(hand))
+                    if hand == len(queue):
+                        hand = 0
+            queue.append(file)
+        out.append((hit, gone))
+    return out
+
+
+@given(st.lists(st.integers(0, 5).flatmap(lambda top: st.integers(0, top + 2)), max_size=200), st.integers(0, 25))
+def test_sieve_is_a_queue_with_a_hand(wanted, capacity):
+    assert replay(make_policy("sieve", capacity), wanted, SIZES) == naive_sieve(wanted, SIZES, capacity)
+
+
+def test_sieve_worked_by_hand():
+    """Three files of one byte: the hand spares 0, evicts 1, and goes on from 2."""
+    cache = make_policy("sieve", 3)
+    for file in (0, 1, 2):
+        cache.admit(file, 1)
+    cache.access(0)
+    assert cache.admit(3, 1) == [1]
+    cache.access(2)
+    assert cache.admit(4, 1) == [3]  # 2 is spared, 3 was never asked for
+    assert cache.admit(5, 1) == [0]  # 3 was the newest, so the hand begins again at the oldest, which it spared before
+    assert [f for f in range(6) if f in cache] == [2, 4, 5]
+
+
 @given(st.lists(st.integers(0, 5).flatmap(lambda top: st.integers(0, top + 2)), max_size=200), st.integers(0, 25))
 def test_s3fifo_is_three_queues(wanted, capacity):
     assert replay(make_policy("s3fifo", capacity), wanted, SIZES) == naive_s3fifo(wanted, SIZES, capacity)
@@ -293,7 +333,7 @@ def test_admitting_what_is_held_changes_nothing(name):
 
 
 def test_an_unknown_policy_names_the_known():
-    with pytest.raises(InputError, match="lru, fifo, lfu, s3fifo"):
+    with pytest.raises(InputError, match="lru, fifo, lfu, s3fifo, sieve"):
         make_policy("mru", 10)
 
 

@@ -199,7 +199,7 @@ def rehearsals(draw, make):
     copies = st.sets(st.tuples(st.integers(0, APPLIANCES - 1), st.integers(0, FILES - 1)), max_size=8)
     planned = sorted(draw(copies))
     last_night = draw(st.none() | copies)
-    reactive = draw(st.sampled_from([None, "lru", "lru", "fifo", "lfu", "s3fifo"]))
+    reactive = draw(st.sampled_from([None, "lru", "lru", "fifo", "lfu", "s3fifo", "sieve"]))
     scheme = Scheme(
         label="random",
         placement=make.placement(*planned) if planned or draw(st.booleans()) else None,
