@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from demand.netflix import import_netflix
-from demand.workload import load_laws
 from rich.table import Table
 
 from cdn import console
@@ -30,6 +29,7 @@ from cdn.settings import read_settings
 from cdn.whatif import compare_scenarios
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import read_demand, write_demand
+from demand.laws import load_laws
 from demand.logs import import_log
 from demand.playback import playback_dates
 from sim.sessions import Sessions, draw_sessions, sessions_from_playback

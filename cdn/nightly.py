@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from demand.workload import load_laws
 
 from cdn.check import check
 from cdn.documents import write_json
@@ -30,6 +29,7 @@ from cdn.settings import FILLED, PREVIOUS, Settings
 from cdn.store import PlanStore, Published
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import Demand, read_demand, write_demand
+from demand.laws import load_laws
 from demand.playback import playback_dates
 from sim.sessions import Sessions, draw_sessions, sessions_from_playback
 from topology.errors import InputError, Problem

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from demand.bitrate import default_ladder
-from demand.workload import generate_playback, load_laws, sample_catalogue
 
+from demand.bitrate import default_ladder
 from demand.catalogue import build_catalogue, read_catalogue
+from demand.laws import load_laws
 from demand.playback import log_frame, playback_dates, write_playback
+from demand.workload import generate_playback, sample_catalogue
 from topology.errors import InputError, Problem
 from topology.fleet import grow_fleet
 from topology.importers import Backbone, read_topohub

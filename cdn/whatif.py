@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from demand.workload import load_laws
 
 from cdn.jobs import place_demand
 from cdn.plan import Plan
@@ -15,6 +14,7 @@ from cdn.scenario import Scenario, check_scenario, compare, edit_demand, edit_ne
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import read_demand
+from demand.laws import load_laws
 from sim.sessions import Sessions, draw_sessions, sessions_from_playback
 from topology.network import Network
 

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from demand.catalogue import Catalogue
 from demand.demand import Demand
-from sim.diurnal import EVENING, quarter_hour_weights
+from demand.diurnal import EVENING, quarter_hour_weights
 from sim.fleet import BYTES_PER_GB
 from topology.errors import InputError, Problem
 from topology.network import Network
@@ -196,7 +196,7 @@ def draw_sessions(
     date
         The day, which decides the offset of local times.
     hourly_profile
-        (24,) float, >= 0: relative rate of arrivals in each local hour; only its shape counts. Default: :data:`sim.diurnal.EVENING`.
+        (24,) float, >= 0: relative rate of arrivals in each local hour; only its shape counts. Default: :data:`demand.diurnal.EVENING`.
     mean_minutes, spread
         Mean of the lognormal time before the cut, in minutes, and the standard deviation of its logarithm.
 

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import chi2, lognorm
 
 from demand.demand import build_demand
-from sim.diurnal import EVENING, quarter_hour_weights
+from demand.diurnal import EVENING, quarter_hour_weights
 from sim.sessions import (
     DAY_MS,
     _cut_lognormal_mean,

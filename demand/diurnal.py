@@ -8,8 +8,8 @@ import numpy as np
 from topology.errors import InputError, Problem
 
 EVENING = 1 + 0.6 * np.cos(2 * np.pi * (np.arange(24) + 0.5 - 21.0) / 24)
-"""The default curve, (24,): a plain cosine, busiest at 21:00 and quietest at 09:00 local time, 1.6 times its mean at the top. It stands in where no
-measured curve is given; :mod:`demand` holds one."""
+"""A plain cosine, (24,): busiest at 21:00 and quietest at 09:00 local time, 1.6 times its mean at the top. It stands in where no measured curve is
+given; :class:`demand.laws.Laws` holds one."""
 EVENING.setflags(write=False)
 
 QUARTERS = 96
@@ -47,9 +47,27 @@ def quarter_hour_weights(timezones: np.ndarray, date: dt.date, hourly_profile: n
                 mend="give one number a local hour, not all 0",
             )
         )
+    hours, _ = local_quarters(timezones, date)
+    weights: np.ndarray = profile[hours]
+    return weights
+
+
+def local_quarters(timezones: np.ndarray, date: dt.date) -> tuple[np.ndarray, np.ndarray]:
+    """What the clocks of the regions show in each UTC quarter of an hour of a date.
+
+    Parameters
+    ----------
+    timezones
+        (R,) IANA names.
+
+    Returns
+    -------
+    (R, 96) int: the local hour, 0 to 23, and the local weekday, Monday 0.
+    """
     names, region_of = np.unique(np.asarray(timezones, str), return_inverse=True)
     midnight = dt.datetime.combine(date, dt.time(), dt.UTC)
     moments = [midnight + dt.timedelta(minutes=15 * q) for q in range(QUARTERS)]
-    hours = np.array([[m.astimezone(zoneinfo.ZoneInfo(name)).hour for m in moments] for name in names.tolist()])
-    weights: np.ndarray = profile[hours.reshape(-1, QUARTERS)][region_of]
-    return weights
+    clocks = [[m.astimezone(zoneinfo.ZoneInfo(name)) for m in moments] for name in names.tolist()]
+    hours = np.array([[clock.hour for clock in row] for row in clocks]).reshape(-1, QUARTERS)
+    weekdays = np.array([[clock.weekday() for clock in row] for row in clocks]).reshape(-1, QUARTERS)
+    return hours[region_of], weekdays[region_of]
