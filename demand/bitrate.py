@@ -67,7 +67,7 @@ class EncodeChoice:
 
     def pick(self, title: np.ndarray, throughput_kbps: np.ndarray) -> np.ndarray:
         """(N,) the best file of each title whose bit rate the throughput carries with :data:`ABR_SAFETY`; the least if none does."""
-        place = np.clip((np.log(throughput_kbps * ABR_SAFETY) - self.low) / self.span, -1.0, _TOP)
+        place = np.clip((np.log(throughput_kbps * ABR_SAFETY) - self.low) / self.span, -1.0, (1 + _TOP) / 2)
         at = np.searchsorted(self.key, title + place, side="right") - 1
         return np.asarray(self.file[np.maximum(at, self.first[title])])
 
