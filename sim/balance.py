@@ -29,6 +29,7 @@ def check_balance(result: SimulationResult, fleet: Fleet, sessions: Sessions) ->
         Naming the sum that is off.
     """
     log, ledger, fills = result.log, result.ledger, result.fills
+    assert log is not None, "only a result that kept its log can be checked against it"
     width, sites = fleet.candidate.shape[1], fleet.sites
     region = sessions.region.astype(np.int64)
     delivering = fleet.candidate.ravel()[region * width + log.candidate].astype(np.int64)

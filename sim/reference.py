@@ -11,6 +11,7 @@ import numpy as np
 import simpy
 
 from sim.balance import check_balance
+from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, RELEASE, Moment
 from sim.fleet import Fleet
 from sim.log import HIT, Ledger, SessionLog
 from sim.metrics import SimulationResult, measure
@@ -18,11 +19,10 @@ from sim.policies import CachePolicy
 from sim.scheme import Fills, Outage, Scheme, check_scheme
 from sim.sessions import Sessions, check_sessions
 from sim.sites import NONE, SiteState
+from sim.tally import tally_log
 
 __all__ = ["Fills", "Outage", "Scheme", "simulate"]
 
-RELEASE, FILL_END, OUTAGE, FILL_START, ARRIVAL = range(5)
-"""What goes first at equal times."""
 PROGRESS_EVERY = 100_000
 Entry = tuple[int, int, int, int, int, int]
 """What :class:`SessionLog` keeps of a session: candidate, appliance, source, source_appliance, fetched_bytes, outcome."""
@@ -38,12 +38,12 @@ def simulate(
     outages: Sequence[Outage] = (),
     progress: Callable[[int], None] | None = None,
 ) -> SimulationResult:
-    """Run one day's sessions against one scheme.
+    """Run sessions against one scheme.
 
     Parameters
     ----------
     sessions
-        Of one day, in the order of their starts.
+        In the order of their starts.
     fills
         Tonight's transfers; without them every planned copy is there at 00:00 (but see :attr:`Scheme.initial`).
     warm_up
@@ -68,20 +68,10 @@ def simulate(
         check_sessions(warm_up, fleet.regions, fleet.files)
         model.warm(warm_up)
     model.run(outages, progress)
-    result = measure(fleet, sessions, scheme.label, model.log(), model.ledger(), fills)
+    log, ledger = model.log(), model.ledger()
+    result = measure(fleet, scheme.label, tally_log(fleet, sessions, log, ledger, fills), ledger, fills, log)
     check_balance(result, fleet, sessions)
     return result
-
-
-class _Moment(simpy.Event):  # type: ignore[misc]  # simpy is not typed here
-    """An event that happens at a given time and, among those of that time, in the order of its priority; as ``simpy.Timeout`` otherwise."""
-
-    def __init__(self, env: simpy.Environment, at: int, priority: int, value: int = 0) -> None:
-        self.env = env
-        self.callbacks: list[Callable[[_Moment], None]] = []
-        self._ok = True
-        self._value = value
-        env.schedule(self, priority, at - env.now)
 
 
 class _Model:
@@ -129,11 +119,11 @@ class _Model:
     def expect(self, i: int) -> None:
         """Schedule the arrival of session i: one at a time, so equal starts keep their order."""
         if i < len(self.start):
-            _Moment(self.env, self.start[i], ARRIVAL, i).callbacks.append(self.arrive)
+            Moment(self.env, self.start[i], ARRIVAL, i).callbacks.append(self.arrive)
         if self.progress is not None and (i % PROGRESS_EVERY == 0 or i == len(self.start)):
             self.progress(i)
 
-    def arrive(self, moment: _Moment) -> None:
+    def arrive(self, moment: Moment) -> None:
         """A session begins: it is steered, takes throughput, and will be released."""
         i: int = moment.value
         rate = self.rate[i]
@@ -144,7 +134,7 @@ class _Model:
             self.state.free_bps[appliance] -= rate
         if source_appliance != NONE:
             self.state.free_bps[source_appliance] -= rate
-        _Moment(self.env, self.start[i] + self.length[i], RELEASE, i).callbacks.append(self.release)
+        Moment(self.env, self.start[i] + self.length[i], RELEASE, i).callbacks.append(self.release)
         self.expect(i + 1)
 
     def steer(self, region: int, file: int, rate: int, size: int) -> Entry:
@@ -175,7 +165,7 @@ class _Model:
         cache = self.state.caches[site]
         return cache is not None and self.file_bytes[file] <= cache.capacity_bytes
 
-    def release(self, moment: _Moment) -> None:
+    def release(self, moment: Moment) -> None:
         """A session ends: it gives its throughput back, and its bytes are charged to sites and arcs."""
         i: int = moment.value
         k, appliance, source, source_appliance, fetched, _ = self.entries[i]
@@ -194,17 +184,17 @@ class _Model:
         self.delivered[site] += size
         self.provided[provider] += size
 
-    def transfer(self, fill: int) -> Generator[_Moment, Any, None]:
+    def transfer(self, fill: int) -> Generator[Moment, Any, None]:
         """A fill: it takes throughput from an edge source, and when it ends its copy is there."""
         fills, state = self.fills, self.state
         source, target, file = int(fills.source[fill]), int(fills.appliance[fill]), int(fills.file[fill])
         rate = self.fill_rate[fill]
-        yield _Moment(self.env, int(fills.start_ms[fill]), FILL_START)
+        yield Moment(self.env, int(fills.start_ms[fill]), FILL_START)
         if state.outages[target] or (source >= 0 and state.outages[source]):
             return
         if source >= 0:
             state.free_bps[source] -= rate
-        yield _Moment(self.env, int(fills.end_ms[fill]), FILL_END)
+        yield Moment(self.env, int(fills.end_ms[fill]), FILL_END)
         if source >= 0:
             state.free_bps[source] += rate
         state.store(target, file)
@@ -214,11 +204,11 @@ class _Model:
         for arc in self.arcs_between(origin_or_site, int(site_of[target])):
             self.filling[arc] += int(fills.bytes[fill])
 
-    def fail(self, outage: Outage) -> Generator[_Moment, Any, None]:
+    def fail(self, outage: Outage) -> Generator[Moment, Any, None]:
         """An outage: its appliances take nothing new until it is over."""
         appliances = outage.appliances(self.fleet)
         for at, change in ((outage.from_ms, 1), (outage.to_ms, -1)):
-            yield _Moment(self.env, at, OUTAGE)
+            yield Moment(self.env, at, OUTAGE)
             for appliance in appliances:
                 self.state.outages[appliance] += change
 

@@ -1,4 +1,9 @@
-"""Flows over time: bytes in each five minutes, on every arc; and the highest load a site ever carried."""
+"""Flows over time in whole numbers: what each arc carried in every five minutes, and the highest load a site ever carried.
+
+An even flow of ``rate_bps`` from ``start_ms`` to ``end_ms`` puts ``rate_bps * overlap`` bit/s x ms into every five minutes it overlaps. Written as two
+marks, where it starts and where it ends, that costs the same however long it lasts: a *mark* of rate r at time t puts ``r * (slot's end - t)`` into the
+slot of t, its *part*, and r x five minutes into every later one, its *level*; the end is a mark of rate -r.
+"""
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -7,52 +12,68 @@ from topology.routing import Paths
 
 SLOT_MS = 300_000
 SLOTS = 288
+"""Slots of a day."""
 
 
-def slot_bytes(
-    group: np.ndarray, groups: int, start_ms: np.ndarray, duration_ms: np.ndarray, bytes_: np.ndarray
+def slot_loads(
+    group: np.ndarray, groups: int, start_ms: np.ndarray, end_ms: np.ndarray, rate_bps: np.ndarray, slots: int = SLOTS
 ) -> np.ndarray:
-    """Bytes of each group of even flows in every five minutes of the day.
+    """Load of each group of even flows in every five minutes.
 
     Parameters
     ----------
     group
         (N,) int, 0 <= group < groups.
-    start_ms, duration_ms, bytes_
-        (N,) int64: a flow carries ``bytes_ * overlap / duration_ms`` in a slot; what lies outside the day is left out.
+    start_ms, end_ms, rate_bps
+        (N,) int64, start < end; what lies before 0 or after the last slot is left out.
+    slots
+        How many slots there are from 0 on.
 
     Returns
     -------
-    (groups, 288) float64.
+    (groups, slots) int64, in bit/s x ms: divided by :data:`SLOT_MS` it is the slot's average in bit/s.
     """
-    total = np.zeros(groups * SLOTS)
-    end_ms = start_ms + duration_ms
-    slot = np.maximum(start_ms // SLOT_MS, 0)
-    alive = np.flatnonzero((slot < SLOTS) & (end_ms > 0))
-    while len(alive):
-        left = slot[alive] * SLOT_MS
-        overlap = np.minimum(end_ms[alive], left + SLOT_MS) - np.maximum(start_ms[alive], left)
-        share = bytes_[alive] * (overlap / duration_ms[alive])
-        total += np.bincount(group[alive] * SLOTS + slot[alive], share, groups * SLOTS)
-        slot[alive] += 1
-        alive = alive[(slot[alive] < SLOTS) & (slot[alive] * SLOT_MS < end_ms[alive])]
-    return total.reshape(groups, SLOTS)
+    part, level = np.zeros(groups * (slots + 1), np.int64), np.zeros(groups * (slots + 1), np.int64)
+    last = slots * SLOT_MS
+    for at, sign in ((start_ms, 1), (end_ms, -1)):
+        when = np.clip(at, 0, last)
+        slot = when // SLOT_MS
+        place = group.astype(np.int64) * (slots + 1) + slot
+        np.add.at(part, place, sign * rate_bps * ((slot + 1) * SLOT_MS - when))
+        np.add.at(level, place, sign * rate_bps)
+    return loads_of_marks(part.reshape(groups, slots + 1), level.reshape(groups, slots + 1))[:, :slots]
 
 
-def arc_slot_bytes(
-    paths: Paths, path: np.ndarray, arcs: int, start_ms: np.ndarray, duration_ms: np.ndarray, bytes_: np.ndarray
+def loads_of_marks(part: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Loads (…, slots) int64 from the sums of the marks' parts and levels in each slot, of the same shape."""
+    return np.asarray(part + (np.cumsum(level, axis=-1) - level) * SLOT_MS)
+
+
+def arc_slot_loads(
+    paths: Paths,
+    path: np.ndarray,
+    arcs: int,
+    start_ms: np.ndarray,
+    end_ms: np.ndarray,
+    rate_bps: np.ndarray,
+    slots: int = SLOTS,
 ) -> np.ndarray:
-    """Bytes over each arc in every five minutes: flow n takes all arcs of ``paths`` number ``path[n]``.
+    """Load of each arc in every five minutes: flow n takes all arcs of ``paths`` number ``path[n]``.
 
     Returns
     -------
-    (arcs, 288) float64.
+    (arcs, slots) int64, bit/s x ms.
     """
     used, group = np.unique(path, return_inverse=True)
-    flows = slot_bytes(group, len(used), start_ms, duration_ms, bytes_)
-    length = np.diff(paths.start)[used]
-    crosses = (arcs_of(paths, used), np.repeat(np.arange(len(used)), length))
-    return np.asarray(csr_array((np.ones(int(length.sum())), crosses), shape=(arcs, len(used))) @ flows)
+    flows = slot_loads(group, len(used), start_ms, end_ms, rate_bps, slots)
+    return np.asarray(crossings(paths, used, arcs) @ flows)
+
+
+def crossings(paths: Paths, path: np.ndarray, arcs: int) -> csr_array:
+    """(arcs, P) int64: how often each of the given paths crosses each arc."""
+    length = np.diff(paths.start)[path]
+    crosses = (arcs_of(paths, path), np.repeat(np.arange(len(path)), length))
+    return csr_array((np.ones(int(length.sum()), np.int64), crosses), shape=(arcs, len(path)))
 
 
 def arcs_of(paths: Paths, path: np.ndarray) -> np.ndarray:
@@ -85,3 +106,8 @@ def peak_bps(
     peak = np.zeros(sites, np.int64)
     np.maximum.at(peak, where[order], load)
     return peak
+
+
+def even_rate_bps(bytes_: np.ndarray, duration_ms: np.ndarray) -> np.ndarray:
+    """(N,) int64: bytes spread evenly over a time, in bit/s, rounded half to even."""
+    return np.asarray(np.rint(bytes_ * 8000.0 / duration_ms), np.int64)

@@ -1,4 +1,4 @@
-"""The sessions of one day: read from a playback log, or drawn from a demand."""
+"""Playback sessions, in the order of their starts: read from a playback log, or drawn from a demand."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from demand.catalogue import Catalogue
 from demand.demand import Demand
 from demand.diurnal import EVENING, quarter_hour_weights
 from sim.fleet import BYTES_PER_GB
+from sim.series import even_rate_bps
 from topology.errors import InputError, Problem
 from topology.network import Network
 from topology.tables import index_of, load_schema, read_table
@@ -27,7 +28,7 @@ class Sessions:
     Parameters
     ----------
     start_ms
-        (N,) int64: milliseconds since 00:00 UTC of the day.
+        (N,) int64: milliseconds since 00:00 UTC of the (first) day.
     region, file
         (N,) int32.
     duration_ms
@@ -36,6 +37,8 @@ class Sessions:
         (N,) int64, >= 0.
     rate_bps
         (N,) int64: ``bytes * 8000 / duration_ms``, rounded half to even.
+    days
+        How many days they belong to: every start lies within them.
     """
 
     start_ms: np.ndarray
@@ -44,13 +47,20 @@ class Sessions:
     duration_ms: np.ndarray
     bytes: np.ndarray
     rate_bps: np.ndarray
+    days: int = 1
 
     def __len__(self) -> int:
         return len(self.start_ms)
 
 
 def build_sessions(
-    start_ms: np.ndarray, region: np.ndarray, file: np.ndarray, duration_ms: np.ndarray, bytes_: np.ndarray
+    start_ms: np.ndarray,
+    region: np.ndarray,
+    file: np.ndarray,
+    duration_ms: np.ndarray,
+    bytes_: np.ndarray,
+    *,
+    days: int = 1,
 ) -> Sessions:
     """Sort sessions by start (stably) and work out their rates.
 
@@ -79,7 +89,8 @@ def build_sessions(
         file=take(file, np.int32),
         duration_ms=length,
         bytes=size,
-        rate_bps=np.rint(size * 8000.0 / length).astype(np.int64),
+        rate_bps=even_rate_bps(size, length),
+        days=days,
     )
 
 
@@ -92,7 +103,7 @@ def check_sessions(sessions: Sessions, regions: int, files: int) -> None:
         Starts out of order or outside the day, a region or file beyond the network's or catalogue's, a length of zero or less, negative bytes.
     """
     backwards = np.diff(sessions.start_ms, prepend=sessions.start_ms[:1]) < 0
-    outside = (sessions.start_ms < 0) | (sessions.start_ms >= DAY_MS)
+    outside = (sessions.start_ms < 0) | (sessions.start_ms >= sessions.days * DAY_MS)
     foreign_region = (sessions.region < 0) | (sessions.region >= regions)
     foreign_file = (sessions.file < 0) | (sessions.file >= files)
     problems = [
@@ -100,7 +111,11 @@ def check_sessions(sessions: Sessions, regions: int, files: int) -> None:
             backwards, "start", sessions.start_ms, "starts before the session ahead of it", "sort the sessions by start"
         ),
         *_row_problems(
-            outside, "start", sessions.start_ms, "not within the day", "give milliseconds 0..86399999 from 00:00 UTC"
+            outside,
+            "start",
+            sessions.start_ms,
+            "not within the day" if sessions.days == 1 else f"not within the {sessions.days} days",
+            f"give milliseconds 0..{sessions.days * DAY_MS - 1} from 00:00 UTC of the first day",
         ),
         *_row_problems(
             foreign_region, "region", sessions.region, "no such region", "use the network the sessions were made for"

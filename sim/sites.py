@@ -36,11 +36,7 @@ class SiteState:
         self.caches = _make_caches(fleet, scheme)
 
     def _plan(self, fleet: Fleet, scheme: Scheme, placement: Placement, fills: Fills) -> None:
-        copies = copy_keys(fleet, placement)
-        brought = fills.appliance.astype(np.int64) * fleet.files + fills.file
-        there = ~np.isin(copies, brought)
-        if scheme.initial is not None:
-            there &= np.isin(copies, copy_keys(fleet, scheme.initial))
+        there = copies_there(fleet, scheme, fills)
         keys = fleet.appliance_site[placement.appliance].astype(np.int64) * fleet.files + placement.file
         self._planned = set(keys.tolist())
         for appliance, key in zip(placement.appliance[there].tolist(), keys[there].tolist(), strict=True):
@@ -96,6 +92,17 @@ class SiteState:
             if free > most and not self.outages[appliance]:
                 best, most = appliance, free
         return best
+
+
+def copies_there(fleet: Fleet, scheme: Scheme, fills: Fills) -> np.ndarray:
+    """(P,) bool: which planned copies are there when the clock starts: those that no fill brings and that were stored last night, if that is known."""
+    if scheme.placement is None:
+        return np.zeros(0, bool)
+    copies = copy_keys(fleet, scheme.placement)
+    there: np.ndarray = ~np.isin(copies, fills.appliance.astype(np.int64) * fleet.files + fills.file)
+    if scheme.initial is not None:
+        there &= np.isin(copies, copy_keys(fleet, scheme.initial))
+    return there
 
 
 def _make_caches(fleet: Fleet, scheme: Scheme) -> list[CachePolicy | None]:

@@ -149,7 +149,11 @@ def _nearest_sites(network: Network, trees: SiteTrees, candidates: int) -> Route
     sites = np.concatenate([near, last], axis=1).astype(np.int32)
     costs = np.take_along_axis(cost, sites.astype(np.int64), axis=1)
     sites[np.isinf(costs)] = -1
-    return Routes(site=sites, cost_per_gb=costs)
+    padding_last = np.argsort(sites < 0, axis=1, kind="stable")
+    return Routes(
+        site=np.take_along_axis(sites, padding_last, axis=1),
+        cost_per_gb=np.take_along_axis(costs, padding_last, axis=1),
+    )
 
 
 def region_paths(network: Network, trees: SiteTrees, routes: Routes) -> Paths:

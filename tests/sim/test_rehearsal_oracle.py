@@ -254,12 +254,12 @@ def test_every_session_ends_as_in_the_plain_loop(make, data):
     carried = result.ledger.serving + result.ledger.fetching + result.ledger.filling
     assert totals["backbone_gb"] == pytest.approx(carried.sum() / 1e9)
     assert result.by_site["gb"].sum() == pytest.approx(totals["requested_gb"])
-    series_gb = result.arc_gbps.sum(axis=1) * 300 / 8
+    series_gb = result.arc_gbps.sum(axis=1) * 300 / 8  # rates are whole bit/s: half a bit a second off at most
     before_midnight = (
         np.clip(-fills.start_ms, 0, None) * fills.bytes / np.maximum(fills.end_ms - fills.start_ms, 1)
     ).sum() / 1e9
-    assert (series_gb <= result.by_arc["gb"] + 1e-9).all()
-    assert (series_gb >= result.by_arc["gb"] - before_midnight - 1e-9).all()
+    assert (series_gb <= result.by_arc["gb"] + 1e-7).all()
+    assert (series_gb >= result.by_arc["gb"] - before_midnight - 1e-7).all()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -1,0 +1,545 @@
+"""The batch engine: the results of :func:`sim.reference.simulate`, to the last byte, at the speed of compiled code.
+
+SimPy keeps the clock of the fleet: outages, fills, the hours. Before each of its events the kernel (:mod:`sim.kernel`) runs all sessions that start earlier
+and ends all that are over by then, so a session sees exactly the fleet it would have seen in the reference. Sessions may come all at once or in parts, in
+the order of their starts, so that memory does not grow with their number.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import simpy
+
+from sim.balance import BalanceError, check_balance
+from sim.caches import KERNEL_POLICIES, empty_caches
+from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, Moment
+from sim.fleet import Fleet
+from sim.kernel import (
+    BASE_SLOT,
+    BYTES,
+    COUNT,
+    FETCHED,
+    FREE_ROW,
+    HOUR_BYTES,
+    HOUR_COLUMNS,
+    HOUR_HIT_BYTES,
+    HOUR_ORIGIN_BYTES,
+    LEVEL,
+    NEVER,
+    NEXT,
+    NO_ROOM,
+    NOBODY,
+    PART,
+    RUNNING,
+    Books,
+    Entries,
+    Ground,
+    State,
+    look_over,
+    new_wheel,
+    play,
+    release,
+    warm,
+)
+from sim.log import OUTCOMES, Ledger, SessionLog
+from sim.metrics import SimulationResult, measure
+from sim.scheme import Fills, Outage, Scheme, check_scheme
+from sim.series import SLOT_MS, SLOTS, arc_bytes, crossings, loads_of_marks
+from sim.sessions import DAY_MS, Sessions, build_sessions, check_sessions
+from sim.sites import copies_there
+from sim.tally import HOUR_MS, Tally, fill_loads
+from topology.errors import InputError, Problem
+from topology.routing import Paths
+
+WORD = 64
+ENDLESS_BPS = 2**62
+"""The throughput of an origin."""
+HOUR_SLOTS = HOUR_MS // SLOT_MS
+FIRST_ROWS = 1024
+FEW, FIRST_SHIFT, MOST_SHIFT = 4, 10, 20
+"""Sessions that should end in one list of the calendar; lists of 2**shift ms."""
+
+
+def simulate(
+    fleet: Fleet,
+    sessions: Sessions | Iterable[Sessions],
+    scheme: Scheme,
+    fills: Fills | None = None,
+    *,
+    warm_up: Sessions | None = None,
+    outages: Sequence[Outage] = (),
+    progress: Callable[[int], None] | None = None,
+    keep_log: bool = False,
+    link_loads: bool = True,
+) -> SimulationResult:
+    """Run sessions against one scheme.
+
+    Parameters
+    ----------
+    sessions
+        In the order of their starts; or parts of them, one after the other, each with the same ``days``.
+    fills, warm_up, outages
+        As in :func:`sim.reference.simulate`.
+    progress
+        Called with the number of sessions so far, every simulated hour and at the end.
+    keep_log
+        Whether the result tells who served each session (needs sessions all at once): 25 bytes a session. The byte check is then made from it, too.
+    link_loads
+        Whether loads of arcs over time are measured; without, they are 0 and the sums of bytes are the same.
+
+    Raises
+    ------
+    InputError
+        If sessions, scheme, fills or outages do not fit the fleet, or parts are out of order.
+    BalanceError
+        If bytes do not balance: a defect.
+    """
+    fills = Fills.none() if fills is None else fills
+    check_scheme(fleet, scheme, fills, list(outages))
+    run = _Run(fleet, scheme, fills, link_loads=link_loads)
+    if warm_up is not None:
+        check_sessions(warm_up, fleet.regions, fleet.files)
+        run.warm(warm_up)
+    if isinstance(sessions, Sessions):
+        run.begin(iter([sessions]), sessions.days, len(sessions) if keep_log else 0)
+    elif keep_log:
+        raise InputError(
+            [
+                Problem(
+                    table="arguments",
+                    column="keep_log",
+                    message="a stream leaves no log",
+                    mend="give all sessions at once",
+                )
+            ]
+        )
+    else:
+        parts = iter(sessions)
+        first = next(parts, None)
+        if first is None:
+            first = _no_sessions()
+        run.begin(chain([first], parts), first.days, 0)
+    run.run(outages, progress)
+    tally, ledger = run.books_closed()
+    log = run.log() if keep_log else None
+    result = measure(fleet, scheme.label, tally, ledger, fills, log)
+    if isinstance(sessions, Sessions) and keep_log:
+        check_balance(result, fleet, sessions)
+    return result
+
+
+def _no_sessions() -> Sessions:
+    none = np.zeros(0, np.int64)
+    return build_sessions(none, none, none, none, none)
+
+
+class _Run:
+    """One run: the kernel's arrays, and SimPy as the clock that says when something other than a session happens."""
+
+    def __init__(self, fleet: Fleet, scheme: Scheme, fills: Fills, *, link_loads: bool) -> None:
+        self.fleet, self.scheme, self.fills, self.link_loads = fleet, scheme, fills, link_loads
+        numbers = self.numbers = _Numbers(fleet)
+        self.bit = numbers.bit
+        self.throughput = np.full(numbers.bits, ENDLESS_BPS, np.int64)
+        self.throughput[self.bit] = fleet.appliance_throughput_bps
+        policy = 0 if scheme.policy is None else _kernel_policy(scheme.policy)
+        pair_of, self.pair_paths = _pull_paths(fleet) if policy else (np.zeros((0, 0), np.int32), _no_paths())
+        self.ground = Ground(
+            candidate=np.ascontiguousarray(fleet.candidate, np.int32),
+            word=numbers.word,
+            words=numbers.words,
+            mask=numbers.mask,
+            endless=numbers.endless,
+            site_of=numbers.site,
+            reserve=np.zeros(numbers.bits, np.int64),
+            file_bytes=fleet.file_bytes,
+            pair_of=pair_of,
+            pair_start=self.pair_paths.start,
+            pair_arcs=self.pair_paths.arcs,
+            shift=FIRST_SHIFT,
+            policy=policy,
+        )
+        there, planned = self._copies()
+        up = np.zeros(there.shape[1], np.uint64)  # gaps are never up
+        np.bitwise_or.at(up, self.bit // WORD, np.uint64(1) << (self.bit % WORD).astype(np.uint64))
+        meta, node = empty_caches(np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), fleet.files if policy else 0)
+        self.state = State(
+            there=there,
+            planned=planned,
+            up=up,
+            free=self.throughput.copy(),
+            load=np.zeros(fleet.sites, np.int64),
+            cache_meta=meta,
+            cache_node=node,
+            evicted=np.zeros(fleet.files if policy else 0, np.int32),
+            wheel=np.full(1, NOBODY, np.int32),
+            running=np.zeros((0, 4), np.int64),
+            clock=np.array([0, NEVER, NOBODY, 0, 0], np.int64),
+        )
+        self.outages = np.zeros(fleet.appliances, np.int64)
+        self.fill_rate = fills.rate_bps()
+        self.fill_ran = np.zeros(len(fills), bool)
+        self.env = simpy.Environment()
+        self.parts: Iterator[Sessions] = iter(())
+        self.part: Sessions | None = None
+        self.at, self.done, self.last_start = 0, 0, 0
+
+    def _copies(self) -> tuple[np.ndarray, np.ndarray]:
+        """(F, W) uint64 twice: the copies that are there when the clock starts, and all planned ones."""
+        there, planned = (np.zeros((self.fleet.files, self.numbers.width), np.uint64) for _ in range(2))
+        if self.scheme.placement is not None:
+            copies, now = self.scheme.placement, copies_there(self.fleet, self.scheme, self.fills)
+            bit = self.bit[copies.appliance]
+            place, value = (copies.file, bit // WORD), np.uint64(1) << (bit % WORD).astype(np.uint64)
+            np.bitwise_or.at(planned, place, value)
+            np.bitwise_or.at(there, (copies.file[now], bit[now] // WORD), value[now])
+        return there, planned
+
+    def warm(self, sessions: Sessions) -> None:
+        """Fill the caches with yesterday's sessions."""
+        if self.ground.policy:
+            warm(self.ground, self.state, sessions.region, sessions.file)
+
+    def begin(self, parts: Iterator[Sessions], days: int, logged: int) -> None:
+        """Open the books for so many days, and the first part of the sessions."""
+        fleet, self.parts, self.days = self.fleet, parts, days
+        paths = fleet.regions * fleet.candidate.shape[1]
+        self.books = Books(
+            hour=np.zeros((24 * days, HOUR_COLUMNS), np.int64),
+            path=np.zeros((paths, 2), np.int64),
+            pulled=np.zeros((paths, 2), np.int64),
+            pair=np.zeros((len(self.pair_paths.start) - 1, 3), np.int64),
+            peak=np.zeros(fleet.sites, np.int64),
+            marks=np.zeros((1, paths, 2), np.int64),
+            arc_marks=np.zeros((days * SLOTS, fleet.arcs, 2), np.int64),
+        )
+        self.entries = Entries(
+            candidate=np.zeros(logged, np.int32),
+            appliance=np.zeros(logged, np.int32),
+            source=np.zeros(logged, np.int32),
+            source_appliance=np.zeros(logged, np.int32),
+            fetched=np.zeros(logged, np.int64),
+            outcome=np.zeros(logged, np.int8),
+        )
+        self.crossings = crossings(fleet.region_paths, np.arange(paths), fleet.arcs)
+        self._open_next_part()
+
+    def run(self, outages: Sequence[Outage], progress: Callable[[int], None] | None) -> None:
+        """Start every process, let the clock run, and see that all throughput came back."""
+        first = [0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
+        self.env = simpy.Environment(initial_time=min(first))
+        for fill in range(len(self.fills)):
+            self.env.process(self.transfer(fill))
+        for outage in outages:
+            self.env.process(self.fail(outage))
+        self.env.process(self.hours(progress))
+        try:
+            self.env.run()
+        except (InputError, BalanceError) as error:  # SimPy raises a copy that knows only the text
+            raise error.__cause__ or error from None
+        self.advance(NEVER)
+        if not (np.array_equal(self.state.free, self.throughput) and not self.state.load.any()):
+            raise BalanceError("throughput was not given back")
+        if progress is not None:
+            progress(self.done)
+
+    def hours(self, progress: Callable[[int], None] | None) -> Generator[Moment, Any, None]:
+        """Every hour: loads that can no longer change move from paths to arcs."""
+        for hour in range(1, 24 * self.days + 1):
+            yield Moment(self.env, hour * HOUR_MS, ARRIVAL)
+            self.advance(hour * HOUR_MS)
+            self._move_marks(hour * HOUR_SLOTS)
+            if progress is not None:
+                progress(self.done)
+
+    def transfer(self, fill: int) -> Generator[Moment, Any, None]:
+        """A fill: it takes throughput from its source, and when it ends its copy is there."""
+        start, end = int(self.fills.start_ms[fill]), int(self.fills.end_ms[fill])
+        source, target, file = int(self.fills.source[fill]), int(self.fills.appliance[fill]), int(self.fills.file[fill])
+        yield Moment(self.env, start, FILL_START)
+        if self.outages[target] or (source >= 0 and self.outages[source]):
+            return
+        self.advance(start)
+        self._provide(source, int(self.fill_rate[fill]))
+        yield Moment(self.env, end, FILL_END)
+        self.advance(end)
+        self._provide(source, -int(self.fill_rate[fill]))
+        word, place = divmod(int(self.bit[target]), WORD)
+        self.state.there[file, word] |= np.uint64(1 << place)
+        self.fill_ran[fill] = True
+
+    def fail(self, outage: Outage) -> Generator[Moment, Any, None]:
+        """An outage: its appliances take nothing new until it is over."""
+        appliances = np.array(outage.appliances(self.fleet), np.int64)
+        for at, change in ((outage.from_ms, 1), (outage.to_ms, -1)):
+            yield Moment(self.env, at, OUTAGE)
+            self.advance(at)
+            self.outages[appliances] += change
+            for bit, down in zip(self.bit[appliances].tolist(), self.outages[appliances].tolist(), strict=True):
+                word, here = bit // WORD, np.uint64(1 << bit % WORD)
+                self.state.up[word] = self.state.up[word] & ~here if down else self.state.up[word] | here
+
+    def _provide(self, source: int, rate: int) -> None:
+        """An appliance, or an origin, begins to provide a rate to a fill (or ends, with a negative rate)."""
+        bit = int(self.bit[source]) if source >= 0 else int(self.numbers.endless[-1 - source])
+        site = self.ground.site_of[bit]
+        self.state.free[bit] -= rate
+        self.state.load[site] += rate
+        self.books.peak[site] = max(self.books.peak[site], self.state.load[site])
+
+    def advance(self, until: int) -> None:
+        """Run every session that starts before a time, and end every session that is over by then."""
+        while self.part is not None:
+            part = self.part
+            self.at, why = play(
+                self.ground,
+                self.state,
+                self.books,
+                self.entries,
+                part.start_ms,
+                part.region,
+                part.file,
+                part.duration_ms,
+                part.bytes,
+                part.rate_bps,
+                self.at,
+                until,
+                False,
+                self.link_loads,
+                self.numbers.appliance,
+            )
+            if why == NO_ROOM:
+                self._add_rows()
+            elif self.at == len(part):
+                self.done += len(part)
+                self._open_next_part()
+            else:
+                break
+        release(self.ground, self.state, until)
+
+    def _open_next_part(self) -> None:
+        self.part, self.at = next(self.parts, None), 0
+        part = self.part
+        if part is None:
+            return
+        if part.days != self.days:
+            mend = "give every part the same number of days"
+            raise InputError([Problem(table="playback", message="the parts are not of the same days", mend=mend)])
+        columns = (part.start_ms, part.region, part.file, part.duration_ms, part.bytes)
+        sound, longest = look_over(*columns, self.last_start, self.days * DAY_MS, self.fleet.regions, self.fleet.files)
+        if not sound:
+            check_sessions(part, self.fleet.regions, self.fleet.files)
+            mend = "give the parts in the order of their starts"
+            raise InputError(
+                [
+                    Problem(
+                        table="playback",
+                        column="start",
+                        message="a part starts before the end of the one ahead of it",
+                        mend=mend,
+                    )
+                ]
+            )
+        if self.last_start == 0 and not self.state.clock[RUNNING]:
+            self.ground = self.ground._replace(shift=_list_shift(part))
+        if len(part):
+            self.last_start = int(part.start_ms[-1])
+            self._make_room(longest)
+
+    def _make_room(self, longest_ms: int) -> None:
+        """A wheel and a window of marks that the longest session fits into."""
+        size = 1 << ((longest_ms >> self.ground.shift) + 2).bit_length()
+        if size > len(self.state.wheel):
+            wheel = np.full(size, NOBODY, np.int32)
+            new_wheel(self.state.running, self.state.wheel, wheel, self.ground.shift)
+            self.state = self.state._replace(wheel=wheel)
+        window = min(HOUR_SLOTS + longest_ms // SLOT_MS + 2, self.days * SLOTS)
+        marks = self.books.marks
+        if window > len(marks):
+            more = np.zeros((window - len(marks), *marks.shape[1:]), np.int64)
+            self.books = self.books._replace(marks=np.concatenate([marks, more]))
+
+    def _add_rows(self) -> None:
+        """More rows for running sessions; all old ones are in use."""
+        old = len(self.state.running)
+        rows = np.zeros((max(FIRST_ROWS, 2 * old), 4), np.int64)
+        rows[:old] = self.state.running
+        rows[old:, NEXT] = np.arange(old + 1, len(rows) + 1)
+        rows[-1, NEXT] = NOBODY
+        self.state.clock[FREE_ROW] = old
+        self.state = self.state._replace(running=rows)
+
+    def _move_marks(self, now_slot: int) -> None:
+        """Charge the marks of past slots on paths to the arcs of the paths, and let the window begin now."""
+        if not self.link_loads:
+            return
+        base, marks, arc_marks = int(self.state.clock[BASE_SLOT]), self.books.marks, self.books.arc_marks
+        past = min(now_slot - base, len(marks))
+        for column in (PART, LEVEL):
+            arc_marks[base : base + past, :, column] += (self.crossings @ marks[:past, :, column].T).T[
+                : len(arc_marks) - base
+            ]
+        marks[: len(marks) - past] = marks[past:].copy()
+        marks[len(marks) - past :] = 0
+        self.state.clock[BASE_SLOT] = now_slot
+
+    def books_closed(self) -> tuple[Tally, Ledger]:
+        """Everything counted, as both engines give it."""
+        fleet, books, fills, ran = self.fleet, self.books, self.fills, self.fill_ran
+        shape, hour = fleet.candidate.shape, books.hour
+        delivering, first = np.maximum(fleet.candidate, 0).ravel(), fleet.candidate[:, 0]
+        direct = (books.path - books.pulled).reshape(*shape, 2)[:, 0]
+        targets, sources = self._pair_sites()
+        delivered = _sum_by(delivering, books.path[:, BYTES], fleet.sites)
+        sourced = _sum_by(sources, books.pair[:, BYTES], fleet.sites)
+        pulled_bytes = _sum_by(targets, books.pair[:, BYTES], fleet.sites)
+        transfers = fleet.site_paths(fills.source_site(fleet)[ran], fills.target_site(fleet)[ran])
+        pairs = np.arange(len(targets))
+        ledger = Ledger(
+            delivered=delivered,
+            provided=delivered - pulled_bytes + sourced,
+            serving=np.asarray(self.crossings @ books.path[:, BYTES]),
+            fetching=arc_bytes(self.pair_paths, pairs, books.pair[:, FETCHED], fleet.arcs),
+            filling=arc_bytes(transfers, np.arange(int(ran.sum())), fills.bytes[ran], fleet.arcs),
+            fill_ran=ran,
+        )
+        marks = books.arc_marks
+        load = loads_of_marks(marks[:, :, PART].T, marks[:, :, LEVEL].T)
+        tally = Tally(
+            hour_sessions=hour[:, : len(OUTCOMES)].copy(),
+            hour_bytes=hour[:, HOUR_BYTES].copy(),
+            hour_hit_bytes=hour[:, HOUR_HIT_BYTES].copy(),
+            hour_origin_bytes=hour[:, HOUR_ORIGIN_BYTES].copy(),
+            path_sessions=books.path[:, COUNT].reshape(shape).copy(),
+            path_bytes=books.path[:, BYTES].reshape(shape).copy(),
+            hit_sessions=_sum_by(first, direct[:, COUNT], fleet.sites),
+            hit_bytes=_sum_by(first, direct[:, BYTES], fleet.sites),
+            pulled_sessions=_sum_by(targets, books.pair[:, COUNT], fleet.sites),
+            fetched_bytes=_sum_by(targets, books.pair[:, FETCHED], fleet.sites),
+            sourced_bytes=sourced,
+            peak_bps=books.peak,
+            arc_load=load + fill_loads(fleet, fills, ran, self.days) if self.link_loads else load,
+        )
+        self._check_sums(tally, ledger)
+        return tally, ledger
+
+    def _pair_sites(self) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and sources of the pulls' pairs, in the order of their numbers."""
+        sources, targets = np.nonzero(self.ground.pair_of >= 0)
+        order = np.argsort(self.ground.pair_of[sources, targets])
+        return targets[order], sources[order]
+
+    def _check_sums(self, tally: Tally, ledger: Ledger) -> None:
+        """Sums counted at different places of the kernel must agree."""
+        requested = int(tally.hour_bytes.sum())
+        for what, counted in (
+            ("bytes requested and delivered", int(ledger.delivered.sum())),
+            ("bytes requested and provided", int(ledger.provided.sum())),
+            (
+                "bytes of hits by hour and by site",
+                int(tally.hit_bytes.sum()) + requested - int(tally.hour_hit_bytes.sum()),
+            ),
+            (
+                "bytes from origins by hour and by site",
+                int(ledger.provided[self.fleet.is_origin].sum()) + requested - int(tally.hour_origin_bytes.sum()),
+            ),
+        ):
+            if counted != requested:
+                raise BalanceError(f"{what} do not balance: {requested} against {counted}")
+        if self.done != int(tally.hour_sessions.sum()) or self.state.clock[RUNNING] != 0:
+            raise BalanceError("sessions were lost")
+
+    def log(self) -> SessionLog:
+        """Who served each session."""
+        kept = self.entries
+        return SessionLog(
+            candidate=kept.candidate,
+            appliance=kept.appliance,
+            source=kept.source,
+            source_appliance=kept.source_appliance,
+            fetched_bytes=kept.fetched,
+            outcome=kept.outcome,
+        )
+
+
+class _Numbers:
+    """Appliances numbered by bits: those of a site in one word, or, if they are more than 64, in words of their own; origins behind all of them.
+
+    Parameters
+    ----------
+    bit
+        (A,): the bit of each appliance.
+    appliance, site
+        (B,) int32: the appliance of each bit, -1 for gaps and origins, and its site.
+    word, words, mask
+        (S,): the first word of each site's appliances, how many words they take, and their bits in the first.
+    endless
+        (S,) int32: the bit of an origin, -1 for an edge site.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        count = np.bincount(fleet.appliance_site, minlength=fleet.sites)
+        first, used = np.zeros(fleet.sites, np.int64), 0
+        for site, size in enumerate(count.tolist()):
+            if used % WORD and size > WORD - used % WORD:
+                used += WORD - used % WORD
+            first[site] = used
+            used += size if size <= WORD else -(-size // WORD) * WORD
+        order = np.argsort(fleet.appliance_site, kind="stable")
+        site_of = fleet.appliance_site[order].astype(np.int64)
+        begins = np.searchsorted(site_of, np.arange(fleet.sites))
+        self.bit = np.empty(fleet.appliances, np.int64)
+        self.bit[order] = first[site_of] + np.arange(fleet.appliances) - begins[site_of]
+        origins = np.flatnonzero(fleet.is_origin)
+        self.bits = used + len(origins)
+        self.appliance, self.site = np.full(self.bits, NOBODY, np.int32), np.zeros(self.bits, np.int32)
+        self.appliance[self.bit] = np.arange(fleet.appliances)
+        self.site[self.bit], self.site[used:] = fleet.appliance_site, origins
+        self.endless = np.full(fleet.sites, NOBODY, np.int32)
+        self.endless[origins] = used + np.arange(len(origins))
+        self.word = (first // WORD).astype(np.int32)
+        self.words = np.maximum(-(-count // WORD), 1).astype(np.int32)
+        masks = [
+            ((1 << min(size, WORD)) - 1) << at % WORD for size, at in zip(count.tolist(), first.tolist(), strict=True)
+        ]
+        self.mask = np.array(masks, np.uint64)
+        self.width = int((self.word + self.words).max(initial=1))
+
+
+def _kernel_policy(name: str) -> int:
+    if name not in KERNEL_POLICIES:
+        mend = "use one of " + ", ".join(KERNEL_POLICIES)
+        raise InputError(
+            [Problem(table="scheme", column="policy", value=name, message="not in the batch engine", mend=mend)]
+        )
+    return KERNEL_POLICIES[name]
+
+
+def _pull_paths(fleet: Fleet) -> tuple[np.ndarray, Paths]:
+    """(S, S) int32: the number of the path from one site to another wherever a region has the second ahead of the first, else -1; and the paths."""
+    ahead, behind = np.triu_indices(fleet.candidate.shape[1], 1)
+    targets, sources = fleet.candidate[:, ahead].astype(np.int64), fleet.candidate[:, behind].astype(np.int64)
+    pairs = np.unique((sources * fleet.sites + targets)[(sources >= 0) & (targets >= 0)])
+    pair_of = np.full((fleet.sites, fleet.sites), NOBODY, np.int32)
+    pair_of.ravel()[pairs] = np.arange(len(pairs))
+    return pair_of, fleet.site_paths(pairs // fleet.sites, pairs % fleet.sites)
+
+
+def _no_paths() -> Paths:
+    return Paths(start=np.zeros(1, np.int64), arcs=np.zeros(0, np.int32))
+
+
+def _sum_by(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    total = np.zeros(size, np.int64)
+    np.add.at(total, where, values)
+    return total
+
+
+def _list_shift(part: Sessions | None) -> int:
+    """Lists of the calendar so long in time that a few sessions end in each."""
+    if part is None or len(part) < FEW:
+        return FIRST_SHIFT
+    gap_ms = max((int(part.start_ms[-1]) - int(part.start_ms[0])) // len(part), 1)
+    return min((FEW * gap_ms).bit_length(), MOST_SHIFT)

@@ -1,0 +1,144 @@
+"""What a simulation counts, as whole numbers: every table and figure is worked out from these, whichever engine counted them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.fleet import Fleet
+from sim.log import HIT, OUTCOMES, Ledger, SessionLog
+from sim.scheme import Fills
+from sim.series import SLOTS, arc_slot_loads, even_rate_bps, peak_bps
+from sim.sessions import Sessions
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tally:
+    """Counts and sums, all int64. H hours and T five-minute slots of the days simulated.
+
+    Parameters
+    ----------
+    hour_sessions
+        (H, 4): sessions by hour of their start and outcome.
+    hour_bytes, hour_hit_bytes, hour_origin_bytes
+        (H,): session bytes by hour of the start: all, of hits, and those an origin provided.
+    path_sessions, path_bytes
+        (R, K): sessions and their bytes by region and place of the delivering site in its steering.
+    hit_sessions, hit_bytes
+        (S,): hits of each site.
+    pulled_sessions, fetched_bytes, sourced_bytes
+        (S,): sessions a site pulled, bytes it fetched for them, session bytes it had for the pulls of others.
+    peak_bps
+        (S,): the highest sum of rates a site provided at any moment.
+    arc_load
+        (2L, T): bit/s x ms of each arc in each slot.
+    """
+
+    hour_sessions: np.ndarray
+    hour_bytes: np.ndarray
+    hour_hit_bytes: np.ndarray
+    hour_origin_bytes: np.ndarray
+    path_sessions: np.ndarray
+    path_bytes: np.ndarray
+    hit_sessions: np.ndarray
+    hit_bytes: np.ndarray
+    pulled_sessions: np.ndarray
+    fetched_bytes: np.ndarray
+    sourced_bytes: np.ndarray
+    peak_bps: np.ndarray
+    arc_load: np.ndarray
+
+
+def tally_log(fleet: Fleet, sessions: Sessions, log: SessionLog, ledger: Ledger, fills: Fills) -> Tally:
+    """Count a finished simulation from its log."""
+    candidate, hours = log.candidate, 24 * sessions.days
+    site = fleet.candidate[sessions.region, candidate].astype(np.int64)
+    pulled = np.flatnonzero(log.source >= 0)
+    provider = site.copy()
+    provider[pulled] = fleet.candidate[sessions.region[pulled], log.source[pulled]]
+    hour, size, hit = sessions.start_ms // HOUR_MS, sessions.bytes, log.outcome == HIT
+    from_origin = fleet.is_origin[provider]
+    place = sessions.region.astype(np.int64) * fleet.candidate.shape[1] + candidate
+    shape = fleet.candidate.shape
+    return Tally(
+        hour_sessions=_count(hour * len(OUTCOMES) + log.outcome, hours * len(OUTCOMES)).reshape(hours, len(OUTCOMES)),
+        hour_bytes=_sum(hour, size, hours),
+        hour_hit_bytes=_sum(hour[hit], size[hit], hours),
+        hour_origin_bytes=_sum(hour[from_origin], size[from_origin], hours),
+        path_sessions=_count(place, shape[0] * shape[1]).reshape(shape),
+        path_bytes=_sum(place, size, shape[0] * shape[1]).reshape(shape),
+        hit_sessions=_count(site[hit], fleet.sites),
+        hit_bytes=_sum(site[hit], size[hit], fleet.sites),
+        pulled_sessions=_count(site[pulled], fleet.sites),
+        fetched_bytes=_sum(site[pulled], log.fetched_bytes[pulled], fleet.sites),
+        sourced_bytes=_sum(provider[pulled], size[pulled], fleet.sites),
+        peak_bps=_peaks(fleet, sessions, fills, site, provider, pulled, np.flatnonzero(ledger.fill_ran)),
+        arc_load=_session_loads(fleet, sessions, place)
+        + _pull_loads(fleet, sessions, log, site, provider, pulled)
+        + fill_loads(fleet, fills, ledger.fill_ran, sessions.days),
+    )
+
+
+def fill_loads(fleet: Fleet, fills: Fills, ran: np.ndarray, days: int) -> np.ndarray:
+    """(2L, T) int64: what the fills that took place put on the arcs."""
+    source, target = fills.source_site(fleet)[ran], fills.target_site(fleet)[ran]
+    return _loads_between(
+        fleet, source, target, fills.start_ms[ran], fills.end_ms[ran], fills.rate_bps()[ran], days * SLOTS
+    )
+
+
+def _session_loads(fleet: Fleet, sessions: Sessions, place: np.ndarray) -> np.ndarray:
+    end_ms, slots = sessions.start_ms + sessions.duration_ms, sessions.days * SLOTS
+    return arc_slot_loads(fleet.region_paths, place, fleet.arcs, sessions.start_ms, end_ms, sessions.rate_bps, slots)
+
+
+def _pull_loads(
+    fleet: Fleet, sessions: Sessions, log: SessionLog, site: np.ndarray, provider: np.ndarray, pulled: np.ndarray
+) -> np.ndarray:
+    start, length = sessions.start_ms[pulled], sessions.duration_ms[pulled]
+    rate = even_rate_bps(log.fetched_bytes[pulled], length)
+    return _loads_between(fleet, provider[pulled], site[pulled], start, start + length, rate, sessions.days * SLOTS)
+
+
+def _loads_between(
+    fleet: Fleet,
+    sources: np.ndarray,
+    targets: np.ndarray,
+    start_ms: np.ndarray,
+    end_ms: np.ndarray,
+    rate_bps: np.ndarray,
+    slots: int,
+) -> np.ndarray:
+    pair, at = np.unique(sources * fleet.sites + targets, return_inverse=True)
+    paths = fleet.site_paths(pair // fleet.sites, pair % fleet.sites)
+    return arc_slot_loads(paths, at, fleet.arcs, start_ms, end_ms, rate_bps, slots)
+
+
+def _peaks(
+    fleet: Fleet,
+    sessions: Sessions,
+    fills: Fills,
+    site: np.ndarray,
+    provider: np.ndarray,
+    pulled: np.ndarray,
+    ran: np.ndarray,
+) -> np.ndarray:
+    end_ms = sessions.start_ms + sessions.duration_ms
+    return peak_bps(
+        np.concatenate([site, provider[pulled], fills.source_site(fleet)[ran]]),
+        fleet.sites,
+        np.concatenate([sessions.start_ms, sessions.start_ms[pulled], fills.start_ms[ran]]),
+        np.concatenate([end_ms, end_ms[pulled], fills.end_ms[ran]]),
+        np.concatenate([sessions.rate_bps, sessions.rate_bps[pulled], fills.rate_bps()[ran]]),
+    )
+
+
+def _count(where: np.ndarray, size: int) -> np.ndarray:
+    return np.bincount(where, minlength=size).astype(np.int64)
+
+
+def _sum(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    total = np.zeros(size, np.int64)
+    np.add.at(total, where, values)
+    return total

@@ -1,0 +1,218 @@
+"""The batch engine against the SimPy model: every number of every table, on random small fleets and days."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sim import batch, reference
+from sim.caches import KERNEL_POLICIES
+from sim.log import OUTCOMES
+from sim.scheme import Fills, Outage, Scheme
+from sim.sessions import DAY_MS, Sessions, build_sessions
+from topology.errors import InputError
+
+SIZES = [2.0, 1.0, 3.0, 1.5, 0.0]
+SLOTS = [0.0, 0.008, 0.02]
+RELAXED = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+def assert_same(one, two, *, log=True):
+    assert one.figures == two.figures
+    for part in ("tally", "ledger", "log") if log else ("tally", "ledger"):
+        a, b = getattr(one, part), getattr(two, part)
+        for field in dataclasses.fields(a):
+            left, right = getattr(a, field.name), getattr(b, field.name)
+            assert left.dtype == right.dtype, field.name
+            assert np.array_equal(left, right), f"{part}.{field.name}"
+    for table in ("by_hour", "by_site", "by_arc"):
+        assert getattr(one, table).equals(getattr(two, table)), table
+    assert np.array_equal(one.arc_gbps, two.arc_gbps)
+    assert (one.label, one.sessions) == (two.label, two.sessions)
+
+
+@st.composite
+def networks(draw, make):
+    """Up to four edge sites (some without appliances) and two origins on a ring with a chord; every region ends at an origin."""
+    nodes, edge, origins = 5, draw(st.integers(1, 4)), draw(st.integers(1, 2))
+    node = st.integers(0, nodes - 1)
+    kinds = draw(st.permutations(["embedded"] * edge + ["origin"] * origins))
+    edges = [s for s, kind in enumerate(kinds) if kind != "origin"]
+    homes = [s for s, kind in enumerate(kinds) if kind == "origin"]
+    appliance = st.tuples(st.sampled_from(edges), st.sampled_from([1.0, 3.0, 6.0]), st.sampled_from(SLOTS))
+    regions = draw(st.integers(1, 3))
+    steering = []
+    for region in range(regions):
+        asked = [*draw(st.permutations(edges))[: draw(st.integers(0, edge))], draw(st.sampled_from(homes))]
+        if draw(st.booleans()):
+            asked.append(next((s for s in edges if s not in asked), asked[-1]))
+        steering += [(region, s, rank, float(rank)) for rank, s in enumerate(dict.fromkeys(asked), 1)]
+    return make.network(
+        nodes=nodes,
+        links=[(0, 1, 10.0, 1.0), (1, 2, 20.0, 1.7), (2, 3, 30.0, 2.3), (3, 4, 40.0, 3.1), (4, 0, 50.0, 4.3), (0, 2, 5.0, 2.0)],
+        regions=[draw(node) for _ in range(regions)],
+        sites=[(draw(node), kind) for kind in kinds],
+        appliances=draw(st.lists(appliance, min_size=1, max_size=6)),
+        steering=steering,
+    )  # fmt: skip
+
+
+@st.composite
+def sessions(draw, regions, days, size):
+    """Starts and lengths in few distinct values, so that ties are common; some days apart, some a millisecond."""
+    moment = st.builds(
+        lambda day, s, ms: day * DAY_MS + s * 1000 + ms,
+        st.integers(0, days - 1),
+        st.sampled_from([*range(8), 3599, 3600, 86_398, 86_399]),
+        st.sampled_from([0, 0, 1, 999]),
+    )
+    row = st.tuples(
+        moment,
+        st.integers(0, regions - 1),
+        st.integers(0, len(SIZES) - 1),
+        st.sampled_from([1, 999, 1000, 2000, 3000, 6000, 400_000, DAY_MS]),
+        st.sampled_from([0, 1_000_000, 4_000_000, 20_000_000]),
+    )
+    rows = np.array(draw(st.lists(row, max_size=size)), np.int64).reshape(-1, 5)
+    return build_sessions(*rows.T, days=days)
+
+
+@st.composite
+def rehearsals(draw, make):
+    network = draw(networks(make))
+    fleet = make.fleet(network, make.catalogue(SIZES))
+    days = draw(st.integers(1, 2))
+    copy = st.tuples(st.integers(0, fleet.appliances - 1), st.integers(0, len(SIZES) - 1))
+    planned = sorted(draw(st.sets(copy, max_size=12)))
+    last_night = draw(st.none() | st.sets(copy, max_size=8))
+    policy = draw(st.sampled_from([None, None, *KERNEL_POLICIES]))
+    scheme = Scheme(
+        label="random",
+        placement=make.placement(*planned) if planned or draw(st.booleans()) else None,
+        initial=None if last_night is None else make.placement(*sorted(last_night)),
+        policy=policy,
+        reactive_share=draw(st.sampled_from([0.25, 0.5, 1.0])),
+    )
+    brought = [c for c in planned if draw(st.booleans())]
+    homes = [-1 - int(s) for s in np.flatnonzero(fleet.is_origin)]
+    source = st.sampled_from([*homes, *range(fleet.appliances)])
+    second = st.sampled_from([-3, -1, 0, 1, 2, 3, 5, 3600, 86_399])
+    begins = np.array([draw(second) for _ in brought], np.int64) * 1000
+    fills = Fills(
+        appliance=np.array([a for a, _ in brought], int),
+        file=np.array([f for _, f in brought], int),
+        source=np.array([draw(source) for _ in brought], int),
+        start_ms=begins,
+        end_ms=begins + np.array([draw(st.sampled_from([1, 1000, 3000, 900_000])) for _ in brought], np.int64),
+        bytes=np.array([draw(st.sampled_from([0, 1_000_000, 4_000_000])) for _ in brought], np.int64),
+    )
+    outages = []
+    for _ in range(draw(st.integers(0, 3))):
+        begin, length = draw(second) * 1000, draw(st.sampled_from([1, 1000, 3000, 2**62 - DAY_MS]))
+        what = (
+            {"site": draw(st.sampled_from(np.flatnonzero(~fleet.is_origin).tolist()))}
+            if draw(st.booleans())
+            else {"appliance": draw(st.integers(0, fleet.appliances - 1))}
+        )
+        outages.append(Outage(**what, from_ms=begin, to_ms=begin + length))
+    day = draw(sessions(fleet.regions, days, 40))
+    before = draw(st.none() | sessions(fleet.regions, 1, 8))
+    return fleet, day, scheme, fills, {"outages": outages, "warm_up": before}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=RELAXED)
+@given(data=st.data())
+def test_both_engines_agree_on_every_number(make, data):
+    fleet, day, scheme, fills, more = data.draw(rehearsals(make))
+    truth = reference.simulate(fleet, day, scheme, fills, **more)
+    assert_same(batch.simulate(fleet, day, scheme, fills, keep_log=True, **more), truth)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(day)), max_size=3)))
+    assert_same(batch.simulate(fleet, parts(day, cuts), scheme, fills, **more), truth, log=False)
+
+
+def parts(day, cuts):
+    """The same sessions in several parts, some of them perhaps empty."""
+    for begin, end in zip([0, *cuts], [*cuts, len(day)], strict=True):
+        columns = {f.name: getattr(day, f.name) for f in dataclasses.fields(day)}
+        yield Sessions(**{name: c if name == "days" else c[begin:end] for name, c in columns.items()})
+
+
+def test_the_random_rehearsals_reach_every_case(make):
+    seen = set()
+
+    @settings(max_examples=300, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(data=st.data())
+    def collect(data):
+        fleet, day, scheme, fills, more = data.draw(rehearsals(make))
+        result = batch.simulate(fleet, day, scheme, fills, keep_log=True, **more)
+        seen.update(OUTCOMES[o] for o in result.log.outcome)
+        seen.update("peer pull" if a >= 0 else "pull" for s, a in zip(result.log.source, result.log.source_appliance, strict=True) if s >= 0)  # fmt: skip
+        seen.add("fill" if result.ledger.fill_ran.any() else "")
+        seen.add("skipped fill" if not result.ledger.fill_ran.all() else "")
+
+    collect()
+    assert seen - {""} == {*OUTCOMES, "pull", "peer pull", "fill", "skipped fill"}
+
+
+@pytest.mark.parametrize("policy", [None, "lru"])
+def test_a_busy_day_on_large_sites(make, policy):
+    """Sites of 1, 64, 65 and 130 appliances, so that words are shared, filled and left; thousands of sessions, most of them crowded."""
+    rng = np.random.default_rng(5)
+    sizes = [1, 64, 65, 130]
+    appliances = [(site, 4.0, 0.016) for site, count in enumerate(sizes) for _ in range(count)]
+    order = rng.permutation(len(appliances))
+    network = make.network(
+        nodes=3,
+        links=[(0, 1, 100.0, 1.0), (1, 2, 200.0, 2.0)],
+        regions=[0, 1, 2],
+        sites=[(0, "embedded"), (1, "ix"), (2, "embedded"), (0, "ix"), (2, "origin")],
+        appliances=[appliances[i] for i in order],
+    )
+    fleet = make.fleet(network, make.catalogue([2.0] * 30))
+    copies = rng.integers(0, [[len(appliances), 30]], (1500, 2))
+    count = 6000
+    day = build_sessions(
+        rng.integers(0, DAY_MS // 4, count),
+        rng.integers(0, 3, count),
+        (rng.random(count) ** 3 * 30).astype(np.int64),
+        rng.integers(1, 4_000_000, count),
+        rng.integers(0, 2_000_000_000, count),
+    )
+    scheme = Scheme(
+        label="large",
+        placement=make.placement(*{(int(a), int(f)) for a, f in copies}),
+        policy=policy,
+        reactive_share=0.1,
+    )
+    outages = [Outage(site=3, from_ms=3_600_000, to_ms=9_000_000), Outage(appliance=7, from_ms=1_000_000)]
+    truth = reference.simulate(fleet, day, scheme, outages=outages)
+    assert_same(batch.simulate(fleet, day, scheme, outages=outages, keep_log=True), truth)
+    assert min(truth.totals()["misses"].values()) == 0 < truth.totals()["misses"]["health"]
+
+
+def test_loads_over_time_can_be_left_out(make, two_sites_and_origin):
+    day = make.sessions([(0, 0, 0, 600, 1.0), (5, 1, 0, 600, 1.0)])
+    scheme = Scheme(label="none")
+    with_loads, without = (batch.simulate(two_sites_and_origin(), day, scheme, link_loads=on) for on in (True, False))
+    assert with_loads.arc_gbps.any()
+    assert not without.arc_gbps.any()
+    assert without.by_arc["gb"].tolist() == with_loads.by_arc["gb"].tolist()
+
+
+def test_parts_out_of_order_are_refused(make, two_sites_and_origin):
+    early, late = make.sessions([(1, 0, 0, 5, 0.001)]), make.sessions([(2, 0, 0, 5, 0.001)])
+    with pytest.raises(InputError, match="starts before the end of the one ahead"):
+        batch.simulate(two_sites_and_origin(), [late, early], Scheme(label="none"))
+    longer = dataclasses.replace(late, days=2)
+    with pytest.raises(InputError, match="same days"):
+        batch.simulate(two_sites_and_origin(), [early, longer], Scheme(label="none"))
+    with pytest.raises(InputError, match="leaves no log"):
+        batch.simulate(two_sites_and_origin(), [early, late], Scheme(label="none"), keep_log=True)
+    with pytest.raises(InputError, match="no such file"):
+        batch.simulate(two_sites_and_origin(), [early, make.sessions([(2, 0, 99, 5, 0.001)])], Scheme(label="none"))
+
+
+def test_no_sessions_are_no_trouble(two_sites_and_origin):
+    assert batch.simulate(two_sites_and_origin(), [], Scheme(label="none")).sessions == 0
