@@ -144,7 +144,7 @@ class _Run:
         self.bit = numbers.bit
         self.throughput = np.full(numbers.bits, ENDLESS_BPS, np.int64)
         self.throughput[self.bit] = fleet.appliance_throughput_bps
-        policy = 0 if scheme.policy is None else _kernel_policy(scheme.policy)
+        policy = 0 if scheme.policy is None else KERNEL_POLICIES[scheme.policy]
         pair_of, self.pair_paths = _pull_paths(fleet) if policy else (np.zeros((0, 0), np.int32), _no_paths())
         self.ground = Ground(
             candidate=np.ascontiguousarray(fleet.candidate, np.int32),
@@ -164,7 +164,9 @@ class _Run:
         there, planned = self._copies()
         up = np.zeros(there.shape[1], np.uint64)  # gaps are never up
         np.bitwise_or.at(up, self.bit // WORD, np.uint64(1) << (self.bit % WORD).astype(np.uint64))
-        meta, node = empty_caches(np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), fleet.files if policy else 0)
+        meta, node = empty_caches(
+            policy, np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), fleet.files if policy else 0
+        )
         self.state = State(
             there=there,
             planned=planned,
@@ -506,15 +508,6 @@ class _Numbers:
         ]
         self.mask = np.array(masks, np.uint64)
         self.width = int((self.word + self.words).max(initial=1))
-
-
-def _kernel_policy(name: str) -> int:
-    if name not in KERNEL_POLICIES:
-        mend = "use one of " + ", ".join(KERNEL_POLICIES)
-        raise InputError(
-            [Problem(table="scheme", column="policy", value=name, message="not in the batch engine", mend=mend)]
-        )
-    return KERNEL_POLICIES[name]
 
 
 def _pull_paths(fleet: Fleet) -> tuple[np.ndarray, Paths]:
