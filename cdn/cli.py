@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from demand.netflix import import_netflix
 from rich.table import Table
 
 from cdn import console
@@ -31,6 +30,7 @@ from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import read_demand, write_demand
 from demand.laws import load_laws
 from demand.logs import import_log
+from demand.netflix import import_netflix
 from demand.playback import playback_dates
 from sim.sessions import Sessions, draw_sessions, sessions_from_playback
 from topology.errors import InputError, Problem

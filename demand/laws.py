@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import gamma, gammainc
 
 from topology.errors import InputError, Problem
 
@@ -96,6 +97,12 @@ class Watching:
 
     shape: float
     scale_minutes: float
+
+    def mean_minutes(self, runtime_minutes: np.ndarray) -> np.ndarray:
+        """Mean length of a session of titles of these runtimes."""
+        power = 1 / self.shape
+        cut = gammainc(power, (runtime_minutes / self.scale_minutes) ** self.shape)
+        return np.asarray(self.scale_minutes * power * gamma(power) * cut)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -4,7 +4,7 @@ Everything follows from the generator alone: the same seed gives the same sessio
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -122,7 +122,30 @@ def generate_playback(
         Before the first day: no days or days out of order, no regions or subscribers, a title without a file, a number that is not above 0.
     """
     _check(catalogue, regions, days, sessions_per_day)
-    return _days(rng, catalogue, regions, list(days), laws, sessions_per_day)
+    drawn, popularity = rng.spawn(2)
+    wanted = _popularity(popularity, catalogue, len(regions), list(days), laws)
+    return draw_playback(drawn, catalogue, regions, days, laws, wanted, sessions_per_day=sessions_per_day)
+
+
+def draw_playback(
+    rng: np.random.Generator,
+    catalogue: Catalogue,
+    regions: pd.DataFrame,
+    days: Sequence[dt.date],
+    laws: Laws,
+    wanted: Iterable[np.ndarray],
+    *,
+    sessions_per_day: float,
+) -> Iterator[tuple[dt.date, pd.DataFrame]]:
+    """Draw the sessions of one day after the other, given what is wanted on each; the rest is as in :func:`generate_playback`.
+
+    Parameters
+    ----------
+    wanted
+        For each day (R, T) float, >= 0: relative number of sessions of each title within a region.
+    """
+    _check(catalogue, regions, days, sessions_per_day)
+    return _days(rng, catalogue, regions, list(days), laws, wanted, sessions_per_day)
 
 
 def _days(
@@ -131,32 +154,41 @@ def _days(
     regions: pd.DataFrame,
     days: list[dt.date],
     laws: Laws,
+    wanted: Iterable[np.ndarray],
     volume: float,
 ) -> Iterator[tuple[dt.date, pd.DataFrame]]:
-    # streams of their own: what is drawn for one purpose or day changes nothing elsewhere
-    base, tastes, drifts, access, *own = rng.spawn(4 + len(days))
-    work_of, launched = works_of(catalogue, days[0])
-    works = len(launched)
-    level = work_levels(base, launched, laws)
-    taste = np.exp(laws.taste_sd * tastes.standard_normal((len(regions), works)))
+    # streams of their own: what is drawn for one day changes nothing on another
+    access, *own = rng.spawn(1 + len(days))
     kinds = access.dirichlet(np.full(len(laws.throughput.kinds), ACCESS_CONCENTRATION), len(regions))
     share = regions["subscribers"].to_numpy(float) / regions["subscribers"].sum()
     zones = regions["timezone"].to_numpy()
     drawer = _Drawer(catalogue, regions, laws, kinds)
+    for date, stream, weight in zip(days, own, wanted, strict=True):
+        hours, weekdays = local_quarters(zones, date)
+        curve = laws.hourly_profile[hours] * laws.weekday[weekdays] / QUARTERS
+        total = weight.sum(axis=1, keepdims=True)
+        mean = weight * np.divide(
+            (volume * share * curve.sum(axis=1))[:, None], total, where=total > 0, out=np.zeros_like(total)
+        )
+        yield date, drawer.draw(stream, date, mean, curve)
+
+
+def _popularity(
+    rng: np.random.Generator, catalogue: Catalogue, regions: int, days: list[dt.date], laws: Laws
+) -> Iterator[np.ndarray]:
+    """(R, T) for each day: levels of works by rank, turned by regional taste, aged since their launch, drifting from day to day."""
+    base, tastes, drifts = rng.spawn(3)
+    work_of, launched = works_of(catalogue, days[0])
+    works = len(launched)
+    level = work_levels(base, launched, laws)
+    taste = np.exp(laws.taste_sd * tastes.standard_normal((regions, works)))
     drift = np.zeros(works)
-    for i, (date, stream) in enumerate(zip(days, own, strict=True)):
+    for i, date in enumerate(days):
         gap = (date - days[i - 1]).days if i else 0
         drift += laws.drift_sd * np.sqrt(gap) * drifts.standard_normal(works)
         age = (np.datetime64(date, "D") - launched).astype(float)  # NaT becomes NaN: no launch to age from
         aged = np.where(np.isnat(launched), 1.0, launch_rates(age, laws))
-        wanted = (taste * (level * aged * np.exp(drift)))[:, work_of]
-        hours, weekdays = local_quarters(zones, date)
-        curve = laws.hourly_profile[hours] * laws.weekday[weekdays] / QUARTERS
-        total = wanted.sum(axis=1, keepdims=True)
-        mean = wanted * np.divide(
-            (volume * share * curve.sum(axis=1))[:, None], total, where=total > 0, out=np.zeros_like(total)
-        )
-        yield date, drawer.draw(stream, date, mean, curve)
+        yield (taste * (level * aged * np.exp(drift)))[:, work_of]
 
 
 def works_of(catalogue: Catalogue, first_day: dt.date) -> tuple[np.ndarray, np.ndarray]:

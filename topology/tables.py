@@ -64,7 +64,7 @@ def read_table(
     Parameters
     ----------
     path
-        A ``.csv``, ``.csv.gz`` or ``.parquet`` file.
+        A ``.csv``, ``.csv.gz`` or ``.parquet`` file; where others publish their tables so, also ``.tsv`` and ``.tsv.gz``.
     schema
         What the table must look like.
     problems
@@ -154,7 +154,9 @@ def _read_arrow(path: Path, schema: Schema, problems: list[Problem]) -> pa.Table
         if name.endswith(".parquet"):
             table = _read_parquet(path)
         elif name.endswith((".csv", ".csv.gz")):
-            table = _read_csv(path)
+            table = _read_csv(path, ",")
+        elif name.endswith((".tsv", ".tsv.gz")):
+            table = _read_csv(path, "\t")
         else:
             raise _UnreadableError("unknown kind of table", "end the name in .csv, .csv.gz or .parquet")
         twice = [column for column in table.column_names if table.column_names.count(column) > 1]
@@ -199,12 +201,12 @@ def _read_parquet(path: Path) -> pa.Table:
             ) from error
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(path: Path, separator: str) -> pa.Table:
     packed = path.name.endswith(".gz")
     try:
-        names = _csv_header(path)
+        names = _csv_header(path, separator)
         options = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-        parse = pa_csv.ParseOptions(newlines_in_values=True)
+        parse = pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True)
         read = pa_csv.ReadOptions(block_size=16 << 20)
         try:
             return pa_csv.read_csv(path, read_options=read, parse_options=parse, convert_options=options)
@@ -234,7 +236,7 @@ def _read_csv(path: Path) -> pa.Table:
         ) from error
 
 
-def _csv_header(path: Path) -> list[str]:
+def _csv_header(path: Path, separator: str) -> list[str]:
     """The column names; refuses what can be seen from the first bytes not to be a CSV file."""
     with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
         start = file.read(4096)
@@ -248,12 +250,13 @@ def _csv_header(path: Path) -> list[str]:
             raise _UnreadableError("not UTF-8 text (it holds zero bytes, as UTF-16 does)", "save the file as UTF-8")
         file.seek(0)
         with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-            names = next(csv.reader(text))
+            names = next(csv.reader(text, delimiter=separator))
     if not names:
         raise _UnreadableError("the first line is empty", "begin the file with the header line")
-    for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(names) == 1 and separator in names[0]:
-            raise _UnreadableError(f"the columns are separated by {word}", "separate them by commas")
+    words = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+    for other, word in words.items():
+        if other != separator and len(names) == 1 and other in names[0]:
+            raise _UnreadableError(f"the columns are separated by {word}", f"separate them by {words[separator]}")
     return names
 
 

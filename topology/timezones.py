@@ -71,9 +71,13 @@ def read_cities(path: Path) -> pd.DataFrame:
 
 def nearest_timezones(lat: ArrayLike, lon: ArrayLike, cities: pd.DataFrame) -> list[str]:
     """The time zone of the city nearest to each place: R names from (R,) degrees each."""
+    return [str(zone) for zone in cities["timezone"].to_numpy()[nearest_cities(lat, lon, cities)]]
+
+
+def nearest_cities(lat: ArrayLike, lon: ArrayLike, cities: pd.DataFrame) -> np.ndarray:
+    """(R,) int: row of the city nearest to each place, from (R,) degrees each."""
     tree = cKDTree(_on_sphere(cities["latitude"], cities["longitude"]))
-    nearest = np.asarray(tree.query(_on_sphere(lat, lon))[1])
-    return [str(zone) for zone in cities["timezone"].to_numpy()[nearest]]
+    return np.asarray(tree.query(_on_sphere(lat, lon))[1])
 
 
 def nearby_population(lat: ArrayLike, lon: ArrayLike, cities: pd.DataFrame, *, within_km: float = 300.0) -> np.ndarray:
