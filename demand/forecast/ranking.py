@@ -1,0 +1,210 @@
+"""Next week's top list of each country and category: rankers, and how good they were on weeks that have come to pass."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+import numpy as np
+import pandas as pd
+
+from demand.forecast.candidates import NO_RANK, Candidates
+from topology.errors import InputError, Problem
+
+LENGTH = 10
+"""Places of a list."""
+
+
+class Ranker(Protocol):
+    """Learns from past weeks which candidates came to be listed, then scores those of a week."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    def fit(self, past: Sequence[Candidates]) -> Self:
+        """Learn from weeks with outcomes; earlier fits are forgotten."""
+        ...
+
+    def score(self, candidates: Candidates) -> np.ndarray:
+        """(N,) float, the higher the likelier; -inf for what is never to be listed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SameList:
+    """Next week's list is this week's: what anything cleverer has to beat."""
+
+    name: str = "last-value"
+
+    def fit(self, past: Sequence[Candidates]) -> Self:  # noqa: ARG002
+        """Nothing is learnt."""
+        return self
+
+    def score(self, candidates: Candidates) -> np.ndarray:
+        """The better the rank the higher; nothing but the titles of the list."""
+        rank = candidates.column("rank")
+        return np.where(rank < NO_RANK, -rank, -np.inf)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class BoostedRanker:
+    """Gradient-boosted trees over the features of :mod:`demand.forecast.candidates`, all countries and categories in one model (LightGBM).
+
+    The objective is LambdaRank: pairs within a country's list are weighted by what their exchange does to NDCG.
+
+    Parameters
+    ----------
+    rounds, leaves, smallest_leaf, learning_rate
+        Size of the model.
+    weeks
+        Latest weeks it learns from.
+    seed
+        Of the row and feature sampling; equal inputs give equal scores.
+    """
+
+    name: str = "boosted"
+    rounds: int = 150
+    leaves: int = 31
+    smallest_leaf: int = 300
+    learning_rate: float = 0.08
+    weeks: int = 104
+    seed: int = 1
+    _booster: Any = field(default=None, repr=False)
+
+    def fit(self, past: Sequence[Candidates]) -> Self:
+        """Learn from the latest weeks of the past.
+
+        Raises
+        ------
+        InputError
+            There is no week with an outcome.
+        """
+        import lightgbm
+
+        latest = max((candidates.week for candidates in past), default=0)
+        used = [c for c in past if c.next_rank is not None and c.week > latest - self.weeks]
+        if not used:
+            mend = "give lists of six weeks in a row or more"
+            raise InputError(Problem(table="top lists", message="no past week to learn a ranking from", mend=mend))
+        features = np.vstack([candidates.features for candidates in used])
+        listed = np.concatenate([_outcomes(candidates) > 0 for candidates in used]).astype(float)
+        groups = np.concatenate([np.unique(candidates.country, return_counts=True)[1] for candidates in used])
+        parameters = {
+            "objective": "lambdarank",
+            "lambdarank_truncation_level": LENGTH + 5,
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.leaves,
+            "min_data_in_leaf": self.smallest_leaf,
+            "feature_fraction": 0.7,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "lambda_l2": 5.0,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": 1,
+            "verbose": -1,
+        }
+        data = lightgbm.Dataset(features, listed, group=groups)
+        self._booster = lightgbm.train(parameters, data, self.rounds)
+        return self
+
+    def score(self, candidates: Candidates) -> np.ndarray:
+        """The trees' score.
+
+        Raises
+        ------
+        InputError
+            Not fitted.
+        """
+        if self._booster is None:
+            mend = "fit the ranker on past weeks first"
+            raise InputError(Problem(table="top lists", message="nothing was learnt yet", mend=mend))
+        return np.asarray(self._booster.predict(candidates.features, num_threads=1))
+
+
+def best_of(candidates: Candidates, score: np.ndarray, length: int = LENGTH) -> tuple[np.ndarray, np.ndarray]:
+    """The best-scored candidates of each country.
+
+    Returns
+    -------
+    Positions (P,) among the candidates, by country and then from best to worst, and place (P,) in the list, from 0. Ties go to the earlier
+    candidate; scores of -inf are left out.
+    """
+    order = np.lexsort((-score, candidates.country))
+    country = candidates.country[order]
+    place = np.arange(len(order)) - np.searchsorted(country, country)
+    chosen = (place < length) & np.isfinite(score[order])
+    return order[chosen], place[chosen]
+
+
+def list_scores(candidates: Candidates, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Precision at 10 and NDCG at 10 of each list that there was this week and the next.
+
+    Precision: titles of the forecast list that came, over the length of the list that came (10, or fewer). NDCG: a title that came at rank r is
+    worth ``11 - r``, divided by ``log2(1 + place)`` (place from 1 in the forecast); over the same sum for the list that came.
+    """
+    assert candidates.next_size is not None
+    chosen, place = best_of(candidates, score)
+    rank = _outcomes(candidates)[chosen]
+    country = candidates.country[chosen]
+    size = np.minimum(candidates.next_size, LENGTH)
+    hit = (rank > 0) & (rank <= LENGTH)
+    hits = np.bincount(country[hit], minlength=len(size))
+    worth = np.where(hit, (LENGTH + 1 - rank) / np.log2(2 + place), 0.0)
+    gained = np.bincount(country, worth, len(size))
+    best = np.concatenate([[0.0], np.cumsum((LENGTH - np.arange(LENGTH)) / np.log2(2 + np.arange(LENGTH)))])
+    there = size > 0
+    return hits[there] / size[there], gained[there] / best[size[there]]
+
+
+def backtest_rankers(
+    weeks: Sequence[Candidates], rankers: Sequence[Ranker], *, origins: int, refit_every: int = 1
+) -> pd.DataFrame:
+    """Forecast each of the last ``origins`` weeks from the weeks before it, and compare with what came.
+
+    A ranker is fitted on the candidates of earlier weeks whose outcome was known at the origin, afresh every ``refit_every`` origins.
+
+    Returns
+    -------
+    One row a ranker: ``model``, ``precision_at_10``, ``ndcg_at_10`` (means over all lists), ``lists``, ``seconds``.
+
+    Raises
+    ------
+    InputError
+        There are fewer weeks with an outcome than origins, or none before them.
+    """
+    known = sorted({candidates.week for candidates in weeks if candidates.next_rank is not None})
+    if not 1 <= origins < len(known):
+        message = f"{origins} origins need {max(origins, 1) + 1} weeks with an outcome, there are {len(known)}"
+        raise InputError(
+            Problem(table="top lists", message=message, mend="ask for fewer origins (>= 1), or give more weeks")
+        )
+    return pd.DataFrame([_backtest(weeks, ranker, known[-origins:], refit_every) for ranker in rankers])
+
+
+def _backtest(weeks: Sequence[Candidates], ranker: Ranker, tested: list[int], refit_every: int) -> dict[str, object]:
+    began = time.perf_counter()
+    precision, ndcg = [], []
+    for count, origin in enumerate(tested):
+        if count % refit_every == 0:
+            ranker.fit([candidates for candidates in weeks if candidates.week < origin])
+        for candidates in weeks:
+            if candidates.week == origin:
+                own_precision, own_ndcg = list_scores(candidates, ranker.score(candidates))
+                precision.append(own_precision)
+                ndcg.append(own_ndcg)
+    return {
+        "model": ranker.name,
+        "precision_at_10": float(np.concatenate(precision).mean()),
+        "ndcg_at_10": float(np.concatenate(ndcg).mean()),
+        "lists": sum(map(len, precision)),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _outcomes(candidates: Candidates) -> np.ndarray:
+    assert candidates.next_rank is not None
+    return candidates.next_rank

@@ -1,0 +1,135 @@
+"""The titles of one category: those of the lists, and those of the calendar that no list need have shown yet, under one index."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demand.forecast.calendar import ReleaseCalendar
+from demand.forecast.names import script_class, title_key
+from demand.forecast.toplists import TopLists
+
+NEVER = -(10**6)
+"""The day of a release that is not known of."""
+WEEK_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Universe:
+    """Titles (U = T + K) of a category: T listed ones, then K of the calendar, a key each.
+
+    Parameters
+    ----------
+    category
+        Index into the categories of the lists.
+    names
+        (U,) names, for texts and reports.
+    listed
+        T.
+    twin
+        (T,) int: entry among the U of the calendar title with the same key, -1 without one.
+    series, number
+        (U,) int: index of the series (NS of them) and number within it.
+    script
+        (U,) int: :func:`demand.forecast.names.script_class` of calendar titles, -1 for the others.
+    release_title, release_day
+        (N,) releases of the calendar: entry among the U, and days since 1970-01-01.
+    season_series, season_day
+        (N,) all releases of the calendar that belong to a series of the U, also those whose titles are not among them.
+    week, country, title, rank, listed_weeks
+        (E,) entries of the lists, ``title`` among the T, sorted by week.
+    """
+
+    category: int
+    names: np.ndarray
+    listed: int
+    twin: np.ndarray
+    series: np.ndarray
+    number: np.ndarray
+    script: np.ndarray
+    release_title: np.ndarray
+    release_day: np.ndarray
+    season_series: np.ndarray
+    season_day: np.ndarray
+    week: np.ndarray
+    country: np.ndarray
+    title: np.ndarray
+    rank: np.ndarray
+    listed_weeks: np.ndarray
+
+    @property
+    def titles(self) -> int:
+        """U."""
+        return len(self.names)
+
+    def grid(self, values: np.ndarray, week: int, countries: int) -> np.ndarray:
+        """(C, U) int: values (E,) of a week's entries in their places, 0 elsewhere."""
+        found = np.zeros((countries, self.titles), np.int16)
+        at = slice(*np.searchsorted(self.week, [week, week + 1]))
+        found[self.country[at], self.title[at]] = values[at]
+        return found
+
+    def released(self, until: int) -> np.ndarray:
+        """(U,) int: day of the last release up to and including the day ``until``, :data:`NEVER` without one; listed titles as their twins."""
+        day = np.full(self.titles, NEVER)
+        known = self.release_day <= until
+        np.maximum.at(day, self.release_title[known], self.release_day[known])
+        paired = self.twin >= 0
+        day[: self.listed][paired] = day[self.twin[paired]]
+        return day
+
+    def seasons_released(self, until: int) -> np.ndarray:
+        """(U,) int: releases of the same series up to and including the day ``until``."""
+        count = np.bincount(self.season_series[self.season_day <= until], minlength=int(self.series.max(initial=0)) + 1)
+        return np.asarray(count[self.series])
+
+
+def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | None) -> Universe:
+    """The universe of one category of the lists: the calendar's titles are those that are listed or released within the weeks of the lists.
+
+    Categories with "TV" in their name take the calendar's seasons, the others its films.
+    """
+    own = np.flatnonzero(lists.category_of == category)
+    names = [lists.titles[title] for title in own]
+    keys = [title_key(name) for name in names]
+    releases = _releases(calendar, "tv" in lists.categories[category].casefold())
+    span = lists.weeks.astype(np.int64)
+    listed = set(keys)
+    near = [r for r in releases if r[0] in listed or span[0] - 2 * WEEK_DAYS < r[1] <= span[-1] + WEEK_DAYS]
+    planned: dict[tuple[str, int], str] = {}
+    for key, _, name in near:
+        planned.setdefault(key, name)
+    order = sorted(planned)
+    place = {key: len(own) + k for k, key in enumerate(order)}
+    all_keys = keys + order
+    series_index = {name: s for s, name in enumerate(sorted({series for series, _ in all_keys}))}
+    seasons = [(series_index[key[0]], day) for key, day, _ in releases if key[0] in series_index]
+    mine = np.isin(lists.title, own)
+    return Universe(
+        category=category,
+        names=np.array(names + [planned[key] for key in order], object),
+        listed=len(own),
+        twin=np.array([place.get(key, -1) for key in keys], np.int64),
+        series=np.array([series_index[series] for series, _ in all_keys], np.int64),
+        number=np.array([number for _, number in all_keys], np.int64),
+        script=np.array([-1] * len(own) + [script_class(planned[key]) for key in order], np.int64),
+        release_title=np.array([place[key] for key, _, _ in near], np.int64),
+        release_day=np.array([day for _, day, _ in near], np.int64),
+        season_series=np.array([series for series, _ in seasons], np.int64),
+        season_day=np.array([day for _, day in seasons], np.int64),
+        week=lists.week[mine],
+        country=lists.country[mine],
+        title=np.searchsorted(own, lists.title[mine]),
+        rank=lists.rank[mine],
+        listed_weeks=lists.listed_weeks[mine],
+    )
+
+
+def _releases(calendar: ReleaseCalendar | None, seasons: bool) -> list[tuple[tuple[str, int], int, str]]:
+    """Key, day and name of every release of the calendar that is, or is not, of a season."""
+    if calendar is None:
+        return []
+    days = calendar.day.astype(np.int64)
+    return [
+        ((calendar.series[n], int(calendar.number[n])), int(days[n]), calendar.names[n])
+        for n in np.flatnonzero(calendar.is_season == seasons)
+    ]

@@ -1,0 +1,301 @@
+"""Next week's lists: names, calendar, candidates that never look ahead, metrics worked out by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from demand.forecast.calendar import ReleaseCalendar, build_calendar, read_calendar
+from demand.forecast.candidates import Candidates, weekly_candidates
+from demand.forecast.names import is_season, script_class, title_key
+from demand.forecast.ranking import BoostedRanker, SameList, backtest_rankers, best_of, list_scores
+from demand.forecast.toplists import COLUMNS, TopLists, build_top_lists, read_top_lists
+from topology.errors import InputError
+
+WEEKS = 16
+
+
+def made_up_frame(seed: int = 5) -> pd.DataFrame:
+    """Five countries whose lists of films and seasons drift, so that titles come, stay, leave and return."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for category, season in (("Films", False), ("TV", True)):
+        strength = rng.normal(size=60)
+        taste = rng.normal(size=(5, 60))
+        debut = rng.integers(-6, WEEKS, 60)
+        for week in range(WEEKS):
+            for country in range(5):
+                age = week - debut
+                score = np.where(age >= 0, strength + 0.5 * taste[country] - 0.3 * age + rng.normal(0, 0.3, 60), -99)
+                for rank, title in enumerate(np.argsort(-score)[:10], start=1):
+                    show = f"{'Series' if season else 'Film'} No. {title}x"
+                    rows.append(
+                        {
+                            "country_iso2": "ABCDE"[country], "week": str(np.datetime64("2022-01-02") + 7 * week), "category": category,
+                            "weekly_rank": str(rank), "show_title": show, "season_title": f"{show}: Season 1" if season else "N/A",
+                            "cumulative_weeks_in_top_10": "1",
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def made_up_calendar(frame: pd.DataFrame) -> ReleaseCalendar:
+    """Every listed title, released three days before the end of its first week, and one that no list ever shows."""
+    season = frame["season_title"] != "N/A"
+    frame = frame.assign(name=frame["season_title"].where(season, frame["show_title"]), season=season)
+    first = frame.groupby(["name", "season"])["week"].min().reset_index()
+    day = pd.to_datetime(first["week"]) - pd.Timedelta(days=3)
+    releases = pd.DataFrame({"name": first["name"], "day": day.dt.date, "season": first["season"]})
+    return build_calendar(
+        pd.concat(
+            [releases, pd.DataFrame({"name": ["Flop"], "day": [pd.Timestamp("2022-03-03").date()], "season": [False]})]
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return made_up_frame()
+
+
+@pytest.fixture(scope="module")
+def lists(frame: pd.DataFrame) -> TopLists:
+    return build_top_lists(frame)
+
+
+@pytest.fixture(scope="module")
+def calendar(frame: pd.DataFrame) -> ReleaseCalendar:
+    return made_up_calendar(frame)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("Money Heist: Part 5", ("money heist", 5)),
+        ("Money Heist: Part Five", ("money heist", 5)),
+        ("Nymphomaniac: Volume II", ("nymphomaniac", 2)),
+        ("Stranger Things 4", ("stranger things", 4)),
+        ("The Glory: Season 1 // 더 글로리: 시즌 1", ("the glory", 1)),
+        ("Élite: Season 5", ("elite", 5)),
+        ("Jack Whitehall: Travels with My Father: Season 5", ("jack whitehall travels with my father", 5)),
+        ("Keep Breathing: Limited Series", ("keep breathing", 1)),
+        ("Nadiya’s Time to Eat", ("nadiyas time to eat", 1)),
+        ("1917", ("1917", 1)),
+        ("Happiness", ("happiness", 1)),
+    ],
+)
+def test_names_as_publishers_write_them_come_to_one_key(name: str, key: tuple[str, int]) -> None:
+    assert title_key(name) == key
+
+
+def test_kind_and_script_are_read_off_a_name() -> None:
+    assert is_season("Alba: Season 1") and is_season("Alba: Limited Series") and not is_season("The Gray Man")
+    assert script_class("Hunger // คนหิว เกมกระหาย") != script_class("Nowhere // Tierra de nadie") == 1
+
+
+def test_a_calendar_takes_simple_files_and_engagement_reports(tmp_path: Path) -> None:
+    simple = tmp_path / "simple.csv"
+    simple.write_text("release_date,title\n2022-08-05,The Sandman: Season 1\n2022-08-03,Buba\n,Undated\n")
+    calendar = read_calendar(simple)
+    assert calendar.names == ("Buba", "The Sandman: Season 1")
+    assert calendar.is_season.tolist() == [False, True]
+    report = tmp_path / "report.csv"
+    report.write_text(
+        "Report,Sheet,Title,Release Date,Hours Viewed\n"
+        "a,Engagement,One Piece,2023-08-31,9\na,TV,One Piece,2023-08-31,5\nb,Film,Buba,2022-08-03,1\n"
+    )
+    calendar = read_calendar(report)
+    assert calendar.names == ("Buba", "One Piece")
+    assert calendar.is_season.tolist() == [False, True]
+    report.write_text(report.read_text().replace(",9\n", ",1\n").replace(",5\n", ",12345\n"))
+    assert read_calendar(report).names == calendar.names
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("title,day\nA,2022-01-01\n", "release_date"), ("title,release_date\nA,2022-01-01\nB,soon\n", "row 2")],
+)
+def test_a_broken_calendar_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "calendar.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_calendar(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("week", "yesterday"), ("weekly_rank", "0"), ("weekly_rank", "1.5"), ("cumulative_weeks_in_top_10", "")]
+)  # fmt: skip
+def test_a_broken_list_is_refused(frame: pd.DataFrame, column: str, value: str) -> None:
+    broken = frame.copy()
+    broken.loc[7, column] = value
+    with pytest.raises(InputError, match=f"row 8, column {column}"):
+        build_top_lists(broken)
+
+
+def test_namibia_is_a_country(tmp_path: Path, frame: pd.DataFrame) -> None:
+    path = tmp_path / "lists.tsv.gz"
+    frame.replace({"country_iso2": {"A": "NA"}}).to_csv(path, sep="\t", index=False)
+    assert "NA" in read_top_lists(path).countries
+    frame.drop(columns="week").to_csv(path, sep="\t", index=False)
+    with pytest.raises(InputError, match="week"):
+        read_top_lists(path)
+    with pytest.raises(InputError, match="no entry"):
+        build_top_lists(pd.DataFrame(columns=list(COLUMNS)))
+
+
+def described(candidates: Candidates) -> pd.DataFrame:
+    """Pairs by country number and title name, which do not depend on what else a file holds."""
+    table = pd.DataFrame(candidates.features, columns=list(candidates.names))
+    table.insert(0, "country", candidates.country)
+    table.insert(1, "title", [str(title_key(name)) for name in candidates.universe.names[candidates.title]])
+    return table
+
+
+@pytest.mark.parametrize("future", ["shuffled", "deleted", "renamed"])
+@pytest.mark.parametrize("with_calendar", [False, True])
+def test_the_future_changes_nothing(
+    frame: pd.DataFrame, calendar: ReleaseCalendar, future: str, with_calendar: bool
+) -> None:
+    origin = 11
+    day = str(np.datetime64("2022-01-02") + 7 * origin)
+    later = frame["week"] > day
+    changed = frame.copy()
+    if future == "deleted":
+        changed = changed[~later]
+    elif future == "renamed":
+        changed.loc[later, "show_title"] = "New " + changed.loc[later, "show_title"]
+        changed.loc[later, "season_title"] = changed.loc[later, "season_title"].where(
+            changed.loc[later, "season_title"] == "N/A", "New " + changed.loc[later, "season_title"]
+        )
+    else:
+        rng = np.random.default_rng(1)
+        columns = ["show_title", "season_title", "cumulative_weeks_in_top_10"]
+        for _, rows in changed[later].groupby("category"):
+            changed.loc[rows.index, columns] = changed.loc[rng.permutation(rows.index), columns].to_numpy()
+    planned = calendar if with_calendar else None
+    scored = []
+    for source in (frame, changed):
+        weeks = weekly_candidates(build_top_lists(source), planned)
+        ranker = BoostedRanker(rounds=10, smallest_leaf=5).fit([c for c in weeks if c.week < origin])
+        scored.append([described(c).assign(score=ranker.score(c)) for c in weeks if c.week == origin])
+    assert sum(len(table) for table in scored[0]) > 100
+    for before, after in zip(*scored, strict=True):
+        pd.testing.assert_frame_equal(before, after)
+
+
+def test_the_past_changes_something(frame: pd.DataFrame) -> None:
+    """The guard of the test above: a change at the origin is seen."""
+    changed = frame.copy()
+    at = changed["week"] == str(np.datetime64("2022-01-02") + 7 * 11)
+    changed.loc[at, "weekly_rank"] = (11 - changed.loc[at, "weekly_rank"].astype(int)).astype(str)
+    before, after = (
+        next(c for c in weekly_candidates(build_top_lists(source), None) if c.week == 11) for source in (frame, changed)
+    )
+    assert not np.array_equal(before.features, after.features)
+
+
+def test_titles_of_the_calendar_are_candidates_before_any_list_shows_them(
+    lists: TopLists, calendar: ReleaseCalendar
+) -> None:
+    with_one, without = (
+        [c for c in weekly_candidates(lists, planned) if c.next_rank is not None] for planned in (calendar, None)
+    )
+
+    def recall(weeks: list[Candidates]) -> float:
+        return sum((c.next_rank > 0).sum() for c in weeks) / sum(c.next_size.sum() for c in weeks)  # type: ignore[union-attr]
+
+    assert recall(with_one) == 1.0
+    assert recall(without) < 0.95
+    flop = [c for c in weeks_of(with_one, "Flop") if c.universe.category == 0]
+    assert flop and all((c.next_rank[c.universe.names[c.title] == "Flop"] == 0).all() for c in flop)  # type: ignore[index]
+
+
+def weeks_of(weeks: list[Candidates], name: str) -> list[Candidates]:
+    return [c for c in weeks if (c.universe.names[c.title] == name).any()]
+
+
+def test_a_release_is_scored_by_the_list_that_shows_it(
+    lists: TopLists, calendar: ReleaseCalendar, frame: pd.DataFrame
+) -> None:
+    """Outcomes of calendar titles equal the ranks of the file, looked up by name."""
+    rank_of = frame.assign(
+        name=frame["season_title"].where(frame["season_title"] != "N/A", frame["show_title"])
+    ).set_index(["week", "country_iso2", "name"])["weekly_rank"]
+    checked = 0
+    for c in weekly_candidates(lists, calendar):
+        if c.next_rank is None:
+            continue
+        week = str(lists.weeks[c.week + 1])
+        for n in np.flatnonzero(c.title >= c.universe.listed)[:40]:
+            key = (week, lists.countries[c.country[n]], c.universe.names[c.title[n]])
+            assert c.next_rank[n] == int(rank_of.get(key, 0))
+            checked += 1
+    assert checked > 100
+
+
+def test_last_value_repeats_the_list(lists: TopLists, frame: pd.DataFrame) -> None:
+    """Its precision is the overlap of consecutive lists, counted by sets."""
+    table = backtest_rankers(weekly_candidates(lists, None), [SameList()], origins=5)
+    name = frame["season_title"].where(frame["season_title"] != "N/A", frame["show_title"])
+    sets = {key: set(part) for key, part in name.groupby([frame["week"], frame["country_iso2"], frame["category"]])}
+    days = sorted(set(frame["week"]))
+    overlap = [
+        len(sets[days[w], country, category] & sets[days[w - 1], country, category]) / 10
+        for w in range(WEEKS - 5, WEEKS) for country in "ABCDE" for category in ("Films", "TV")
+    ]  # fmt: skip
+    assert table["precision_at_10"].item() == pytest.approx(np.mean(overlap))
+    assert table["lists"].item() == len(overlap)
+
+
+def test_scores_of_a_list_by_hand(lists: TopLists) -> None:
+    """A forecast that has the ten titles in order scores 1; one whose only hit is the best title, in second place, 0.1 and its discount."""
+    week = next(c for c in weekly_candidates(lists, None) if c.week == 9)
+    assert week.next_rank is not None
+    perfect = np.where(week.next_rank > 0, -week.next_rank.astype(float), -np.inf)
+    precision, ndcg = list_scores(week, perfect)
+    found = np.bincount(week.country[week.next_rank > 0], minlength=5)
+    assert precision.tolist() == pytest.approx((found / 10).tolist())
+    discount = 1 / np.log2(np.arange(2, 12))
+    ideal = (np.arange(10, 0, -1) * discount).sum()
+    assert ndcg.max() <= 1.0 + 1e-12
+    second = np.full(len(week.title), -np.inf)
+    for country in range(5):
+        own = week.country == country
+        second[np.flatnonzero(own & (week.next_rank == 0))[0]] = 2.0
+        second[own & (week.next_rank == 1)] = 1.0
+    precision, ndcg = list_scores(week, second)
+    has_best = np.bincount(week.country[week.next_rank == 1], minlength=5)
+    assert precision.tolist() == pytest.approx((0.1 * has_best).tolist())
+    assert ndcg.tolist() == pytest.approx((has_best * 10 * discount[1] / ideal).tolist())
+
+
+def test_ties_go_to_the_earlier_candidate(lists: TopLists) -> None:
+    week = weekly_candidates(lists, None)[0]
+    chosen, place = best_of(week, np.zeros(len(week.title)), length=2)
+    first = np.searchsorted(week.country, np.arange(5))
+    assert chosen.tolist() == np.stack([first, first + 1], axis=1).ravel().tolist()
+    assert place.tolist() == [0, 1] * 5
+
+
+def test_what_can_be_learnt_is_learnt(lists: TopLists, calendar: ReleaseCalendar) -> None:
+    """The made-up lists follow their titles' strength and age, so that a ranker must beat the repeated list, and equal runs agree."""
+    weeks = weekly_candidates(lists, calendar)
+    ranker = BoostedRanker(rounds=60, smallest_leaf=10, leaves=7)
+    table = backtest_rankers(weeks, [SameList(), ranker, ranker], origins=4).set_index("model")
+    assert (table.loc["boosted", "precision_at_10"] > table.loc["last-value", "precision_at_10"] + 0.03).all()
+    assert table.loc["boosted", "precision_at_10"].nunique() == 1
+    assert table.loc["boosted", "ndcg_at_10"].nunique() == 1
+
+
+@pytest.mark.parametrize("origins", [0, 99])
+def test_too_many_origins_are_refused(lists: TopLists, origins: int) -> None:
+    with pytest.raises(InputError, match="origins"):
+        backtest_rankers(weekly_candidates(lists, None), [SameList()], origins=origins)
+
+
+def test_a_missing_week_has_no_outcome(frame: pd.DataFrame) -> None:
+    gap = build_top_lists(frame[frame["week"] != str(np.datetime64("2022-01-02") + 7 * 8)])
+    weeks = weekly_candidates(gap, None)
+    assert [c.next_rank is None for c in weeks if c.week == 7] == [True, True]
+    assert [c.next_rank is None for c in weeks if c.week == 8] == [False, False]
