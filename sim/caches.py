@@ -145,6 +145,14 @@ def admit(policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, fi
 
 
 @nb.njit(cache=True)
+def resize(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, size: int) -> None:
+    """A file that this cache does not hold has another size from now on, in traces where sizes change; ``sizes`` must be this cache's alone."""
+    if node[file, WHERE] == GHOST:
+        meta[GHOST_BYTES] += size - sizes[file]
+    sizes[file] = size
+
+
+@nb.njit(cache=True)
 def _unlink(node: np.ndarray, row: int) -> None:
     """Take a row out of its ring."""
     before, after = node[row, PREV], node[row, NEXT]

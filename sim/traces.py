@@ -1,0 +1,243 @@
+"""Request traces that others recorded: read into one form, refused with the row that is wrong.
+
+libCacheSim's ``oracleGeneral`` (binary, 24 bytes a request) and CSV, and the YouTube traces of the UMass Trace Repository. Compressed files (``.gz``,
+``.bz2``, ``.zst``) are read as they are.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from sim.sessions import DAY_MS, Sessions, build_sessions
+from topology.errors import InputError, Problem
+
+ORACLE_GENERAL = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
+"""A record of the format: seconds, object, bytes, and the number of its next request, which is not needed here."""
+UMASS_COLUMNS = ["time", "server", "client", "request", "video", "content_server"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Requests:
+    """A request trace: files, clients and times as numbers.
+
+    Parameters
+    ----------
+    time_s
+        (N,) float64, not decreasing.
+    file
+        (N,) int32: files by number in the order of their first request.
+    size_bytes
+        (N,) int64, >= 0: what each request asked for; a file's size may change on the way.
+    client
+        (N,) int32: clients by number in the order of their first request; all 0 where the trace names none.
+    file_ids, client_ids
+        The trace's own names, by number.
+    """
+
+    time_s: np.ndarray
+    file: np.ndarray
+    size_bytes: np.ndarray
+    client: np.ndarray
+    file_ids: np.ndarray
+    client_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    @property
+    def files(self) -> int:
+        """Number of files asked for."""
+        return len(self.file_ids)
+
+
+def read_oracle_general(path: Path) -> Requests:
+    """A trace in libCacheSim's binary format: 24 bytes a request.
+
+    Raises
+    ------
+    InputError
+        A file that is not there, empty or no whole number of requests; times that go back.
+    """
+    data = _read_bytes(path)
+    whole, rest = divmod(len(data), ORACLE_GENERAL.itemsize)
+    if rest or not whole:
+        message = (
+            "no requests" if not len(data) else f"{len(data)} bytes are no whole number of requests of 24 bytes each"
+        )
+        raise InputError(
+            Problem(table=path.name, message=message, mend="give an oracleGeneral trace, whole and decompressed once")
+        )
+    records = np.frombuffer(data, ORACLE_GENERAL)
+    return _requests(path, records["time"].astype(float), np.ascontiguousarray(records["id"]), records["size"], None)
+
+
+def read_csv_trace(
+    path: Path, *, time: int = 1, file: int = 2, size: int = 3, delimiter: str = ",", header: bool = False
+) -> Requests:
+    """A trace in a CSV file, its columns counted from 1, as libCacheSim counts them (``time-col``, ``obj-id-col``, ``obj-size-col``).
+
+    Parameters
+    ----------
+    size
+        Bytes; 0 if the trace has no sizes: every file then has one byte, so that caches are counted in files.
+
+    Raises
+    ------
+    InputError
+        A file that is not there or empty, a missing column, a time or size that is no number, a negative size, times that go back.
+    """
+    wanted = {"time": time, "file": file} | ({"size": size} if size else {})
+    _need_file(path)
+    try:
+        frame = pd.read_csv(
+            path, sep=delimiter, header=0 if header else None, dtype=str, keep_default_na=False, skipinitialspace=True
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(
+            Problem(table=path.name, message=f"not a CSV file: {error}", mend="give rows of equal length, in UTF-8")
+        ) from error
+    for name, column in wanted.items():
+        if not 1 <= column <= frame.shape[1]:
+            message = f"the {name} is column {column}, but there are {frame.shape[1]}"
+            raise InputError(
+                Problem(table=path.name, column=str(column), message=message, mend="count the columns from 1")
+            )
+    first = 2 if header else 1
+    times = _numbers(path, "time", frame.iloc[:, time - 1], first)
+    ids = frame.iloc[:, file - 1].to_numpy(object)
+    sizes = _numbers(path, "size", frame.iloc[:, size - 1], first) if size else np.ones(len(frame))
+    return _requests(path, times, ids, sizes, None, first)
+
+
+def read_umass_youtube(path: Path, *, video_bytes: int = 1) -> Requests:
+    """The requests for videos of a UMass YouTube trace, cleaned.
+
+    Kept are the requests ``GETVIDEO``, without what follows ``&`` in a video's name. Left out are names that are hosts (``ash-v10…``) and a last line
+    that was cut off. The trace has no sizes: every video gets ``video_bytes``.
+
+    Raises
+    ------
+    InputError
+        A file that is not there, or a row that has not the six columns of the trace.
+
+    References
+    ----------
+    M. Zink, K. Suh, Y. Gu, J. Kurose, "Watch global, cache local: YouTube network traffic at a campus network", MMCN 2008.
+    """
+    text = _read_bytes(path).decode("utf-8", "replace")
+    lines = text.splitlines()
+    if lines and not text.endswith("\n"):
+        lines.pop()
+    rows = [line.split() for line in lines]
+    for i, row in enumerate(rows):
+        if len(row) != len(UMASS_COLUMNS):
+            message, mend = f"{len(row)} columns, not {len(UMASS_COLUMNS)}", "give " + " ".join(UMASS_COLUMNS)
+            raise InputError(Problem(table=path.name, row=i + 1, value=lines[i][:80], message=message, mend=mend))
+    frame = pd.DataFrame(rows, columns=UMASS_COLUMNS, dtype=str)
+    video = frame["video"].str.partition("&")[0]
+    frame["time"] = _numbers(path, "time", frame["time"], 1)
+    kept = frame.assign(video=video)[(frame["request"] == "GETVIDEO") & ~video.str.startswith("ash-v10")]
+    kept = kept.sort_values("time", kind="stable")  # the servers' logs stand one behind the other
+    sizes = np.full(len(kept), video_bytes, np.int64)
+    return _requests(path, kept["time"].to_numpy(), kept["video"].to_numpy(), sizes, kept["client"].to_numpy())
+
+
+def sessions_from_requests(
+    requests: Requests,
+    *,
+    regions: int,
+    bitrate_kbps: float,
+    origin_s: float | None = None,
+    file_number: np.ndarray | None = None,
+) -> Sessions:
+    """Playback sessions of the trace's first day: each request becomes a session at a bit rate, as long as its bytes last.
+
+    Parameters
+    ----------
+    regions
+        Clients are dealt out to so many regions in turn, in the order of their first request.
+    bitrate_kbps
+        > 0; a session lasts its bytes at this rate, at least a millisecond.
+    origin_s
+        The time that becomes 00:00; requests before it or a day and more after it are left out. Default: the first request's.
+    file_number
+        (F,) int: the catalogue's file for each file of the trace. Default: the trace's own numbers.
+
+    Raises
+    ------
+    InputError
+        No region, or a bit rate of zero or less.
+    """
+    if regions < 1 or not bitrate_kbps > 0:
+        mend = "give at least one region and a bit rate above 0"
+        raise InputError(Problem(table="sessions", message="there is nowhere or nothing to play", mend=mend))
+    origin = requests.time_s[0] if origin_s is None else origin_s
+    start_ms = np.floor((requests.time_s - origin) * 1000).astype(np.int64)
+    day = (start_ms >= 0) & (start_ms < DAY_MS)
+    size = requests.size_bytes[day]
+    length = np.maximum(np.rint(size * 8 / bitrate_kbps), 1).astype(np.int64)
+    file = requests.file if file_number is None else np.asarray(file_number)[requests.file]
+    return build_sessions(start_ms[day], requests.client[day] % regions, file[day], length, size)
+
+
+def _requests(
+    path: Path, time: np.ndarray, ids: np.ndarray, size: np.ndarray, clients: np.ndarray | None, first_row: int = 1
+) -> Requests:
+    """Names become numbers; what no trace can be is refused."""
+    if not len(time):
+        raise InputError(Problem(table=path.name, message="no requests", mend="give a trace with requests"))
+    size = size.astype(np.int64)
+    backwards, negative = np.diff(time, prepend=time[:1]) < 0, size < 0
+    for wrong, column, values, message, mend in (
+        (backwards, "time", time, "earlier than the request before it", "sort the trace by time"),
+        (negative, "size", size, "negative bytes", "give bytes >= 0"),
+    ):
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            value = str(values[i])
+            raise InputError(
+                Problem(table=path.name, row=i + first_row, column=column, value=value, message=message, mend=mend)
+            )
+    file, file_ids = pd.factorize(ids)
+    client, client_ids = (np.zeros(len(time), np.int32), np.zeros(1, np.int64)) if clients is None else pd.factorize(clients)
+    return Requests(
+        time_s=time,
+        file=file.astype(np.int32),
+        size_bytes=size,
+        client=client.astype(np.int32),
+        file_ids=np.asarray(file_ids),
+        client_ids=np.asarray(client_ids),
+    )
+
+
+def _need_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(Problem(table=path.name, message="no such file", mend="name a trace that is there"))
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The file's bytes, decompressed if its name says so."""
+    _need_file(path)
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            return bytes(stream.read())
+    except OSError as error:
+        message = f"cannot be read: {error}"
+        raise InputError(
+            Problem(table=path.name, message=message, mend="give the file whole, named for its compression")
+        ) from error
+
+
+def _numbers(path: Path, column: str, values: pd.Series, first_row: int) -> np.ndarray:
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
+    wrong = ~np.isfinite(numbers)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        value = str(values.iloc[i])[:80]
+        raise InputError(
+            Problem(table=path.name, row=i + first_row, column=column, value=value, message="no number", mend="give a number")
+        )
+    return numbers

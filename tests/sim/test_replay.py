@@ -1,0 +1,247 @@
+"""Replay of one cache: by hand, against perfect foresight, and against libCacheSim on the same trace."""
+
+import contextlib
+import itertools
+import os
+from collections import OrderedDict, deque
+
+import libcachesim
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.belady import NEVER, next_requests
+from sim.policies import ADMISSIONS, make_policy
+from sim.replay import REPLAYED, replay
+from sim.traces import ORACLE_GENERAL
+from topology.errors import InputError
+
+THEIRS = {
+    "lru": libcachesim.LRU,
+    "fifo": libcachesim.FIFO,
+    "lfu": libcachesim.LFU,
+    "sieve": libcachesim.Sieve,
+    "s3fifo": libcachesim.S3FIFO,
+    "belady": libcachesim.Belady,
+}
+
+
+def make_trace(path, *, requests=60_000, files=6_000, alpha=0.8, seed=3, changing=False):
+    """A Zipf trace with lognormal sizes of 1 kB to 20 MB, written for libCacheSim; (file, size) of each request."""
+    rng = np.random.default_rng(seed)
+    share = np.cumsum(1 / np.arange(1, files + 1) ** alpha)
+    file = np.searchsorted(share / share[-1], rng.random(requests))
+    size = np.clip(rng.lognormal(np.log(50e3), 1.2, files), 1e3, 20e6).astype(np.int64)[file]
+    if changing:
+        size += rng.integers(0, 20_000, requests)
+    records = np.zeros(requests, ORACLE_GENERAL)
+    records["time"], records["id"], records["size"] = np.arange(requests) // 50, file * 7 + 3, size
+    records["next"] = next_requests(file, files)
+    records.tofile(path)
+    return file, size
+
+
+def theirs(path, policy, capacity, admissioner=None):
+    """Missed requests and bytes of libCacheSim, which gives ratios."""
+    records = np.fromfile(path, ORACLE_GENERAL)
+    cache = THEIRS[policy](capacity, admissioner=admissioner)
+    reader = libcachesim.TraceReader(str(path), libcachesim.TraceType.ORACLE_GENERAL_TRACE)
+    requests, size = cache.process_trace(reader)
+    return round(requests * len(records)), round(size * int(records["size"].sum()))
+
+
+@contextlib.contextmanager
+def silence():
+    """libCacheSim's C code talks to standard error."""
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
+
+
+@pytest.fixture(scope="module", params=[(0.6, False), (0.8, True), (1.1, False)], ids=str)
+def trace(request, tmp_path_factory):
+    alpha, changing = request.param
+    path = tmp_path_factory.mktemp("traces") / "zipf.oracleGeneral.bin"
+    return path, *make_trace(path, alpha=alpha, changing=changing)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1])
+@pytest.mark.parametrize("policy", ["lru", "fifo", "lfu", "sieve", "belady"])
+def test_misses_are_libcachesims_to_the_byte(trace, policy, share):
+    path, file, size = trace
+    capacity = int(size[np.unique(file, return_index=True)[1]].sum() * share)
+    ours = replay(file, size, policy, capacity)
+    assert (ours.missed_requests, ours.missed_bytes) == theirs(path, policy, capacity)
+    assert 0.05 < ours.request_miss_ratio < 0.95
+
+
+@pytest.mark.parametrize("policy", ["lru", "sieve"])
+@pytest.mark.parametrize(("rule", "largest"), [("second_hit", 0), ("size", 60_000)])
+def test_admission_is_libcachesims_to_the_byte(tmp_path, policy, rule, largest):
+    path = tmp_path / "zipf.oracleGeneral.bin"
+    file, size = make_trace(path)
+    with silence():
+        rival = libcachesim.BloomFilterAdmissioner() if rule == "second_hit" else libcachesim.SizeAdmissioner(largest + 1)
+        expected = theirs(path, policy, 20_000_000, rival)
+    ours = replay(file, size, policy, 20_000_000, admission=rule, largest_bytes=largest)
+    assert (ours.missed_requests, ours.missed_bytes) == expected
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_s3fifo_misses_within_a_fifth_of_a_point_of_libcachesims(trace, share):
+    path, file, size = trace
+    capacity = int(size[np.unique(file, return_index=True)[1]].sum() * share)
+    ours = replay(file, size, "s3fifo", capacity)
+    requests, bytes_ = theirs(path, "s3fifo", capacity)
+    assert abs(ours.missed_requests - requests) / ours.requests < 0.002
+    assert abs(ours.missed_bytes - bytes_) / ours.bytes < 0.002
+    assert their_s3fifo(file, size, capacity) == (requests, bytes_)
+
+
+def their_s3fifo(file, size, capacity):
+    """S3-FIFO with libCacheSim's five differences, which docs/simulation.md lists: misses and missed bytes."""
+    small, main, ghost, count, sizes = deque(), deque(), OrderedDict(), {}, {}
+    limit, ghost_limit = int(capacity * 0.1), int(capacity * 0.9)
+    used, full, missed, missed_bytes = {"small": 0, "main": 0, "ghost": 0}, False, 0, 0
+    for f, wanted in zip(file.tolist(), size.tolist(), strict=True):
+        if f in sizes:
+            count[f] += 1  # (1) not capped while in the small queue
+            continue
+        missed += 1
+        missed_bytes += wanted
+        remembered = ghost.pop(f, None)
+        used["ghost"] -= remembered or 0
+        if wanted > limit:  # (2) a file larger than the small queue is never stored
+            continue
+        while used["small"] + used["main"] + wanted > capacity:
+            full = True
+            if used["main"] > capacity - limit or not used["small"]:  # (3) by what the main queue holds
+                while count[main[0]]:
+                    count[main[0]] = min(count[main[0]], 3) - 1
+                    main.rotate(-1)
+                victim = main.popleft()
+                used["main"] -= sizes.pop(victim)
+                continue
+            while small:
+                victim = small.popleft()
+                used["small"] -= sizes[victim]
+                if count[victim] < 2:
+                    freed = sizes.pop(victim)
+                    if freed <= ghost_limit:
+                        while used["ghost"] + freed > ghost_limit:
+                            used["ghost"] -= ghost.popitem(last=False)[1]
+                        ghost[victim] = freed
+                        used["ghost"] += freed
+                    break
+                main.append(victim)  # (4) a promotion evicts nothing from the main queue
+                count[victim] = 0
+                used["main"] += sizes[victim]
+        if remembered is None and wanted >= limit:
+            continue
+        first = not full and used["small"] >= limit  # (5) until the cache is full, the small queue takes its share only
+        name, queue = ("main", main) if remembered is not None or first else ("small", small)
+        queue.append(f)
+        used[name] += wanted
+        sizes[f], count[f] = wanted, 0
+    return missed, missed_bytes
+
+
+def test_belady_knows_what_comes():
+    """Room for two: at the third request 0 comes back sooner than 1, so 1 goes."""
+    missed = {p: replay(np.array([0, 1, 2, 0, 1, 2]), np.ones(6), p, 2).missed_requests for p in ("lru", "belady")}
+    assert missed == {"lru": 6, "belady": 4}
+
+
+def fewest_misses(wanted, capacity):
+    """Every choice of what to evict, tried: files of one byte, each admitted."""
+    states = {frozenset(): 0}
+    for file in wanted:
+        after = {}
+        for held, missed in states.items():
+            if file in held:
+                choices, cost = [held], missed
+            else:
+                rest = [held - {gone} for gone in held] if len(held) == capacity else [held]
+                choices, cost = [kept | {file} for kept in rest], missed + 1
+            for choice in choices:
+                after[choice] = min(after.get(choice, cost), cost)
+        states = after
+    return min(states.values())
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 4))
+def test_belady_misses_the_fewest_of_equal_files(wanted, capacity):
+    ours = replay(np.array(wanted, int), np.ones(len(wanted)), "belady", capacity)
+    assert ours.missed_requests == fewest_misses(wanted, capacity)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 6), max_size=60))
+def test_next_requests_are_the_next(wanted):
+    ahead = next_requests(np.array(wanted, int), 7).tolist()
+    assert ahead == [
+        next((j for j in range(i + 1, len(wanted)) if wanted[j] == f), NEVER) for i, f in enumerate(wanted)
+    ]
+
+
+@pytest.mark.parametrize("rule", ADMISSIONS)
+@pytest.mark.parametrize("policy", [p for p in REPLAYED if p != "belady"])
+@settings(deadline=None, max_examples=50)
+@given(wanted=st.lists(st.integers(0, 7), max_size=80), capacity=st.integers(0, 25), largest=st.integers(0, 9))
+def test_replay_is_the_class_behind_its_rule(policy, rule, wanted, capacity, largest):
+    sizes = [3, 1, 4, 1, 5, 9, 2, 6]
+    cache, admission, missed = make_policy(policy, capacity), ADMISSIONS[rule](largest), 0
+    for f in wanted:
+        if not cache.access(f):
+            missed += 1
+            if admission.admits(f, sizes[f]):
+                cache.admit(f, sizes[f])
+    size = np.array(sizes)[np.array(wanted, int)]
+    ours = replay(np.array(wanted, int), size, policy, capacity, admission=rule, largest_bytes=largest)
+    assert ours.missed_requests == missed
+    assert (ours.requests, ours.bytes) == (len(wanted), size.sum())
+
+
+def test_a_file_keeps_the_size_it_came_with():
+    sizes = [6, 9, 6, 9, 4]  # 0 is stored with 6 bytes and asked for as 9; 1 does not fit beside it
+    ours = replay(np.array([0, 0, 1, 0, 1]), np.array(sizes), "lru", 10)
+    assert (ours.missed_requests, ours.missed_bytes) == (4, 6 + 6 + 9 + 4)
+
+
+def test_an_empty_trace_misses_nothing():
+    for policy in REPLAYED:
+        ours = replay(np.zeros(0, int), np.zeros(0, int), policy, 5)
+        assert (ours.request_miss_ratio, ours.byte_miss_ratio) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"policy": "mru"}, "unknown policy.*belady"),
+        ({"admission": "never"}, "unknown admission.*second_hit"),
+        ({"policy": "belady", "admission": "size"}, "belady admits every file"),
+        ({"capacity_bytes": -1}, "capacity.*negative"),
+        ({"size_bytes": np.array([1, -1])}, "size.*negative"),
+        ({"size_bytes": np.array([1])}, "sizes for 2 requests"),
+        ({"file": np.array([0, -1])}, "negative file number"),
+    ],
+)
+def test_what_cannot_be_replayed_is_named(change, message):
+    good = {"file": np.array([0, 1]), "size_bytes": np.array([1, 1]), "policy": "lru", "capacity_bytes": 5}
+    with pytest.raises(InputError, match=message):
+        replay(**(good | change))
+
+
+def test_more_room_never_costs_belady_or_lru_hits():
+    rng = np.random.default_rng(8)
+    file = (rng.zipf(1.2, 20_000) - 1) % 400
+    for policy in ("lru", "belady"):
+        missed = [replay(file, np.ones(len(file)), policy, c).missed_requests for c in (1, 10, 50, 200, 400)]
+        assert all(a > b for a, b in itertools.pairwise(missed))

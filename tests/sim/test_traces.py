@@ -1,0 +1,151 @@
+"""Readers of request traces: the published formats, what is left out, and what is refused."""
+
+import bz2
+import gzip
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sim.fleet import BYTES_PER_GB
+from sim.sessions import DAY_MS, check_sessions
+from sim.traces import (
+    ORACLE_GENERAL,
+    read_csv_trace,
+    read_oracle_general,
+    read_umass_youtube,
+    sessions_from_requests,
+)
+from topology.errors import InputError
+
+
+def records(rows):
+    return np.array(rows, ORACLE_GENERAL).tobytes()
+
+
+ROWS = [(5, 2**63 + 7, 100, 2), (6, 9, 4_000_000_000, -1), (6, 2**63 + 7, 100, -1)]
+
+
+def zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstd)])
+def test_oracle_general_is_read_as_libcachesim_writes_it(tmp_path, suffix, pack):
+    path = tmp_path / f"a.oracleGeneral{suffix}"
+    path.write_bytes(pack(records(ROWS)))
+    trace = read_oracle_general(path)
+    assert trace.time_s.tolist() == [5, 6, 6]
+    assert trace.file.tolist() == [0, 1, 0]
+    assert trace.size_bytes.tolist() == [100, 4_000_000_000, 100]
+    assert trace.file_ids.tolist() == [2**63 + 7, 9]
+    assert (len(trace), trace.files) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "no requests"),
+        (records(ROWS)[:-1], "71 bytes are no whole number of requests of 24"),
+        (records([ROWS[1], ROWS[0]]), "row 2.*time.*5.*earlier than the request before"),
+    ],
+)
+def test_what_is_no_oracle_general_is_named(tmp_path, data, message):
+    path = tmp_path / "bad.bin"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        read_oracle_general(path)
+
+
+def test_a_file_that_is_not_there_or_not_what_it_says_is_named(tmp_path):
+    for reader in (read_oracle_general, read_csv_trace, read_umass_youtube):
+        with pytest.raises(InputError, match=r"gone\.bin.*no such file"):
+            reader(tmp_path / "gone.bin")
+    (tmp_path / "false.gz").write_bytes(b"not gzip at all")
+    with pytest.raises(InputError, match=r"false\.gz.*cannot be read"):
+        read_oracle_general(tmp_path / "false.gz")
+
+
+def test_csv_columns_are_counted_from_one(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("op;when;object;bytes\nGET;1;a;5\nGET;2.5;b;6\nGET;3;a;7\n")
+    trace = read_csv_trace(path, time=2, file=3, size=4, delimiter=";", header=True)
+    assert trace.time_s.tolist() == [1, 2.5, 3]
+    assert trace.file_ids[trace.file].tolist() == ["a", "b", "a"]
+    assert trace.size_bytes.tolist() == [5, 6, 7]
+    unsized = read_csv_trace(path, time=2, file=3, size=0, delimiter=";", header=True)
+    assert unsized.size_bytes.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a CSV file"),
+        ("1,a\n", "size is column 3, but there are 2"),
+        ("1,a,5\nsoon,b,6\n", "row 2.*time.*soon.*no number"),
+        ("1,a,5\n2,b,big\n", "row 2.*size.*big.*no number"),
+        ("1,a,5\n2,b,-6\n", "row 2.*size.*-6.*negative"),
+        ("2,a,5\n1,b,6\n", "row 2.*time.*1.*earlier"),
+        ("1,a,5\n2,b,6,7,8\n", "not a CSV file"),
+    ],
+)
+def test_what_is_no_csv_trace_is_named(tmp_path, text, message):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_csv_trace(path)
+
+
+UMASS = """\
+100.5 1.1.1.1 10.0.0.1 GETVIDEO aaa 2.2.2.2
+101.5 1.1.1.1 10.0.0.2 GETVIDEO bbb&origin 2.2.2.2
+103.0 1.1.1.1 10.0.0.1 GETVIDEO bbb&start=7 2.2.2.2
+104.0 1.1.1.1 10.0.0.1 LLNWD ccc 2.2.2.2
+102.0 1.1.1.2 10.0.0.3 GETVIDEO aaa 2.2.2.2
+105.0 1.1.1.2 10.0.0.3 GETVIDEO ash-v10.ash.youtube.com 2.2.2.2
+94956655.122183 1.1.1.2 10.0.0.3 GETVIDEO ddd 193.11.226.1"""
+
+
+def test_umass_requests_are_cleaned_and_put_in_order(tmp_path):
+    path = tmp_path / "youtube.dat.gz"
+    path.write_bytes(gzip.compress(UMASS.encode()))
+    trace = read_umass_youtube(path, video_bytes=8_000_000)
+    assert trace.time_s.tolist() == [100.5, 101.5, 102, 103]
+    assert trace.file_ids[trace.file].tolist() == ["aaa", "bbb", "aaa", "bbb"]
+    assert trace.client_ids[trace.client].tolist() == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.1"]
+    assert set(trace.size_bytes.tolist()) == {8_000_000}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no requests"),
+        ("1 2 3\n", "row 1.*3 columns, not 6"),
+        ("now 1.1.1.1 10.0.0.1 GETVIDEO aaa 2.2.2.2\n", "row 1.*time.*now.*no number"),
+        ("1 1.1.1.1 10.0.0.1 LLNWD aaa 2.2.2.2\n", "no requests"),
+    ],
+)
+def test_what_is_no_umass_trace_is_named(tmp_path, text, message):
+    path = tmp_path / "youtube.dat"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_umass_youtube(path)
+
+
+def test_requests_become_sessions_as_long_as_their_bytes_last(tmp_path):
+    path = tmp_path / "youtube.dat"
+    path.write_text(UMASS)
+    trace = read_umass_youtube(path, video_bytes=BYTES_PER_GB // 1000)
+    sessions = sessions_from_requests(trace, regions=2, bitrate_kbps=1000.0)
+    check_sessions(sessions, 2, trace.files)
+    assert sessions.start_ms.tolist() == [0, 1000, 1500, 2500]
+    assert sessions.region.tolist() == [0, 1, 0, 0]
+    assert set(sessions.duration_ms.tolist()) == {8000}
+    assert set(sessions.rate_bps.tolist()) == {1_000_000}
+    later = sessions_from_requests(
+        trace, regions=1, bitrate_kbps=1.0, origin_s=101.6 - DAY_MS / 1000, file_number=np.array([5, 3])
+    )
+    assert (later.start_ms.tolist(), later.file.tolist()) == ([DAY_MS - 1100, DAY_MS - 100], [5, 3])
+    for wrong in ({"regions": 0, "bitrate_kbps": 1.0}, {"regions": 1, "bitrate_kbps": 0.0}):
+        with pytest.raises(InputError, match="nowhere or nothing to play"):
+            sessions_from_requests(trace, **wrong)
