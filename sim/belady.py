@@ -22,9 +22,7 @@ def next_requests(file: np.ndarray, files: int) -> np.ndarray:
 
 
 @nb.njit(cache=True)
-def belady_misses(
-    file: np.ndarray, size: np.ndarray, ahead: np.ndarray, files: int, capacity: int
-) -> tuple[int, int]:
+def belady_misses(file: np.ndarray, size: np.ndarray, ahead: np.ndarray, files: int, capacity: int) -> tuple[int, int]:
     """Missed requests and bytes of a cache that starts empty and admits every file that fits.
 
     The files held stand in a binary heap, the farthest next request on top; ``place`` is where each stands, -1 if it is not held. Among files that are

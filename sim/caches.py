@@ -29,8 +29,8 @@ KERNEL_ADMISSIONS = {"all": ADMIT_ALL, "second_hit": SECOND_HIT, "size": SIZE_TH
 assert KERNEL_POLICIES.keys() == POLICIES.keys()
 assert KERNEL_ADMISSIONS.keys() == ADMISSIONS.keys()
 
-CAPACITY, USED, ANCHOR, SMALL_BYTES, MAIN_BYTES, GHOST_BYTES, HAND, FREE, FRESH = range(9)
-META_WIDTH = 9
+CAPACITY, USED, ANCHOR, SMALL_BYTES, MAIN_BYTES, GHOST_BYTES, HAND, FREE, FRESH, WAS_FULL = range(10)
+META_WIDTH = 10
 PREV, NEXT, WHERE, COUNT = range(4)
 NODE_WIDTH = 4
 """Four numbers a file: a row is a quarter of a cache line."""
@@ -263,21 +263,23 @@ def _admit_s3fifo(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: i
     """Into the small queue, or into the main one if the ghost remembers the file."""
     size, anchor, gone = sizes[file], meta[ANCHOR], 0
     small, small_limit = anchor + 1, meta[CAPACITY] * SMALL_PERCENT // 100
+    main_limit = meta[CAPACITY] - small_limit
     remembered = node[file, WHERE] == GHOST
     if remembered:
         _unlink(node, file)
         node[file, WHERE] = 0
         meta[GHOST_BYTES] -= size
     while meta[USED] + size > meta[CAPACITY]:
-        due = meta[SMALL_BYTES] >= small_limit or node[anchor, NEXT] == anchor
-        if due and node[small, NEXT] != small:
-            gone = _evict_small(meta, node, sizes, meta[CAPACITY] - small_limit, evicted, gone)
-        else:
+        meta[WAS_FULL] = 1
+        if meta[MAIN_BYTES] > main_limit or node[small, NEXT] == small:
             gone = _evict_main(meta, node, sizes, evicted, gone)
+        else:
+            gone = _evict_small(meta, node, sizes, main_limit, evicted, gone)
+    to_small = not remembered and (meta[WAS_FULL] != 0 or meta[SMALL_BYTES] < small_limit)
     node[file, COUNT] = 0
-    node[file, WHERE] = MAIN if remembered else SMALL
-    _append(node, anchor if remembered else small, file)
-    meta[MAIN_BYTES if remembered else SMALL_BYTES] += size
+    node[file, WHERE] = SMALL if to_small else MAIN
+    _append(node, small if to_small else anchor, file)
+    meta[SMALL_BYTES if to_small else MAIN_BYTES] += size
     meta[USED] += size
     return int(gone)
 
@@ -295,8 +297,6 @@ def _evict_small(
         _unlink(node, file)
         meta[SMALL_BYTES] -= size
         if node[file, COUNT] >= PROMOTED_AT:
-            while node[anchor, NEXT] != anchor and meta[MAIN_BYTES] + size > main_limit:
-                gone = _evict_main(meta, node, sizes, evicted, gone)
             node[file, COUNT] = 0
             node[file, WHERE] = MAIN
             _append(node, anchor, file)

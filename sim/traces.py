@@ -202,7 +202,9 @@ def _requests(
                 Problem(table=path.name, row=i + first_row, column=column, value=value, message=message, mend=mend)
             )
     file, file_ids = pd.factorize(ids)
-    client, client_ids = (np.zeros(len(time), np.int32), np.zeros(1, np.int64)) if clients is None else pd.factorize(clients)
+    client, client_ids = (
+        (np.zeros(len(time), np.int32), np.zeros(1, np.int64)) if clients is None else pd.factorize(clients)
+    )
     return Requests(
         time_s=time,
         file=file.astype(np.int32),
@@ -238,6 +240,13 @@ def _numbers(path: Path, column: str, values: pd.Series, first_row: int) -> np.n
         i = int(np.argmax(wrong))
         value = str(values.iloc[i])[:80]
         raise InputError(
-            Problem(table=path.name, row=i + first_row, column=column, value=value, message="no number", mend="give a number")
+            Problem(
+                table=path.name,
+                row=i + first_row,
+                column=column,
+                value=value,
+                message="no number",
+                mend="give a number",
+            )
         )
     return numbers

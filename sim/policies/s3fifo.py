@@ -4,8 +4,10 @@ A new file enters the small queue, or the main queue if the ghost remembers it. 
 since it entered moves to the main queue; any other is evicted and its name goes to the ghost. Leaving the main queue, a file that was asked for
 is put back with one request fewer to its name. Requests are counted up to three.
 
-The paper counts objects; here every queue is measured in bytes: the small queue is due for eviction from 10 % of the cache on, the main queue may hold
-the other 90 %, and the ghost remembers names of as many bytes as the main queue holds.
+The paper counts objects; here every queue is measured in bytes: the small queue's share is 10 % of the cache, the main queue's the other 90 %, and the
+ghost remembers names of as many bytes as the main queue's share. Two rules are those of the authors' own later code rather than of the paper: the main
+queue gives up a file only when it holds more than its share (or the small queue is empty), and until the cache is full for the first time, files go
+straight to the main queue once the small one has its share.
 
 References
 ----------
@@ -30,6 +32,7 @@ class S3FIFO:
         self._small_bytes = 0
         self._main_bytes = 0
         self._ghost_bytes = 0
+        self._was_full = False
         self._sizes: dict[int, int] = {}
         self._count: dict[int, int] = {}
         self._small: deque[int] = deque()
@@ -59,14 +62,15 @@ class S3FIFO:
         if remembered is not None:
             self._ghost_bytes -= remembered
         while self.used_bytes + size_bytes > self.capacity_bytes:
-            if self._small and (self._small_bytes >= self._small_limit or not self._main):
-                self._evict_small(evicted)
-            else:
+            self._was_full = True
+            if self._main_bytes > self._main_limit or not self._small:
                 self._evict_main(evicted)
+            else:
+                self._evict_small(evicted)
         self._sizes[file] = size_bytes
         self._count[file] = 0
         self.used_bytes += size_bytes
-        if remembered is None:
+        if remembered is None and (self._was_full or self._small_bytes < self._small_limit):
             self._small.append(file)
             self._small_bytes += size_bytes
         else:
@@ -82,8 +86,6 @@ class S3FIFO:
             size = self._sizes[file]
             self._small_bytes -= size
             if self._count[file] >= PROMOTED_AT:
-                while self._main and self._main_bytes + size > self._main_limit:
-                    self._evict_main(evicted)
                 self._count[file] = 0
                 self._main.append(file)
                 self._main_bytes += size

@@ -56,8 +56,8 @@ def naive_lfu(wanted, sizes, capacity):
 
 
 def naive_s3fifo(wanted, sizes, capacity):
-    """The paper's algorithm over plain lists; small queue a tenth of the bytes, ghost as many bytes of names as the main queue may hold."""
-    small, main, ghost, count, out = [], [], [], {}, []
+    """The rules over plain lists; small queue a tenth of the bytes, ghost as many bytes of names as the main queue's share."""
+    small, main, ghost, count, out, was_full = [], [], [], {}, [], False
     small_room = capacity // 10
     main_room = capacity - small_room
 
@@ -71,19 +71,16 @@ def naive_s3fifo(wanted, sizes, capacity):
         gone.append(main.pop(0))
 
     def evict_from_small(gone):
-        already = len(gone)
-        while small and len(gone) == already:
+        while small:
             file = small.pop(0)
-            if count[file] > 1:
-                while main and bytes_of(main) + sizes[file] > main_room:
-                    evict_from_main(gone)
-                main.append(file)
-                count[file] = 0
-            else:
+            if count[file] < 2:
                 gone.append(file)
                 ghost.append(file)
                 while bytes_of(ghost) > main_room:
                     ghost.pop(0)
+                return
+            main.append(file)
+            count[file] = 0
 
     for file in wanted:
         hit, gone = file in small + main, []
@@ -94,9 +91,10 @@ def naive_s3fifo(wanted, sizes, capacity):
             if known:
                 ghost.remove(file)
             while bytes_of(small + main) + sizes[file] > capacity:
-                small_is_due = small and (bytes_of(small) >= small_room or not main)
-                (evict_from_small if small_is_due else evict_from_main)(gone)
-            (main if known else small).append(file)
+                was_full = True
+                (evict_from_small if small and bytes_of(main) <= main_room else evict_from_main)(gone)
+            straight = known or (not was_full and bytes_of(small) >= small_room)
+            (main if straight else small).append(file)
             count[file] = 0
         out.append((hit, gone))
     return out
@@ -227,43 +225,42 @@ def test_s3fifo_worked_by_hand():
     """Ten files of one byte: one byte is the small queue's share, nine the main queue's."""
     cache = make_policy("s3fifo", 10)
     for file in range(10):
-        assert cache.admit(file, 1) == []  # small: 0 .. 9
-    cache.access(0)
-    cache.access(0)
-    cache.access(1)
-    assert cache.admit(10, 1) == [
-        1
-    ]  # 0 was asked for twice and moves to main; 1 only once: evicted, its name in the ghost
-    assert 0 in cache
-    assert cache.admit(1, 1) == [2]  # remembered: straight to main
-    for file in range(11, 19):
-        assert cache.admit(file, 1) == [file - 8]  # one-time files push one-time files out: 3 .. 9, then 10
-    assert [f for f in range(20) if f in cache] == [0, 1, *range(11, 19)]
+        assert cache.admit(file, 1) == []  # small: 0, its share; main, while the cache fills: 1 .. 9
+    assert cache.admit(10, 1) == [0]  # main holds no more than its share, so small gives: 0's name goes to the ghost
+    assert cache.admit(0, 1) == [10]  # remembered: straight to main, which now holds ten
+    assert cache.admit(11, 1) == [1]  # main holds more than its share: its first goes; small: 11
+    cache.access(11)
+    cache.access(11)
+    assert cache.admit(12, 1) == [2]  # 11 was asked for twice and moves to main, small is empty: main gives; small: 12
+    assert cache.admit(13, 1) == [12]
+    cache.access(13)
+    assert cache.admit(14, 1) == [13]  # asked for only once
+    assert [f for f in range(20) if f in cache] == [0, 3, 4, 5, 6, 7, 8, 9, 11, 14]
 
 
 def test_s3fifo_gives_a_main_file_as_many_rounds_as_it_was_asked_for():
-    cache = make_policy("s3fifo", 3)  # small: under one byte, so always due; main: three
+    cache = make_policy("s3fifo", 3)  # small's share is under one byte, so while the cache fills all go to main
     for file in (0, 1, 2):
         cache.admit(file, 1)
-        cache.access(file)
-        cache.access(file)
-    assert cache.admit(3, 1) == [
-        0
-    ]  # all three move to main; the main queue then has nothing asked for since: the first goes
+    cache.access(0)
+    cache.access(0)
     cache.access(1)
-    cache.access(3)
-    cache.access(3)
-    assert cache.admit(4, 1) == [
-        2
-    ]  # 3 moves to a full main queue: 1 has a request to its name and goes round, 2 does not
+    assert cache.admit(3, 1) == [2]  # 0 and 1 go round; small: 3
+    assert cache.admit(4, 1) == [3]
+    assert cache.admit(3, 1) == [4]  # remembered: main: 0 (one round left), 1, 3
+    assert cache.admit(5, 1) == [1]  # 0 goes round once more
+    assert cache.admit(6, 1) == [5]
+    assert cache.admit(5, 1) == [6]
+    assert cache.admit(7, 1) == [3]  # small is empty, so main gives its first that nobody asked for; 0 has no round left
+    assert [f for f in range(8) if f in cache] == [0, 5, 7]
 
 
 def test_s3fifo_forgets_names_beyond_the_main_queues_bytes():
     cache = make_policy("s3fifo", 10)
     for file in range(40):
         cache.admit(file, 1)
-    remembered = [f for f in range(30) if f in cache._ghost]
-    assert remembered == list(range(21, 30))  # nine names of one byte
+    assert [f for f in range(40) if f in cache] == [*range(1, 10), 39]
+    assert [f for f in range(40) if f in cache._ghost] == list(range(30, 39))  # nine names of one byte
 
 
 @pytest.mark.parametrize("name", ["lru", "lfu", "s3fifo"])

@@ -30,7 +30,9 @@ def zstd(data):
     return pa.compress(data, codec="zstd", asbytes=True)
 
 
-@pytest.mark.parametrize(("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstd)])
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstd)]
+)
 def test_oracle_general_is_read_as_libcachesim_writes_it(tmp_path, suffix, pack):
     path = tmp_path / f"a.oracleGeneral{suffix}"
     path.write_bytes(pack(records(ROWS)))
@@ -47,7 +49,7 @@ def test_oracle_general_is_read_as_libcachesim_writes_it(tmp_path, suffix, pack)
     [
         (b"", "no requests"),
         (records(ROWS)[:-1], "71 bytes are no whole number of requests of 24"),
-        (records([ROWS[1], ROWS[0]]), "row 2.*time.*5.*earlier than the request before"),
+        (records([ROWS[1], ROWS[0]]), "row 2, column time: earlier than the request before.*5"),
     ],
 )
 def test_what_is_no_oracle_general_is_named(tmp_path, data, message):
@@ -82,10 +84,10 @@ def test_csv_columns_are_counted_from_one(tmp_path):
     [
         ("", "not a CSV file"),
         ("1,a\n", "size is column 3, but there are 2"),
-        ("1,a,5\nsoon,b,6\n", "row 2.*time.*soon.*no number"),
-        ("1,a,5\n2,b,big\n", "row 2.*size.*big.*no number"),
-        ("1,a,5\n2,b,-6\n", "row 2.*size.*-6.*negative"),
-        ("2,a,5\n1,b,6\n", "row 2.*time.*1.*earlier"),
+        ("1,a,5\nsoon,b,6\n", "row 2, column time: no number.*soon"),
+        ("1,a,5\n2,b,big\n", "row 2, column size: no number.*big"),
+        ("1,a,5\n2,b,-6\n", "row 2, column size: negative.*-6"),
+        ("2,a,5\n1,b,6\n", "row 2, column time: earlier.*1"),
         ("1,a,5\n2,b,6,7,8\n", "not a CSV file"),
     ],
 )
@@ -121,7 +123,7 @@ def test_umass_requests_are_cleaned_and_put_in_order(tmp_path):
     [
         ("", "no requests"),
         ("1 2 3\n", "row 1.*3 columns, not 6"),
-        ("now 1.1.1.1 10.0.0.1 GETVIDEO aaa 2.2.2.2\n", "row 1.*time.*now.*no number"),
+        ("now 1.1.1.1 10.0.0.1 GETVIDEO aaa 2.2.2.2\n", "row 1, column time: no number.*now"),
         ("1 1.1.1.1 10.0.0.1 LLNWD aaa 2.2.2.2\n", "no requests"),
     ],
 )
