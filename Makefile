@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 NETWORK := demo/network
 NIGHT := 2026-01-15
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check clean clean-kernels
 
 help:
 	@echo "make demo    a sample network, one night, the rehearsal and the report, under demo/"
@@ -39,3 +39,6 @@ test: check
 
 clean:
 	rm -rf $(VENV) demo
+
+clean-kernels:
+	find benchmarks cdn demand sim topology tests -name '*.nb[ci]' -delete

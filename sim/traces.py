@@ -137,7 +137,7 @@ def read_umass_youtube(path: Path, *, video_bytes: int = 1) -> Requests:
             message, mend = f"{len(row)} columns, not {len(UMASS_COLUMNS)}", "give " + " ".join(UMASS_COLUMNS)
             raise InputError(Problem(table=path.name, row=i + 1, value=lines[i][:80], message=message, mend=mend))
     frame = pd.DataFrame(rows, columns=UMASS_COLUMNS, dtype=str)
-    video = frame["video"].str.partition("&")[0]
+    video = frame["video"].str.split("&").str[0]
     frame["time"] = _numbers(path, "time", frame["time"], 1)
     kept = frame.assign(video=video)[(frame["request"] == "GETVIDEO") & ~video.str.startswith("ash-v10")]
     kept = kept.sort_values("time", kind="stable")  # the servers' logs stand one behind the other

@@ -251,7 +251,9 @@ def test_s3fifo_gives_a_main_file_as_many_rounds_as_it_was_asked_for():
     assert cache.admit(5, 1) == [1]  # 0 goes round once more
     assert cache.admit(6, 1) == [5]
     assert cache.admit(5, 1) == [6]
-    assert cache.admit(7, 1) == [3]  # small is empty, so main gives its first that nobody asked for; 0 has no round left
+    assert cache.admit(7, 1) == [
+        3
+    ]  # small is empty, so main gives its first that nobody asked for; 0 has no round left
     assert [f for f in range(8) if f in cache] == [0, 5, 7]
 
 
