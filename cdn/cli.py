@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,9 +19,10 @@ from cdn.hashcode import import_hashcode
 from cdn.jobs import make_forecast, place_demand, schedule_night
 from cdn.nightly import NightResult, run_night
 from cdn.placement.verify import verify as verify_plan
-from cdn.plan import Plan, read_placement, read_plan, write_plan
+from cdn.plan import Plan, read_placement, read_plan, refuse_foreign, write_plan
 from cdn.rehearse import decomposition, rehearse, write_rehearsal
 from cdn.report import write_report
+from cdn.report.numbers import column, counts, number, percent, percents
 from cdn.sample import FIRST_DAY, SampleSize, refuse_to_overwrite, regrow_fleet, write_backbone, write_sample
 from cdn.scenario import read_scenarios
 from cdn.settings import read_settings
@@ -129,10 +130,13 @@ def forecast(
         made = make_forecast(folder, network, catalogue, date.date(), settings, model=name, origins=origins)
     write_demand(made.demand, network.region_ids, catalogue.file_ids, output)
     rows = made.backtest.to_dict("records")
-    scores = console.table(
-        ["model", "WAPE", "bias", "p10-p90 coverage"],
-        [[r["model"], r["wape"], r["bias"], r["coverage"]] for r in rows],
-        "Backtest",
+    scores = console.columns(
+        [
+            ("backtest", [r["model"] for r in rows]),
+            ("WAPE %", percents([r["wape"] for r in rows])),
+            ("bias %", percents([r["bias"] for r in rows])),
+            ("p10-p90 holds %", percents([r["coverage"] for r in rows])),
+        ]
     )
     summary = f"{name}: {len(made.demand):,} rows, {made.demand.gb.sum():,.0f} GB -> {output}"
     console.emit(
@@ -168,6 +172,7 @@ def place(
     )
     network, catalogue = read_network(folder), read_catalogue(folder)
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
+    refuse_foreign(output)
     before = read_placement(previous, network, catalogue).stored(network, len(catalogue.files)) if previous else None
     with console.stage(f"place {len(catalogue.files):,} files at {len(network.sites):,} sites"):
         plan = place_demand(network, catalogue, wanted, settings, before)
@@ -175,8 +180,8 @@ def place(
     s = plan.summary
     text = [
         f"{s['method']}: {s['reason']}",
-        f"cost {s['objective_cost']:,.6g}  bound {s['lower_bound']:,.6g}  gap {console.percent(s['gap'])}  ({s['seconds']:.1f} s)",
-        f"without any cache the cost would be {s['origin_only_cost']:,.6g}; {len(plan.placement):,} copies stored -> {output}",
+        _cost_line(s),
+        f"{len(plan.placement):,} copies stored -> {output}   ({s['seconds']:.1f} s)",
     ]
     console.emit({**s, "path": output}, as_json, text)
 
@@ -233,8 +238,8 @@ def fill(
     )
     s = filled.summary
     text = [
-        f"{s['transfers']:,} transfers, {s['gb']:,.1f} GB; {console.percent(s['finished_share'])} done inside the windows, the last at {s['latest_end'] or '-'}",
-        ", ".join(f"{console.shown(gb)} GB from {kind}" for kind, gb in s["gb_by_source"].items()),
+        f"{s['transfers']:,} transfers, {s['gb']:,.1f} GB; {percent(s['finished_share'])} done inside the windows, the last at {s['latest_end'] or '-'}",
+        ", ".join(f"{number(gb)} GB from {kind}" for kind, gb in s["gb_by_source"].items()),
     ]
     console.emit(s, as_json, text)
 
@@ -275,9 +280,8 @@ def simulate(
     if output:
         write_rehearsal(rehearsal, output)
     document = {"policies": rehearsal.totals(), "sessions": len(sessions), "seconds": time.perf_counter() - began}
-    console.emit(
-        document, as_json, [_policies_table(rehearsal.totals()), *_decomposition_lines(decomposition(rehearsal))]
-    )
+    text = [*_policies_tables(rehearsal.totals()), *_decomposition_table(decomposition(rehearsal))]
+    console.emit(document, as_json, text)
 
 
 @app.command()
@@ -304,14 +308,7 @@ def whatif(
         folder, network, catalogue, made, read_scenarios(scenarios), settings,
         playback=playback and playback.date(), demand=demand, replications=replications, seed=seed, progress=console.say,
     )  # fmt: skip
-    tables = [
-        console.table(
-            ["metric", "base", "value", "delta", "95 % from", "to"],
-            [[r["metric"], r["base"], r["value"], r["delta"], r["ci_low"], r["ci_high"]] for r in rows],
-            f"{name}",
-        )
-        for name, rows in results.items()
-    ]
+    tables = [_differences_table(name, rows) for name, rows in results.items()]
     document = {
         "scenarios": {
             name: {r["metric"]: {k: r[k] for k in ("base", "value", "delta", "ci_low", "ci_high")} for r in rows}
@@ -359,7 +356,7 @@ def explain(
     """Say why a file is, or is not, at a site: what it would save there, the site's price, its rank, what would have to change."""
     network, catalogue = read_network(folder), read_catalogue(folder)
     found = explain_file(network, catalogue, read_plan(plan, network, catalogue), site, file)
-    console.emit(asdict(found), as_json, [found.sentence])
+    console.emit(asdict(found), as_json, [found.sentence.replace(": ", ":\n  ", 1).replace("; ", ";\n  ")])
 
 
 @importers.command("graphml")
@@ -530,32 +527,61 @@ def _sessions(
     return day, before
 
 
-def _policies_table(policies: dict[str, dict[str, Any]]) -> Table:
-    rows = [
-        [
-            name, console.percent(t["request_hit_ratio"]), console.percent(t["byte_hit_ratio"]), console.percent(t["edge_offload"]),
-            t["misses"]["content"], t["misses"]["not_yet_filled"], t["misses"]["health"],
-            t["backbone_gb"], t["fill_gb"] + t["fetched_gb"], t["backbone_cost"], t["peak_link_gbps"],
-        ]
-        for name, t in policies.items()
-    ]  # fmt: skip
-    columns = [
-        "policy", "request hits", "byte hits", "edge offload", "content misses", "not yet filled", "health",
-        "backbone GB", "filled GB", "backbone cost", "peak link Gbit/s",
-    ]  # fmt: skip
-    return console.table(columns, rows)
+def _policies_tables(policies: Mapping[str, Mapping[str, Any]]) -> list[Table]:
+    """Ratios, traffic and cost of the policies side by side, and their misses by class."""
+    names, totals = list(policies), list(policies.values())
+
+    def each(key: str) -> list[object]:
+        return [t[key] for t in totals]
+
+    measures = [
+        ("request\nhits %", percents(each("request_hit_ratio"), 2)),
+        ("byte\nhits %", percents(each("byte_hit_ratio"), 2)),
+        ("edge\noffload %", percents(each("edge_offload"), 2)),
+        ("backbone\nGB", column(each("backbone_gb"))),
+        ("filled\nGB", column([t["fill_gb"] + t["fetched_gb"] for t in totals])),
+        ("backbone\ncost", column(each("backbone_cost"))),
+        ("peak\nGbit/s", column(each("peak_link_gbps"))),
+    ]
+    misses = [
+        ("content\nmisses", counts([t["misses"]["content"] for t in totals])),
+        ("not yet\nfilled", counts([t["misses"]["not_yet_filled"] for t in totals])),
+        ("\nhealth", counts([t["misses"]["health"] for t in totals])),
+        ("of all\nsessions", counts([t["sessions"] for t in totals])),
+    ]
+    return [console.columns([("\npolicy", names), *part]) for part in (measures, misses)]
 
 
-def _decomposition_lines(rows: Sequence[Any]) -> list[str]:
-    return [f"{label}: {console.shown(value)} ({meaning})" for label, value, meaning in rows if value is not None]
+def _differences_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One scenario against the base, a metric a row."""
+    keys = ("base", "value", "delta", "ci_low", "ci_high")
+    cells = [column([row[key] for key in keys], 5) for row in rows]
+    heads = ("base", "scenario", "difference", "95 % from", "to")
+    parts = [(head, [row[i] for row in cells]) for i, head in enumerate(heads)]
+    return console.columns([(name, [str(row["metric"]) for row in rows]), *parts])
+
+
+def _decomposition_table(rows: Sequence[Any]) -> list[Table]:
+    """What separates the plan from reacting and from perfect foresight, in cost a day."""
+    there = [row for row in rows if row[1] is not None]
+    if not there:
+        return []
+    labels, values, meanings = zip(*there, strict=True)
+    parts = [("where the cost goes", labels), ("cost a day", column(values)), ("meaning", meanings)]
+    return [console.columns(parts, prose=2)]
+
+
+def _cost_line(summary: Mapping[str, Any]) -> str:
+    cost, bound, bare = column([summary[key] for key in ("objective_cost", "lower_bound", "origin_only_cost")], 6)
+    return f"cost {cost} a day, proven bound {bound}, gap {percent(summary['gap'])}; without any cache {bare}"
 
 
 def _night_lines(result: NightResult) -> list[str | Table]:
     plan, fill = result.metrics["plan"], result.metrics["fill"]
     return [
-        _policies_table(result.metrics["policies"]),
-        *_decomposition_lines(result.metrics["decomposition"]),
-        f"fill: {fill['transfers']:,} transfers, {fill['gb']:,.1f} GB, {console.percent(fill['finished_share'])} inside the windows",
-        f"plan ({plan['method']}): cost {plan['objective_cost']:,.6g}, bound {plan['lower_bound']:,.6g}, gap {console.percent(plan['gap'])}",
+        *_policies_tables(result.metrics["policies"]),
+        *_decomposition_table(result.metrics["decomposition"]),
+        f"fill: {fill['transfers']:,} transfers, {fill['gb']:,.1f} GB, {percent(fill['finished_share'])} inside the windows",
+        f"plan ({plan['method']}): {_cost_line(plan)}",
         f"{'published' if result.published else 'already in force'}: {result.plan_id} -> {result.folder}",
     ]

@@ -4,7 +4,6 @@ Results go to stdout (one JSON document with ``--json``), progress and complaint
 input or the arguments are wrong, 3 no feasible plan, 4 a guardrail refused to publish, 1 a defect.
 """
 
-import math
 import os
 import sys
 import time
@@ -12,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,7 +21,10 @@ from topology.errors import InputError
 
 DONE, DEFECT, WRONG_INPUT, INFEASIBLE, REFUSED = 0, 1, 2, 3, 4
 
-stdout = Console(highlight=False, soft_wrap=True)
+PIPED_WIDTH = 120
+"""Columns of a table that no terminal limits."""
+
+stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 stderr = Console(stderr=True, highlight=False)
 
 
@@ -46,49 +47,33 @@ def emit(result: Mapping[str, Any], as_json: bool, text: Sequence[str | Table] =
     if as_json:
         sys.stdout.write(json_text(result) + "\n")
         return
+    after_table = False
     for part in text:
+        if after_table:
+            stdout.print()
+        after_table = isinstance(part, Table)
         stdout.print(part if isinstance(part, Table) else escape(part))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> Table:
-    """An aligned table: the first column to the left, the others to the right."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for i, name in enumerate(columns):
-        made.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
-    for row in rows:
-        made.add_row(*(escape(shown(value)) for value in row))
+def columns(parts: Sequence[tuple[str, Sequence[str]]], *, prose: int | None = None) -> Table:
+    """A table from (head, cells) a column: the first to the left, the others to the right; the one numbered ``prose`` is text that may wrap."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, (head, _) in enumerate(parts):
+        text = i in (0, prose)
+        made.add_column(escape(head), justify="left" if text else "right", no_wrap=i != prose, vertical="top")
+    for row in zip(*(cells for _, cells in parts), strict=True):
+        made.add_row(*(escape(cell) for cell in row))
     return made
-
-
-def shown(value: object) -> str:
-    """A value as people read it: five figures at most, a dash for nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float | np.floating):
-        size = abs(float(value))
-        return f"{float(value):,.0f}" if size >= 10_000 else f"{float(value):,.5g}"
-    if isinstance(value, int | np.integer):
-        return f"{int(value):,}"
-    return str(value)
-
-
-def percent(value: float) -> str:
-    """A share as a percentage."""
-    return f"{100 * value:.2f} %"
 
 
 def run(app: Any) -> int:
     """Run the command line and turn errors into messages and exit statuses."""
     as_json = "--json" in sys.argv
     try:
-        app(standalone_mode=False)
-    except SystemExit as end:
-        return int(end.code or 0)
+        status = app(standalone_mode=False)
     except Exception as error:  # the border: everything that goes wrong ends here, as a message and a status
         return _end(error, as_json)
-    return DONE
+    return status if isinstance(status, int) else DONE
 
 
 def _end(error: Exception, as_json: bool) -> int:
@@ -111,6 +96,9 @@ def _end(error: Exception, as_json: bool) -> int:
         stderr.print(
             f"[red]error:[/red] {escape(usage())}\nTry 'fillplan --help' or 'fillplan VERB --help'.", soft_wrap=True
         )
+    elif isinstance(error, OSError) and error.filename is not None:  # a place that cannot be read or written
+        status = WRONG_INPUT
+        stderr.print(f"[red]error:[/red] {escape(str(error.filename))}: {escape(error.strerror or '')}", soft_wrap=True)
     elif type(error).__name__ == "Abort":
         status = 130
         stderr.print("stopped")

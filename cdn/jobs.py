@@ -66,16 +66,7 @@ def make_forecast(
     InputError
         If the log has no day before ``date`` or the model is unknown.
     """
-    dates = [day for day in playback_dates(folder) if day < date]
-    if not dates:
-        raise InputError(
-            Problem(
-                table="playback",
-                value=str(date),
-                message="the log has no day before this date",
-                mend="import earlier days, or choose a later date",
-            )
-        )
+    dates = days_before(folder, date)
     history = read_history(folder, network.region_ids, catalogue, dates)
     rules = settings.forecast
     fitted = make_forecaster(model, days=rules.days, half_life_days=rules.half_life_days).fit(history)
@@ -111,6 +102,27 @@ def place_demand(
         network, catalogue, demand, problem, placement, finished, settings=settings,
         seconds=time.perf_counter() - began, peak_memory_gb=peak,
     )  # fmt: skip
+
+
+def days_before(folder: Path, date: dt.date) -> list[dt.date]:
+    """The days of the log before ``date``, at least one.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    dates = [day for day in playback_dates(folder) if day < date]
+    if not dates:
+        raise InputError(
+            Problem(
+                table="playback",
+                value=str(date),
+                message="the log has no day before this date",
+                mend="import earlier days, or choose a later date",
+            )
+        )
+    return dates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

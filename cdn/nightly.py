@@ -22,7 +22,7 @@ import numpy as np
 from cdn.check import check
 from cdn.documents import write_json
 from cdn.errors import GuardrailError
-from cdn.jobs import Filled, make_forecast, place_demand, schedule_night
+from cdn.jobs import Filled, days_before, make_forecast, place_demand, schedule_night
 from cdn.plan import Plan, read_placement, read_plan, write_plan
 from cdn.rehearse import Rehearsal, decomposition, rehearse, write_rehearsal
 from cdn.settings import FILLED, PREVIOUS, Settings
@@ -131,6 +131,7 @@ class _Night:
         self.progress(f"{done.plan_id} was published from the same inputs")
         if not in_force:
             self.store.put_in_force(done.plan_id)
+        self._tidy()
         return NightResult(
             plan_id=done.plan_id,
             published=not in_force,
@@ -155,6 +156,7 @@ class _Night:
             problems = check(self.folder)
             if problems:
                 raise InputError(problems)
+        days_before(self.folder, self.date)
         return read_network(self.folder), read_catalogue(self.folder)
 
     def _forecast(self, network: Network, catalogue: Catalogue, date: dt.date, name: str, *, origins: int) -> Demand:
@@ -241,9 +243,13 @@ class _Night:
         write_rehearsal(rehearsal, draft / "rehearsal")
         write_json(metrics, draft / NIGHT)
         published = self.store.publish(draft, plan_id, self.date, fingerprint, metrics)
+        self._tidy()
+        return published
+
+    def _tidy(self) -> None:
+        """Remove the work of this night and of those before it, what kills left, and the oldest plans."""
         shutil.rmtree(self.store.folder / ".work", ignore_errors=True)
         self.store.tidy(self.settings.store.keep)
-        return published
 
 
 def night_sessions(
@@ -294,8 +300,9 @@ def guard(settings: Settings, metrics: Mapping[str, Any]) -> None:
 
 
 def _fingerprint(folder: Path, date: dt.date, settings: Settings) -> str:
-    """Hash of all that is read for a night: tables by content, log files up to the date by name, size and time, the settings."""
-    digest = hashlib.sha256(f"{date}\n{settings.model_dump_json()}\n".encode())
+    """Hash of all that is read for a night: tables by content, log files up to the date by name, size and time, the settings that shape it."""
+    rules = settings.model_dump_json(exclude={"guardrails", "store"})
+    digest = hashlib.sha256(f"{date}\n{rules}\n".encode())
     for path in sorted(found for table in READ for found in folder.glob(f"{table}.*")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for path in sorted((folder / "playback").glob("date=*/*.parquet")):

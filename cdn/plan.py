@@ -117,15 +117,7 @@ def write_plan(
     InputError
         If the folder exists and is not a plan.
     """
-    if folder.exists() and not (folder / SUMMARY).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(
-            Wrong(
-                table="arguments",
-                value=str(folder),
-                message="exists and is not a plan folder",
-                mend="give another place for the plan",
-            )
-        )
+    refuse_foreign(folder)
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -146,6 +138,19 @@ def write_plan(
         replace_folder(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise InputError if something is there that is no plan."""
+    if folder.exists() and not (folder / SUMMARY).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            Wrong(
+                table="arguments",
+                value=str(folder),
+                message="exists and is not a plan folder",
+                mend="give another place for the plan",
+            )
+        )
 
 
 def replace_folder(draft: Path, folder: Path) -> None:

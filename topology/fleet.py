@@ -87,8 +87,8 @@ def grow_fleet(
 ) -> dict[str, pd.DataFrame]:
     """Grow a fleet on a backbone.
 
-    Edge sites stand at the nodes with most links (ties: the smaller mean distance to all others, then the order of the nodes), the best
-    of them at exchanges (``ix``), the others embedded. Origins stand where the summed distance of all nodes to the nearest origin is
+    Edge sites stand at the nodes with most links (ties: the smaller mean distance to all others, then the order of the nodes), those
+    of the origins last; the best of them at exchanges (``ix``), the others embedded. Origins stand where the summed distance of all nodes to the nearest origin is
     least, chosen one after the other. A site has one storage appliance; sites of more than the median peak have flash appliances too.
 
     Parameters
@@ -145,7 +145,9 @@ def grow_fleet(
     hubs = _best_connected(backbone, distance)
     zones = _node_timezones(backbone.nodes, timezones)
     region_table = _regions(backbone.nodes, rng, regions, hubs, zones, subscribers)
-    site_table = _sites(backbone.nodes, hubs[:sites], _central(distance, origins), embedded_share, zones)
+    origin = _central(distance, origins)
+    edge = hubs[np.argsort(np.isin(hubs, origin), kind="stable")][:sites]  # a copy beside an origin would save nothing
+    site_table = _sites(backbone.nodes, edge, origin, embedded_share, zones)
     network = build_network(
         {
             "nodes": backbone.nodes,

@@ -1,0 +1,361 @@
+"""The command line: the keys and statuses of the contract, one JSON document on stdout and nothing else, nothing written on wrong input."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cdn import console
+from tests.command import Ran, fillplan, tree
+from tests.small_network import write_small_network
+
+NIGHT = "2026-01-08"
+NEW = "new net --topology sndlib/polska --sites 4 --regions 6 --titles 30 --days 8 --sessions-per-day 1500 --seed 3 --json"
+FIGURES = {"request_hit_ratio", "byte_hit_ratio", "edge_offload", "misses", "backbone_gb", "backbone_gb_km", "backbone_cost", "peak_link_gbps", "p95_link_gbps"}  # fmt: skip
+KEYS = {
+    "new": {"path", "counts"},
+    "check": {"ok", "problems"},
+    "forecast": {"model", "rows", "backtest"},
+    "place": {"objective_cost", "lower_bound", "gap", "serving_cost", "fill_cost", "origin_only_cost", "method", "seconds", "peak_memory_gb"},
+    "verify": {"feasible", "violations", "objective_cost", "lower_bound"},
+    "fill": {"transfers", "gb", "finished_share", "latest_end"},
+    "simulate": {"policies", "sessions", "seconds"},
+    "whatif": {"scenarios"},
+    "nightly": {"plan_id", "published", "stages", "metrics"},
+    "report": {"path"},
+    "explain": {"stored", "value", "price", "rank", "margin"},
+}  # fmt: skip
+"""The contract's table: what each verb's JSON holds at least."""
+
+SCENARIO = """
+[[scenario]]
+name = "twice the storage, a title promoted"
+plan = "replan"
+[[scenario.site]]
+site = "SITE"
+storage_factor = 2.0
+[[scenario.promote]]
+title = "TITLE"
+share = 0.2
+
+[[scenario]]
+name = "a site down"
+[[scenario.site]]
+site = "SITE"
+down = true
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evening:
+    """A sample network after one run of every verb with ``--json``."""
+
+    folder: Path
+    ran: dict[str, Ran]
+    site: str
+    file: str
+
+
+@pytest.fixture(scope="session")
+def evening(tmp_path_factory) -> Evening:
+    folder = tmp_path_factory.mktemp("evening")
+    ran = {"new": fillplan(NEW, cwd=folder)}
+    site = pd.read_csv(folder / "net/sites.csv").query("kind != 'origin'")["site"].iloc[0]
+    files = pd.read_csv(folder / "net/files.csv")
+    (folder / "scenario.toml").write_text(SCENARIO.replace("SITE", site).replace("TITLE", files["title"].iloc[0]))
+    for line in (
+        "check net",
+        f"forecast net --for {NIGHT} -o demand.parquet --origins 2",
+        "place net --demand demand.parquet -o plan",
+        "verify net --demand demand.parquet plan",
+        f"fill net plan --for {NIGHT}",
+        f"simulate net --plan plan --playback {NIGHT} -o tables",
+        "whatif net scenario.toml --plan plan --replications 2",
+        f"nightly net --for {NIGHT}",
+        "report net -o report.html",
+        f"explain net plan --site {site} --file {files['file'].iloc[0]}",
+    ):
+        ran[line.split()[0]] = fillplan(line, "--json", cwd=folder)
+    return Evening(folder, ran, site, files["file"].iloc[0])
+
+
+@pytest.mark.parametrize("verb", KEYS)
+def test_every_verb_prints_the_contracts_keys_and_nothing_else(evening, verb):
+    ran = evening.ran[verb]
+    assert ran.status == console.DONE, ran.err
+    assert KEYS[verb] <= set(ran.document)
+
+
+def test_progress_goes_to_stderr(evening):
+    silent = {"explain"}  # it takes no time
+    assert all(ran.err.strip() for verb, ran in evening.ran.items() if verb not in silent)
+
+
+def test_no_colour_codes_outside_a_terminal(evening):
+    assert not any("\x1b" in ran.out + ran.err for ran in evening.ran.values())
+
+
+def test_new_counts_what_it_wrote(evening):
+    counts = evening.ran["new"].document["counts"]
+    for table in ("nodes", "links", "regions", "sites", "appliances", "titles", "files"):
+        assert counts[table] == len(pd.read_csv(evening.folder / f"net/{table}.csv"))
+    parts = list((evening.folder / "net/playback").glob("date=*/*.parquet"))
+    assert counts["days"] == len(parts) == 8
+    assert counts["sessions"] == sum(len(pd.read_parquet(p)) for p in parts)
+
+
+def test_the_same_seed_writes_the_same_bytes(evening, tmp_path):
+    assert fillplan(NEW, cwd=tmp_path).status == 0
+    inputs = {name: data for name, data in tree(evening.folder / "net").items() if not name.startswith("plans")}
+    assert tree(tmp_path / "net") == inputs
+
+
+def test_the_backtest_gives_every_model_its_scores(evening):
+    rows = evening.ran["forecast"].document["backtest"]
+    assert {row["model"] for row in rows} == {"smoothing", "last-day", "same-weekday"}
+    assert all({"wape", "bias", "coverage"} <= set(row) for row in rows)
+
+
+def test_place_and_verify_say_the_same(evening):
+    placed, verified = evening.ran["place"].document, evening.ran["verify"].document
+    assert verified["feasible"] is True and verified["violations"] == []
+    for key in ("objective_cost", "serving_cost", "fill_cost", "origin_only_cost"):
+        assert verified[key] == pytest.approx(placed[key], rel=1e-9)
+    assert placed["gap"] == pytest.approx(1 - placed["lower_bound"] / placed["objective_cost"])
+
+
+def test_fill_wrote_its_tables_into_the_plan(evening):
+    filled = evening.ran["fill"].document
+    fills = pd.read_parquet(evening.folder / "plan/fills.parquet")
+    assert (len(fills), fills["gb"].sum()) == (filled["transfers"], pytest.approx(filled["gb"]))
+    appliances = pd.read_csv(evening.folder / "net/appliances.csv")
+    assert {p.name for p in (evening.folder / "plan/manifests").iterdir()} == {
+        f"{a}.jsonl" for a in appliances["appliance"]
+    }
+
+
+def test_simulate_measures_every_policy_on_the_same_sessions(evening):
+    document = evening.ran["simulate"].document
+    assert set(document["policies"]) == {"plan", "lru", "plan+lru", "oracle"}
+    for totals in document["policies"].values():
+        assert set(totals) >= FIGURES
+        assert totals["sessions"] == document["sessions"] > 0
+        assert set(totals["misses"]) == {"content", "not_yet_filled", "health"}
+    requested = {totals["requested_gb"] for totals in document["policies"].values()}
+    assert len(requested) == 1
+    assert json.loads((evening.folder / "tables/totals.json").read_text())["policies"] == document["policies"]
+
+
+def test_whatif_gives_value_delta_and_interval_of_every_metric(evening):
+    scenarios = evening.ran["whatif"].document["scenarios"]
+    assert set(scenarios) == {"twice the storage, a title promoted", "a site down"}
+    for metrics in scenarios.values():
+        for row in metrics.values():
+            assert {"value", "delta", "ci_low", "ci_high"} <= set(row)
+            assert row["ci_low"] <= row["delta"] <= row["ci_high"]
+            assert row["value"] == pytest.approx(row["base"] + row["delta"])
+    assert scenarios["a site down"]["misses.health"]["delta"] > 0
+
+
+def test_nightly_says_what_each_stage_did(evening):
+    document = evening.ran["nightly"].document
+    assert [s["stage"] for s in document["stages"]] == [
+        "ingest",
+        "forecast",
+        "place",
+        "fill",
+        "rehearse",
+        "guardrails",
+        "publish",
+    ]
+    assert document["published"] is True
+    assert {"plan", "fill", "policies", "forecast", "decomposition"} <= set(document["metrics"])
+    assert (evening.folder / "net/plans" / document["plan_id"] / "summary.json").is_file()
+
+
+def test_a_night_again_changes_nothing(evening):
+    folder = evening.folder / "net"
+    before = {name: data for name, data in tree(folder).items() if not name.startswith("plans/index.db")}
+    again = fillplan(f"nightly {folder} --for {NIGHT} --json")
+    assert again.status == 0 and again.document["published"] is False
+    assert again.document["plan_id"] == evening.ran["nightly"].document["plan_id"]
+    assert again.document["metrics"] == evening.ran["nightly"].document["metrics"]
+    assert {name: data for name, data in tree(folder).items() if not name.startswith("plans/index.db")} == before
+
+
+def test_the_report_is_one_page(evening):
+    page = (evening.folder / "report.html").read_text("utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert evening.ran["report"].document == {"path": "report.html"}
+    assert evening.site in page
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["forecast net --for 2026-01-08 -o X.csv", "place net --demand demand.parquet -o X --method greedy", "verify net --demand demand.parquet plan",
+     "simulate net --plan plan --demand demand.parquet --policy plan --policy lfu", "simulate net --plan plan --policy oracle",
+     "whatif net scenario.toml --replications 1", "check net", "explain net plan --site SITE --file FILE", "nightly net --for 2026-01-08"],
+)  # fmt: skip
+def test_for_people_there_are_words_and_tables(evening, tmp_path, line):
+    line = line.replace("X", str(tmp_path / "X")).replace("SITE", evening.site).replace("FILE", evening.file)
+    ran = fillplan(line, cwd=evening.folder)
+    assert ran.status == 0, ran.err
+    assert ran.out.strip() and "{" not in ran.out and "nan" not in ran.out.lower().split()
+    assert "…" not in ran.out, "a cell was cut off"
+    assert max(len(text) for text in ran.out.splitlines()) <= 200
+
+
+# --- wrong input: status 2, one message with its mend, nothing written ---
+
+WRONG = {
+    "new over something": ("new net", "exists and is not empty"),
+    "new on an unknown topology": ("new fresh --topology sndlib/atlantis", "atlantis"),
+    "new without sites": ("new fresh --sites 0", "--sites"),
+    "new with more sites than nodes": ("new fresh --topology sndlib/polska --sites 99", "sites"),
+    "check nothing": ("check nowhere", "no such folder"),
+    "check what is spoilt": ("check spoilt", "unknown id"),
+    "forecast before the log": ("forecast net --for 2026-01-01 -o d.parquet", "no day before"),
+    "forecast with an unknown model": ("forecast net --for 2026-01-08 -o d.parquet --model crystal-ball", "crystal-ball"),
+    "forecast into an unknown kind of file": ("forecast net --for 2026-01-08 -o d.xlsx", ".parquet"),
+    "place without demand": ("place net -o p", "--demand"),
+    "place a demand that is not there": ("place net --demand none.parquet -o p", "no such file"),
+    "place a demand of another network": ("place net --demand other.csv -o p", "unknown id"),
+    "place with an unknown method": ("place net --demand demand.parquet -o p --method magic", "magic"),
+    "place over what is not a plan": ("place net --demand demand.parquet -o net", "is not a plan folder"),
+    "verify no plan": ("verify net --demand demand.parquet net", "placement"),
+    "fill no plan": ("fill net net --for 2026-01-08", "not a plan folder"),
+    "simulate a day that is not logged": ("simulate net --plan plan --playback 2027-01-01", "2027-01-01"),
+    "simulate an unknown policy": ("simulate net --plan plan --policy belady", "belady"),
+    "simulate last night without one": ("simulate net --plan plan --policy previous", "previous"),
+    "simulate both": ("simulate net --plan plan --playback 2026-01-08 --demand demand.parquet", "give one of them"),
+    "whatif with an unknown site": ("whatif net unknown.toml --plan plan", "unknown site"),
+    "whatif before any night": ("whatif small scenario.toml", "no plan was published"),
+    "whatif without its file": ("whatif net none.toml --plan plan", "none.toml"),
+    "nightly of what is spoilt": ("nightly spoilt --for 2026-03-05", "unknown id"),
+    "nightly of no network": ("nightly elsewhere --for 2026-01-08", "missing table"),
+    "nightly of nothing": ("nightly nowhere --for 2026-01-08", "no such folder"),
+    "nightly before the log": ("nightly small --for 2026-03-02", "no day before"),
+    "nightly with a wrong setting": ("nightly set --for 2026-03-05", "placement.gapp"),
+    "nightly on no day": ("nightly net --for tomorrow", "tomorrow"),
+    "report before any night": ("report small -o r.html", "no plan was published"),
+    "report into a folder": ("report net -o net", "net"),
+    "explain an unknown file": ("explain net plan --site SITE --file nothing", "nothing"),
+    "import no log": ("import log none.csv net", "none.csv"),
+    "import a log without its columns": ("import log other.csv net", "start"),
+    "import with no column map": ("import log other.csv net --column start", "--column start=ts"),
+    "import no topology": ("import graphml none.graphml fresh", "none.graphml"),
+    "import what is no GraphML": ("import graphml other.csv fresh", "not GraphML"),
+    "import what is no SNDlib": ("import sndlib other.csv fresh", "not XML"),
+    "import over something": ("import topohub sndlib/polska net", "not empty"),
+    "import no instance": ("import hashcode other.csv fresh", "not whole numbers"),
+    "no verb": ("frobnicate net", "frobnicate"),
+    "an unknown option": ("check net --fast", "--fast"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(evening, tmp_path_factory):
+    """A folder with the evening's network and plan, and what is wrong."""
+    folder = tmp_path_factory.mktemp("wrong")
+    for name in ("net", "plan"):
+        shutil.copytree(evening.folder / name, folder / name)
+    for name in ("demand.parquet", "scenario.toml"):
+        shutil.copy(evening.folder / name, folder)
+    (folder / "unknown.toml").write_text(
+        '[[scenario]]\nname = "x"\n[[scenario.site]]\nsite = "atlantis"\ndown = true\n'
+    )
+    (folder / "other.csv").write_text("region,file,gb\natlantis,nothing,1\n")
+    small = write_small_network(folder / "small")
+    spoilt = shutil.copytree(small, folder / "spoilt")
+    sites = pd.read_csv(spoilt / "sites.csv")
+    sites.assign(node=["nowhere", *sites["node"][1:]]).to_csv(spoilt / "sites.csv", index=False)
+    (shutil.copytree(small, folder / "set") / "fillplan.toml").write_text("[placement]\ngapp = 1\n")
+    (folder / "elsewhere").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_told_once_and_nothing_is_written(evening, place, name):
+    line, message = WRONG[name]
+    before, folders = tree(place), sorted(p for p in place.rglob("*") if p.is_dir())
+    ran = fillplan(line.replace("SITE", evening.site), cwd=place)
+    assert ran.status == console.WRONG_INPUT, (ran.status, ran.out, ran.err)
+    assert message in ran.out + ran.err
+    assert "Traceback" not in ran.err and "defect" not in ran.err
+    assert ran.out == "" or line.startswith("check")
+    told = fillplan(line.replace("SITE", evening.site), "--json", cwd=place)
+    assert told.status == console.WRONG_INPUT
+    assert message in json.dumps(told.document, ensure_ascii=False)
+    assert tree(place) == before
+    assert sorted(p for p in place.rglob("*") if p.is_dir()) == folders
+
+
+def test_link_capacities_that_no_plan_keeps(evening, tmp_path):
+    """Status 3 names what clashes, and nothing is written."""
+    net = shutil.copytree(evening.folder / "net", tmp_path / "net", ignore=shutil.ignore_patterns("plans"))
+    pd.read_csv(net / "links.csv").assign(capacity_gbps=1e-9).to_csv(net / "links.csv", index=False)
+    (net / "fillplan.toml").write_text('[placement]\nlink_limits = true\nmethod = "exact"\n')
+    ran = fillplan(f"place {net} --demand {evening.folder}/demand.parquet -o {tmp_path}/p --json")
+    assert ran.status == console.INFEASIBLE, ran.err
+    assert "link" in ran.err and "link" in ran.document["error"]
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_plan_that_breaks_a_limit(evening, tmp_path):
+    plan = shutil.copytree(evening.folder / "plan", tmp_path / "plan")
+    shares = pd.read_parquet(plan / "placement.parquet").astype(object)
+    shares.assign(site=shares["site"].iloc[-1]).to_parquet(plan / "placement.parquet")
+    ran = fillplan(f"verify net --demand demand.parquet {plan} --json", cwd=evening.folder)
+    assert ran.status == console.INFEASIBLE
+    assert ran.document["feasible"] is False and ran.document["violations"]
+
+
+def test_a_guardrail_refuses_and_the_last_good_plan_stands(evening, tmp_path):
+    net = shutil.copytree(evening.folder / "net", tmp_path / "net")
+    (net / "fillplan.toml").write_text('[guardrails]\nmin_history_days = 99\n[simulation]\npolicies = ["plan"]\n')
+    ran = fillplan(f"nightly {net} --for {NIGHT} --json")
+    assert ran.status == console.REFUSED, ran.err
+    assert "min_history_days: 7 against the limit 99" in ran.err
+    assert "min_history_days" in ran.document["error"] and "stands" in ran.err
+    (net / "fillplan.toml").unlink()
+    again = fillplan(f"nightly {net} --for {NIGHT} --json")
+    assert again.status == 0 and again.document["published"] is False
+    assert again.document["plan_id"] == evening.ran["nightly"].document["plan_id"]
+
+
+def test_a_defect_says_so(evening, monkeypatch):
+    monkeypatch.setattr("cdn.cli.check_network", lambda _: 1 / 0)
+    ran = fillplan("check net --json", cwd=evening.folder)
+    assert ran.status == console.DEFECT
+    assert "ZeroDivisionError" in ran.err and "report it" in ran.err
+    assert "division" in ran.document["error"]
+
+
+def test_a_place_that_cannot_be_written_is_the_callers_affair(evening):
+    ran = fillplan("report net -o /proc/nothing/report.html", cwd=evening.folder)
+    assert ran.status == console.WRONG_INPUT and "/proc/nothing" in ran.err
+
+
+@pytest.mark.parametrize("verb", ["", *KEYS, "import", "import netflix", "import log", "import hashcode"])
+def test_every_verb_explains_itself(verb):
+    ran = fillplan(f"{verb} --help")
+    assert ran.status == 0
+    assert "Usage" in ran.out
+    if verb and verb != "import":
+        assert "--json" in ran.out
+
+
+def test_a_process_of_its_own_ends_with_the_same_status():
+    """The installed entry point, as a shell sees it."""
+    script = "from cdn.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "check", "nowhere", "--json"], capture_output=True, env=os.environ, check=False
+    )
+    assert done.returncode == console.WRONG_INPUT
+    assert json.loads(done.stdout)["ok"] is False
