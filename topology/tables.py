@@ -96,16 +96,18 @@ def read_table(
     columns: dict[str, object] = {}
     for a in schema.attributes:
         if a.name in table.column_names:
-            columns[a.name] = convert_column(table[a.name], a, schema.table, problems, categorical=categorical)
+            values = convert_column(table[a.name], a, schema.table, problems, categorical=categorical)
+            if values is not None:
+                columns[a.name] = values
         elif a.default:
             columns[a.name] = np.full(table.num_rows, float(a.default) if a.type == "number" else a.default)
-    if len(problems) > before:
-        return None
-    columns |= {name: table[name].to_pandas().to_numpy() for name in table.column_names if name not in columns}
-    frame = pd.DataFrame(columns)
+    frame = pd.DataFrame(columns)  # the sound columns: whatever is wrong with others, all faults are to be said at once
     _check_keys(frame, schema, problems)
     _check_references(frame, schema, known or {}, problems)
-    return frame if len(problems) == before else None
+    if len(problems) > before:
+        return None
+    extra = {name: table[name].to_pandas().to_numpy() for name in table.column_names if name not in columns}
+    return pd.DataFrame({**columns, **extra})
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -277,7 +279,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _check_keys(frame: pd.DataFrame, schema: Schema, problems: list[Problem]) -> None:
-    if not schema.key or frame.empty:
+    if not schema.key or frame.empty or not set(schema.key) <= set(frame):
         return
     rows = np.flatnonzero(frame.duplicated(schema.key).to_numpy())
     what = "duplicate id" if len(schema.key) == 1 else f"duplicate row for the same {' and '.join(schema.key)}"

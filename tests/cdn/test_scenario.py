@@ -366,7 +366,7 @@ def test_sessions_unedited_or_by_factor_one_are_the_same(network, catalogue, see
     ):
         edited = edit_sessions(sessions, catalogue, scenario(**parts), network, rng)
         for field in dataclasses.fields(Sessions):
-            assert (getattr(edited, field.name) == getattr(sessions, field.name)).all()
+            assert np.array_equal(getattr(edited, field.name), getattr(sessions, field.name))
 
 
 @given(seed=st.integers(0, 2**32), whole=st.integers(0, 4))
