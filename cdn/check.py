@@ -8,6 +8,7 @@ import pandas as pd
 
 from cdn.settings import read_settings
 from demand.catalogue import Catalogue, validate_catalogue
+from demand.events import validate_events
 from demand.playback import playback_dates, validate_playback
 from topology.errors import InputError, Problem
 from topology.network import Network, validate_network
@@ -32,6 +33,7 @@ def check(folder: Path) -> list[Problem]:
         problems.extend(error.problems)
     if network is not None and catalogue is not None:
         problems.extend(_oversized_files(network, catalogue))
+        validate_events(folder, network.region_ids, catalogue.title_ids, problems)
     regions = _region_ids(folder) if network is None else network.region_ids
     if regions is not None and catalogue is not None and playback_dates(folder):
         validate_playback(folder, regions, catalogue, problems)

@@ -29,6 +29,7 @@ from cdn.settings import read_settings
 from cdn.whatif import compare_scenarios
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import read_demand, write_demand
+from demand.forecast import BASELINES, FORECASTERS, available_forecasters
 from demand.laws import load_laws
 from demand.logs import import_log
 from demand.netflix import import_netflix
@@ -113,34 +114,69 @@ def check(folder: NetworkFolder, as_json: AsJson = False) -> None:
 def forecast(
     folder: NetworkFolder,
     date: Annotated[
-        dt.datetime, typer.Option("--for", formats=["%Y-%m-%d"], help="The day to predict; only earlier days are read.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Demand table to write, .csv or .parquet.")],
+        dt.datetime | None,
+        typer.Option(
+            "--for",
+            formats=["%Y-%m-%d"],
+            help="The day to predict; only earlier days are read. Default: the day after the log.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Demand table to write, .csv or .parquet; may be left out with --backtest."
+        ),
+    ] = None,
     model: Annotated[
-        str | None, typer.Option(help="smoothing, last-day or same-weekday; default: the setting forecast.model.")
+        str | None,
+        typer.Option(help=f"{', '.join(FORECASTERS)}; default: the setting forecast.model."),
     ] = None,
     origins: Annotated[int, typer.Option(min=0, help="Days of the rolling-origin backtest; 0 for none.")] = 5,
+    full_backtest: Annotated[
+        bool,
+        typer.Option(
+            "--backtest", help="Test every model that can run here, and cost the plan made from each forecast (regret)."
+        ),
+    ] = False,
+    save_model: Annotated[Path | None, typer.Option(help="Folder to write the fitted model to.")] = None,
+    load_model: Annotated[
+        Path | None, typer.Option(help="Folder of a fitted model to predict with, instead of fitting one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict a day's demand from the playback log, and test every model on the days before."""
+    """Predict a day's demand from the playback log, and test models on the days before."""
     settings = read_settings(folder)
     network, catalogue = read_network(folder), read_catalogue(folder)
-    name = model or settings.forecast.model
-    with console.stage(f"forecast {date:%Y-%m-%d}"):
-        made = make_forecast(folder, network, catalogue, date.date(), settings, model=name, origins=origins)
-    write_demand(made.demand, network.region_ids, catalogue.file_ids, output)
+    if output is None and not full_backtest:
+        message, mend = "nowhere to write the demand", "add -o demand.parquet, or ask for --backtest alone"
+        raise InputError(Problem(table="arguments", column="--output", message=message, mend=mend))
+    day = date.date() if date else _day_after_log(folder)
+    with console.stage(f"forecast {day}"):
+        made = make_forecast(
+            folder, network, catalogue, day, settings, model=model or settings.forecast.model, origins=origins,
+            against=available_forecasters() if full_backtest else BASELINES, regret=full_backtest, saved=load_model,
+            save=save_model,
+        )  # fmt: skip
+    if output is not None:
+        write_demand(made.demand, network.region_ids, catalogue.file_ids, output)
     rows = made.backtest.to_dict("records")
     scores = console.columns(
         [
             ("backtest", [r["model"] for r in rows]),
             ("WAPE %", percents([r["wape"] for r in rows])),
             ("bias %", percents([r["bias"] for r in rows])),
+            ("MASE", column([r["mase"] for r in rows], 3)),
             ("p10-p90 holds %", percents([r["coverage"] for r in rows])),
+            ("prec@10", column([r["precision_at_10"] for r in rows], 3)),
+            ("NDCG@10", column([r["ndcg_at_10"] for r in rows], 3)),
+            *([("regret %", percents([r["regret"] for r in rows]))] if full_backtest else []),
+            ("s", column([r["seconds"] for r in rows], 3)),
         ]
     )
-    summary = f"{name}: {len(made.demand):,} rows, {made.demand.gb.sum():,.0f} GB -> {output}"
+    written = "" if output is None else f" -> {output}"
+    summary = f"{made.model}: {len(made.demand):,} rows, {made.demand.gb.sum():,.0f} GB for {day}{written}"
     console.emit(
-        {"model": name, "rows": len(made.demand), "backtest": rows, "path": output},
+        {"model": made.model, "date": day, "rows": len(made.demand), "backtest": rows, "path": output},
         as_json,
         [scores, summary] if rows else [summary],
     )
@@ -486,6 +522,13 @@ def import_hashcode_instance(
         f"Next: fillplan place {folder} --demand {folder}/demand.parquet -o plan",
     ]
     console.emit({"path": folder, "counts": counts}, as_json, text)
+
+
+def _day_after_log(folder: Path) -> dt.date:
+    dates = playback_dates(folder)
+    if not dates:
+        raise InputError(Problem(table="playback", message="the log is empty", mend="import a log, or give --for"))
+    return dates[-1] + dt.timedelta(days=1)
 
 
 def _write_topology(backbone: Backbone, folder: Path, sites: int, seed: int, as_json: bool) -> None:

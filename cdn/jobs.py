@@ -3,7 +3,7 @@
 import datetime as dt
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,20 @@ from cdn.fill import FillSchedule, SourceRules, difference, manifests, schedule_
 from cdn.placement.problem import build_problem
 from cdn.placement.solve import solve
 from cdn.plan import Plan, make_plan, placement_frame
+from cdn.regret import PlanJudge
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand
-from demand.forecast import FORECASTERS, backtest, make_forecaster
+from demand.events import read_events
+from demand.forecast import (
+    BASELINES,
+    Forecaster,
+    backtest,
+    build_known,
+    load_forecaster,
+    make_forecaster,
+    save_forecaster,
+)
 from demand.playback import playback_dates, read_history
 from topology.errors import InputError, Problem
 from topology.network import Network
@@ -35,6 +45,8 @@ class Forecast:
     ----------
     demand
         The prediction.
+    model
+        Its name.
     backtest
         How well each model did on the days before, one row a model; empty without a backtest.
     days
@@ -44,14 +56,16 @@ class Forecast:
     """
 
     demand: Demand
+    model: str
     backtest: pd.DataFrame
     days: int
     recent_gb: float
 
 
 def make_forecast(
-    folder: Path, network: Network, catalogue: Catalogue, date: dt.date, settings: Settings, *, model: str, origins: int
-) -> Forecast:
+    folder: Path, network: Network, catalogue: Catalogue, date: dt.date, settings: Settings, *, model: str, origins: int,
+    against: Sequence[str] = BASELINES, regret: bool = False, saved: Path | None = None, save: Path | None = None,
+) -> Forecast:  # fmt: skip
     """Predict ``date`` from the days of the log before it.
 
     Parameters
@@ -60,6 +74,12 @@ def make_forecast(
         A name of ``demand.forecast.FORECASTERS``.
     origins
         Days of the rolling-origin backtest; fewer where the log is short.
+    against
+        Models that are tested beside it.
+    regret
+        Whether the backtest also plans from each forecast and costs what the errors cost.
+    saved, save
+        Folder of a fitted model to start from instead of fitting, and one to write the fitted model to.
 
     Raises
     ------
@@ -68,15 +88,29 @@ def make_forecast(
     """
     dates = days_before(folder, date)
     history = read_history(folder, network.region_ids, catalogue, dates)
+    events = read_events(folder, network.region_ids, catalogue.title_ids)
+    known = build_known(catalogue, network.regions, events)
     rules = settings.forecast
-    fitted = make_forecaster(model, days=rules.days, half_life_days=rules.half_life_days).fit(history)
+    horizon = (date - dates[-1]).days
+
+    def make(name: str) -> Forecaster:
+        return make_forecaster(
+            name, known=known, days=rules.days, half_life_days=rules.half_life_days, horizon=horizon, seed=rules.seed
+        )
+
+    fitted = make(model).fit(history) if saved is None else load_forecaster(saved, known).refresh(history)
+    if save is not None:
+        save_forecaster(fitted, save)
     tested = min(origins, len(dates) - 1)
     scores = pd.DataFrame()
     if tested > 0:
-        models = [make_forecaster(name, days=rules.days, half_life_days=rules.half_life_days) for name in FORECASTERS]
-        scores = backtest(history, models, origins=tested)
+        models = [make(name) for name in dict.fromkeys([fitted.name, *against])]
+        judge = PlanJudge(network, catalogue, settings) if regret else None
+        scores = backtest(history, models, origins=tested, judge=judge)
     recent = history.hourly_gb.sum(axis=(1, 2))[-7:]
-    return Forecast(demand=fitted.predict(date), backtest=scores, days=len(dates), recent_gb=float(recent.mean()))
+    return Forecast(
+        demand=fitted.predict(date), model=fitted.name, backtest=scores, days=len(dates), recent_gb=float(recent.mean())
+    )
 
 
 def place_demand(

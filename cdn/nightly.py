@@ -171,6 +171,7 @@ class _Night:
                 self.settings,
                 model=self.settings.forecast.model,
                 origins=origins,
+                regret=self.settings.forecast.backtest_regret,
             )
             facts = {
                 "gb": float(made.demand.gb.sum()),

@@ -44,12 +44,16 @@ class DemandRules(Section):
 class Forecast(Section):
     """How tomorrow is predicted."""
 
-    model: Literal["smoothing", "last-day", "same-weekday"] = Field(
-        "smoothing", description="The model the nightly job uses."
+    model: Literal["pooled", "smoothing", "last-day", "same-weekday"] = Field(
+        "pooled", description="The model the nightly job uses."
     )
-    days: int = Field(14, ge=1, description="Days of history that are smoothed.")
+    seed: int = Field(0, ge=0, description="Seed of every random draw of a forecaster.")
+    days: int = Field(14, ge=1, description="Days of history that the model smoothing looks at.")
     half_life_days: float = Field(3.0, gt=0, description="Age at which a day counts half.")
     backtest_origins: int = Field(5, ge=0, description="Days of the rolling-origin backtest of each night.")
+    backtest_regret: bool = Field(
+        False, description="Whether each night's backtest also plans from every forecast, to cost its errors."
+    )
 
 
 class Placement(Section):

@@ -154,10 +154,16 @@ def actual_demand(folder: Path, date: dt.date, regions: pd.Index, catalogue: Cat
     InputError
         As :func:`read_history`.
     """
-    history = read_history(folder, regions, catalogue, [date])
-    total = history.hourly_gb[0].sum(axis=1)
-    share = np.divide(history.hourly_gb[0].max(axis=1), total, out=np.zeros(len(total)), where=total > 0)
-    return build_demand(history.region, history.file, history.gb, history.gb * share[history.region] * 8 / 3600)
+    return day_demand(read_history(folder, regions, catalogue, [date]), 0)
+
+
+def day_demand(history: History, day: int) -> Demand:
+    """What was asked for on one day of a history, an entry of its dates; peaks are each entry's share of its region's busiest hour."""
+    on_day = np.flatnonzero(history.day == day)
+    region, gb = history.region[on_day], history.gb[on_day]
+    total = history.hourly_gb[day].sum(axis=1)
+    share = np.divide(history.hourly_gb[day].max(axis=1), total, out=np.zeros(len(total)), where=total > 0)
+    return build_demand(region, history.file[on_day], gb, gb * share[region] * 8 / 3600)
 
 
 def log_frame(folder: Path, date: dt.date) -> pd.DataFrame:

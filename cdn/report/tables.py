@@ -177,8 +177,27 @@ def backtest_table(data: ReportData) -> Table:
         Column(head="WAPE", unit="%", cells=percents(list(frame["wape"])), best=best["wape"]),
         Column(head="Bias", unit="%", cells=percents(list(frame["bias"])), best=best["bias"]),
         Column(head="Within 10–90 % band", unit="%", cells=percents(list(frame["coverage"])), best=best["coverage"]),
+        *_more_scores(frame),
     ]
     return Table(caption="Forecast models on past days", columns=_drop_empty(columns), note="Bold: best in the column.")
+
+
+def _more_scores(frame: pd.DataFrame) -> list[Column]:
+    """The scores that not every backtest has."""
+    columns = []
+    for name, head, better in (
+        ("mase", "MASE", -1),
+        ("precision_at_10", "Precision@10", 1),
+        ("ndcg_at_10", "NDCG@10", 1),
+        ("regret", "Regret of the plan", -1),
+    ):
+        if name not in frame:
+            continue
+        values = [value_of({name: v}, name) for v in frame[name]]
+        best = _best(values, range(len(values)), better)
+        cells = percents(values) if name == "regret" else column(values, 3)
+        columns.append(Column(head=head, unit="%" if name == "regret" else "", cells=cells, best=best))
+    return columns
 
 
 FILL_LABELS = {

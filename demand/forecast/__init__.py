@@ -1,35 +1,66 @@
 """Tomorrow's demand from the days of the log, and how good such forecasts were."""
 
+import importlib.util
+from pathlib import Path
+
 from demand.forecast.backtest import backtest
 from demand.forecast.base import Forecaster, popularity
+from demand.forecast.known import Known, build_known
 from demand.forecast.naive import LastDay, SameWeekday
+from demand.forecast.pooled import Pooled
+from demand.forecast.saved import read_learned, save_forecaster
 from demand.forecast.smoothing import Smoothing
 from topology.errors import InputError, Problem
 
 __all__ = [
+    "BASELINES",
     "FORECASTERS",
     "Forecaster",
+    "Known",
     "LastDay",
+    "Pooled",
     "SameWeekday",
     "Smoothing",
+    "available_forecasters",
     "backtest",
+    "build_known",
+    "load_forecaster",
     "make_forecaster",
     "popularity",
+    "save_forecaster",
 ]
 
-FORECASTERS: tuple[str, ...] = ("smoothing", "last-day", "same-weekday")
+FORECASTERS: tuple[str, ...] = ("pooled", "smoothing", "last-day", "same-weekday")
 """The names of :func:`make_forecaster`, the usual one first."""
+NEEDS: dict[str, str] = {}
+"""The library of the extra ``forecast`` that a model is made of."""
+BASELINES: tuple[str, ...] = ("smoothing", "last-day", "same-weekday")
+"""What any model is tested against: they need no extra and next to no time."""
 
 
-def make_forecaster(name: str, *, days: int = 14, half_life_days: float = 3.0) -> Forecaster:
+def make_forecaster(
+    name: str,
+    *,
+    known: Known | None = None,
+    days: int = 14,
+    half_life_days: float = 3.0,
+    horizon: int = 1,
+    seed: int = 0,
+) -> Forecaster:
     """A forecaster by its name.
 
     Parameters
     ----------
     name
         One of :data:`FORECASTERS`.
+    known
+        Launch dates, rights, title facts and events, for those that use them.
     days, half_life_days
         Of :class:`Smoothing`; the others have no use for them.
+    horizon
+        Days ahead the bands are made for.
+    seed
+        Of every random draw.
 
     Raises
     ------
@@ -37,11 +68,30 @@ def make_forecaster(name: str, *, days: int = 14, half_life_days: float = 3.0) -
         An unknown name, or a parameter out of its range.
     """
     match name:
+        case "pooled":
+            return Pooled(known=known, horizon=horizon, seed=seed)
         case "smoothing":
-            return Smoothing(days=days, half_life_days=half_life_days)
+            return Smoothing(days=days, half_life_days=half_life_days, horizon=horizon, seed=seed)
         case "last-day":
             return LastDay()
         case "same-weekday":
             return SameWeekday()
     mend = "use one of: " + ", ".join(FORECASTERS)
     raise InputError(Problem(table="settings", column="model", value=name, message="no such forecaster", mend=mend))
+
+
+def available_forecasters() -> tuple[str, ...]:
+    """Those of :data:`FORECASTERS` whose libraries are installed."""
+    return tuple(name for name in FORECASTERS if importlib.util.find_spec(NEEDS.get(name, "numpy")) is not None)
+
+
+def load_forecaster(folder: Path, known: Known | None = None) -> Forecaster:
+    """A forecaster that :func:`save_forecaster` wrote; ``refresh`` it with a history before it predicts.
+
+    Raises
+    ------
+    InputError
+        The folder holds no saved model.
+    """
+    name, learned = read_learned(folder)
+    return make_forecaster(name, known=known).recall(learned)

@@ -1,6 +1,8 @@
 """What a forecaster is, and what all of them share: the calendar of a history, the busiest hour, the popularity of a file."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
@@ -12,10 +14,25 @@ from topology.errors import InputError, Problem
 
 PROFILE_HALF_LIFE_DAYS = 7.0
 """Age at which a day counts half in the hourly profile: the curve of a day changes slowly, so more days than one are worth having."""
+LAUNCH_PRIOR = 0.05
+"""Chance, before its log is looked at, that a title which appears during the log was launched then rather than merely not watched before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Learned:
+    """What a fit found out, in plain parts that can be written to disk: no history, no objects."""
+
+    numbers: Mapping[str, float | int | str] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Forecaster(Protocol):
-    """Learns from a history, then says what a later day will ask for."""
+    """Learns from a history, then says what later days will ask for.
+
+    One shape goes in and one comes out, whatever the method: a :class:`~demand.playback.History`, series keyed by region and file and by
+    the files' titles, and for each day asked for a :class:`~demand.demand.Demand`, mean, 10 % and 90 % quantile of each entry.
+    """
 
     @property
     def name(self) -> str:
@@ -26,8 +43,20 @@ class Forecaster(Protocol):
         """Learn from a history, which is kept as it is; earlier fits are forgotten."""
         ...
 
+    def refresh(self, history: History) -> Self:
+        """Look at a later history without learning anew: what was learned stays, and the next prediction starts from here."""
+        ...
+
     def predict(self, date: dt.date) -> Demand:
         """The expected demand of a day after the history."""
+        ...
+
+    def learned(self) -> Learned:
+        """What to save of a fit."""
+        ...
+
+    def recall(self, learned: Learned) -> Self:
+        """Take up what an earlier fit learned; :meth:`refresh` comes next."""
         ...
 
 
@@ -61,9 +90,9 @@ def require_history(history: History | None) -> History:
     return history
 
 
-def weekdays(history: History) -> np.ndarray:
+def weekdays(dates: Sequence[dt.date]) -> np.ndarray:
     """(D,) int64: day of the week of each date (UTC), Monday 0."""
-    return np.array([day.weekday() for day in history.dates], np.int64)
+    return np.array([day.weekday() for day in dates], np.int64)
 
 
 def region_day_gb(history: History) -> np.ndarray:
@@ -71,6 +100,24 @@ def region_day_gb(history: History) -> np.ndarray:
     days = len(history.dates)
     key = history.region.astype(np.int64) * days + history.day
     return np.bincount(key, history.gb, history.regions * days).reshape(history.regions, days)
+
+
+def launch_odds(first: np.ndarray, entries: np.ndarray, days: int) -> np.ndarray:
+    """(T,) float in [0, 1]: how likely the first day that titles are seen on was their launch.
+
+    A title that was always there and has c entries in D days leaves the days before its first one blank with probability ``(n / D) ** c``, n
+    being the days from then on; one that was launched then, with certainty. Bayes' rule with :data:`LAUNCH_PRIOR` weighs the two. Without it
+    every rarely watched title whose one session came late in the log would be taken for a hit.
+
+    Parameters
+    ----------
+    first
+        (T,) int, day of the first entry; ``days`` where there is none.
+    entries
+        (T,) int, entries of the title.
+    """
+    blank = ((days - first) / days) ** entries
+    return np.asarray(LAUNCH_PRIOR / (LAUNCH_PRIOR + (1 - LAUNCH_PRIOR) * blank))
 
 
 def busiest_share(history: History, date: dt.date) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from demand.demand import Demand
-from demand.forecast.base import day_ages, forecast_demand, require_history
+from demand.forecast.base import Learned, day_ages, forecast_demand, require_history
 from demand.playback import History
 
 
@@ -21,6 +21,16 @@ class LastDay:
     def fit(self, history: History) -> Self:
         """Keep the history."""
         self._history = require_history(history)
+        return self
+
+    refresh = fit
+
+    def learned(self) -> Learned:
+        """Nothing: the history is all there is."""
+        return Learned()
+
+    def recall(self, learned: Learned) -> Self:  # noqa: ARG002
+        """Take up nothing."""
         return self
 
     def predict(self, date: dt.date) -> Demand:
@@ -45,6 +55,16 @@ class SameWeekday:
     def fit(self, history: History) -> Self:
         """Keep the history."""
         self._history = require_history(history)
+        return self
+
+    refresh = fit
+
+    def learned(self) -> Learned:
+        """Nothing: the history is all there is."""
+        return Learned()
+
+    def recall(self, learned: Learned) -> Self:  # noqa: ARG002
+        """Take up nothing."""
         return self
 
     def predict(self, date: dt.date) -> Demand:

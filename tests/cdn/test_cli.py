@@ -118,7 +118,7 @@ def test_the_same_seed_writes_the_same_bytes(evening, tmp_path):
 
 def test_the_backtest_gives_every_model_its_scores(evening):
     rows = evening.ran["forecast"].document["backtest"]
-    assert {row["model"] for row in rows} == {"smoothing", "last-day", "same-weekday"}
+    assert {row["model"] for row in rows} == {"pooled", "smoothing", "last-day", "same-weekday"}
     assert all({"wape", "bias", "coverage"} <= set(row) for row in rows)
 
 
