@@ -34,7 +34,8 @@ from demand.laws import load_laws
 from demand.logs import import_log
 from demand.netflix import import_netflix
 from demand.playback import playback_dates
-from sim.sessions import Sessions, draw_sessions, sessions_from_playback
+from sim.draw import draw_sessions
+from sim.sessions import Sessions, sessions_from_playback
 from topology.errors import InputError, Problem
 from topology.importers import Backbone, read_graphml, read_sndlib, read_topohub
 from topology.network import Network, read_network

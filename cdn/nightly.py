@@ -31,7 +31,8 @@ from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import Demand, read_demand, write_demand
 from demand.laws import load_laws
 from demand.playback import playback_dates
-from sim.sessions import Sessions, draw_sessions, sessions_from_playback
+from sim.draw import draw_sessions
+from sim.sessions import Sessions, sessions_from_playback
 from topology.errors import InputError, Problem
 from topology.network import TABLES, Network, read_network
 from topology.placement import Placement

@@ -21,10 +21,10 @@ from cdn.plan import Plan
 from cdn.settings import FILLED, POLICY_NAMES, PREVIOUS, Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
+from sim.batch import simulate
 from sim.fleet import build_fleet
 from sim.metrics import SimulationResult
 from sim.policies import POLICIES
-from sim.reference import simulate
 from sim.scheme import Fills, Outage, Scheme
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem

@@ -15,7 +15,8 @@ from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import read_demand
 from demand.laws import load_laws
-from sim.sessions import Sessions, draw_sessions, sessions_from_playback
+from sim.draw import draw_sessions
+from sim.sessions import Sessions, sessions_from_playback
 from topology.network import Network
 
 

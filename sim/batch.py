@@ -18,27 +18,28 @@ from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, Moment
 from sim.fleet import Fleet
 from sim.kernel import (
     BASE_SLOT,
+    BLOCK,
     BYTES,
     COUNT,
     FETCHED,
-    FREE_ROW,
+    FREE_BLOCK,
     HOUR_BYTES,
     HOUR_COLUMNS,
     HOUR_HIT_BYTES,
     HOUR_ORIGIN_BYTES,
     LEVEL,
     NEVER,
-    NEXT,
     NO_ROOM,
     NOBODY,
+    PAGE,
     PART,
     RUNNING,
     Books,
+    Calendar,
     Entries,
     Ground,
     State,
     look_over,
-    new_wheel,
     play,
     release,
     warm,
@@ -57,9 +58,11 @@ WORD = 64
 ENDLESS_BPS = 2**62
 """The throughput of an origin."""
 HOUR_SLOTS = HOUR_MS // SLOT_MS
-FIRST_ROWS = 1024
+FIRST_BLOCKS = 64
 FEW, FIRST_SHIFT, MOST_SHIFT = 4, 10, 20
 """Sessions that should end in one list of the calendar; lists of 2**shift ms."""
+PAGE_SHIFT = 7
+"""A page of the calendar has 2**PAGE_SHIFT lists."""
 
 
 def simulate(
@@ -158,28 +161,23 @@ class _Run:
             pair_of=pair_of,
             pair_start=self.pair_paths.start,
             pair_arcs=self.pair_paths.arcs,
-            shift=FIRST_SHIFT,
             policy=policy,
         )
-        there, planned = self._copies()
-        up = np.zeros(there.shape[1], np.uint64)  # gaps are never up
+        up = np.zeros(numbers.width, np.uint64)  # gaps are never up
         np.bitwise_or.at(up, self.bit // WORD, np.uint64(1) << (self.bit % WORD).astype(np.uint64))
         meta, node = empty_caches(
             policy, np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), fleet.files if policy else 0
         )
         self.state = State(
-            there=there,
-            planned=planned,
+            copies=self._copies(),
             up=up,
             free=self.throughput.copy(),
             load=np.zeros(fleet.sites, np.int64),
             cache_meta=meta,
             cache_node=node,
             evicted=np.zeros(fleet.files if policy else 0, np.int32),
-            wheel=np.full(1, NOBODY, np.int32),
-            running=np.zeros((0, 4), np.int64),
-            clock=np.array([0, NEVER, NOBODY, 0, 0], np.int64),
         )
+        self.calendar = _empty_calendar(FIRST_SHIFT)
         self.outages = np.zeros(fleet.appliances, np.int64)
         self.fill_rate = fills.rate_bps()
         self.fill_ran = np.zeros(len(fills), bool)
@@ -188,16 +186,17 @@ class _Run:
         self.part: Sessions | None = None
         self.at, self.done, self.last_start = 0, 0, 0
 
-    def _copies(self) -> tuple[np.ndarray, np.ndarray]:
-        """(F, W) uint64 twice: the copies that are there when the clock starts, and all planned ones."""
-        there, planned = (np.zeros((self.fleet.files, self.numbers.width), np.uint64) for _ in range(2))
+    def _copies(self) -> np.ndarray:
+        """(F, 2W) uint64: bits of the copies that are there when the clock starts, then of all planned ones."""
+        width = self.numbers.width
+        bits = np.zeros((self.fleet.files, 2 * width), np.uint64)
         if self.scheme.placement is not None:
             copies, now = self.scheme.placement, copies_there(self.fleet, self.scheme, self.fills)
-            bit = self.bit[copies.appliance]
-            place, value = (copies.file, bit // WORD), np.uint64(1) << (bit % WORD).astype(np.uint64)
-            np.bitwise_or.at(planned, place, value)
-            np.bitwise_or.at(there, (copies.file[now], bit[now] // WORD), value[now])
-        return there, planned
+            word, place = np.divmod(self.bit[copies.appliance], WORD)
+            value = np.uint64(1) << place.astype(np.uint64)
+            np.bitwise_or.at(bits, (copies.file, width + word), value)
+            np.bitwise_or.at(bits, (copies.file[now], word[now]), value[now])
+        return bits
 
     def warm(self, sessions: Sessions) -> None:
         """Fill the caches with yesterday's sessions."""
@@ -269,7 +268,7 @@ class _Run:
         self.advance(end)
         self._provide(source, -int(self.fill_rate[fill]))
         word, place = divmod(int(self.bit[target]), WORD)
-        self.state.there[file, word] |= np.uint64(1 << place)
+        self.state.copies[file, word] |= np.uint64(1 << place)
         self.fill_ran[fill] = True
 
     def fail(self, outage: Outage) -> Generator[Moment, Any, None]:
@@ -298,6 +297,7 @@ class _Run:
             self.at, why = play(
                 self.ground,
                 self.state,
+                self.calendar,
                 self.books,
                 self.entries,
                 part.start_ms,
@@ -313,13 +313,13 @@ class _Run:
                 self.numbers.appliance,
             )
             if why == NO_ROOM:
-                self._add_rows()
+                self._add_blocks()
             elif self.at == len(part):
                 self.done += len(part)
                 self._open_next_part()
             else:
                 break
-        release(self.ground, self.state, until)
+        release(self.ground, self.state, self.calendar, until)
 
     def _open_next_part(self) -> None:
         self.part, self.at = next(self.parts, None), 0
@@ -344,40 +344,46 @@ class _Run:
                     )
                 ]
             )
-        if self.last_start == 0 and not self.state.clock[RUNNING]:
-            self.ground = self.ground._replace(shift=_list_shift(part))
+        if self.last_start == 0 and not self.calendar.clock[RUNNING]:
+            self.calendar = _empty_calendar(_list_shift(part))
         if len(part):
             self.last_start = int(part.start_ms[-1])
             self._make_room(longest)
 
     def _make_room(self, longest_ms: int) -> None:
         """A wheel and a window of marks that the longest session fits into."""
-        size = 1 << ((longest_ms >> self.ground.shift) + 2).bit_length()
-        if size > len(self.state.wheel):
-            wheel = np.full(size, NOBODY, np.int32)
-            new_wheel(self.state.running, self.state.wheel, wheel, self.ground.shift)
-            self.state = self.state._replace(wheel=wheel)
+        old = self.calendar
+        pages = 1 << ((longest_ms >> (old.shift + old.fine)) + 2).bit_length()
+        if pages > len(old.block):
+            block, filled = np.full(pages, NOBODY, np.int64), np.full(pages, BLOCK, np.int64)
+            known = int(old.clock[PAGE]) + np.arange(len(old.block))
+            block[known % pages], filled[known % pages] = (
+                old.block[known % len(old.block)],
+                old.filled[known % len(old.block)],
+            )
+            self.calendar = old._replace(block=block, filled=filled)
         window = min(HOUR_SLOTS + longest_ms // SLOT_MS + 2, self.days * SLOTS)
         marks = self.books.marks
         if window > len(marks):
             more = np.zeros((window - len(marks), *marks.shape[1:]), np.int64)
             self.books = self.books._replace(marks=np.concatenate([marks, more]))
 
-    def _add_rows(self) -> None:
-        """More rows for running sessions; all old ones are in use."""
-        old = len(self.state.running)
-        rows = np.zeros((max(FIRST_ROWS, 2 * old), 4), np.int64)
-        rows[:old] = self.state.running
-        rows[old:, NEXT] = np.arange(old + 1, len(rows) + 1)
-        rows[-1, NEXT] = NOBODY
-        self.state.clock[FREE_ROW] = old
-        self.state = self.state._replace(running=rows)
+    def _add_blocks(self) -> None:
+        """More blocks for running sessions; all old ones are in use."""
+        old = self.calendar
+        count = len(old.after)
+        after = np.arange(1, max(FIRST_BLOCKS, 2 * count) + 1)
+        after[:count], after[-1] = old.after, NOBODY
+        rows = np.zeros((len(after) * BLOCK, 4), np.int64)
+        rows[: count * BLOCK] = old.rows
+        old.clock[FREE_BLOCK] = count
+        self.calendar = old._replace(rows=rows, after=after)
 
     def _move_marks(self, now_slot: int) -> None:
         """Charge the marks of past slots on paths to the arcs of the paths, and let the window begin now."""
         if not self.link_loads:
             return
-        base, marks, arc_marks = int(self.state.clock[BASE_SLOT]), self.books.marks, self.books.arc_marks
+        base, marks, arc_marks = int(self.calendar.clock[BASE_SLOT]), self.books.marks, self.books.arc_marks
         past = min(now_slot - base, len(marks))
         for column in (PART, LEVEL):
             arc_marks[base : base + past, :, column] += (self.crossings @ marks[:past, :, column].T).T[
@@ -385,7 +391,7 @@ class _Run:
             ]
         marks[: len(marks) - past] = marks[past:].copy()
         marks[len(marks) - past :] = 0
-        self.state.clock[BASE_SLOT] = now_slot
+        self.calendar.clock[BASE_SLOT] = now_slot
 
     def books_closed(self) -> tuple[Tally, Ledger]:
         """Everything counted, as both engines give it."""
@@ -450,7 +456,7 @@ class _Run:
         ):
             if counted != requested:
                 raise BalanceError(f"{what} do not balance: {requested} against {counted}")
-        if self.done != int(tally.hour_sessions.sum()) or self.state.clock[RUNNING] != 0:
+        if self.done != int(tally.hour_sessions.sum()) or self.calendar.clock[RUNNING] != 0:
             raise BalanceError("sessions were lost")
 
     def log(self) -> SessionLog:
@@ -528,6 +534,19 @@ def _sum_by(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     total = np.zeros(size, np.int64)
     np.add.at(total, where, values)
     return total
+
+
+def _empty_calendar(shift: int) -> Calendar:
+    return Calendar(
+        rows=np.zeros((0, 4), np.int64),
+        after=np.zeros(0, np.int64),
+        block=np.full(1, NOBODY, np.int64),
+        filled=np.full(1, BLOCK, np.int64),
+        lists=np.full(1 << PAGE_SHIFT, NOBODY, np.int64),
+        clock=np.array([0, 0, NEVER, NOBODY, 0, 0], np.int64),
+        shift=shift,
+        fine=PAGE_SHIFT,
+    )
 
 
 def _list_shift(part: Sessions | None) -> int:

@@ -26,8 +26,11 @@ HOUR_MS = 3_600_000
 NOBODY = -1
 END, RATE, WHO, NEXT = range(4)
 """Columns of a running session in the calendar; WHO is its appliance, and the one it pulls from in the upper half."""
-BUCKET, EARLIEST, FREE_ROW, RUNNING, BASE_SLOT = range(5)
-"""Places in ``clock``: the open list of the calendar, the first end in it, the first unused row, sessions running, the first slot of ``marks``."""
+PAGE, LIST, EARLIEST, FREE_BLOCK, RUNNING, BASE_SLOT = range(6)
+"""Places in ``clock``: the open page of the calendar, the open list of that page, the first end in the list, the first unused block, sessions
+running, the first slot of ``marks``."""
+BLOCK = 32
+"""Rows of a block."""
 NEVER = 2**62
 DONE, NO_ROOM = 0, 1
 
@@ -37,7 +40,7 @@ class Ground(NamedTuple):
 
     ``candidate`` (R, K) int32; per site (S,): ``word``, ``words``, ``mask`` (of its appliances in their first word), ``endless``
     (an origin's bit, -1 at the edge); ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the number of the path between two
-    sites, ``pair_start``, ``pair_arcs`` its arcs; ``shift``: a list of the calendar covers 2**shift ms; ``policy`` a number of :mod:`sim.caches`.
+    sites, ``pair_start``, ``pair_arcs`` its arcs; ``policy`` a number of :mod:`sim.caches`.
     """
 
     candidate: np.ndarray
@@ -51,24 +54,42 @@ class Ground(NamedTuple):
     pair_of: np.ndarray
     pair_start: np.ndarray
     pair_arcs: np.ndarray
-    shift: int
     policy: int
 
 
-class State(NamedTuple):
-    """What changes: ``there`` and ``planned`` (F, W) uint64, a bit for each copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; caches; the calendar."""
+class Calendar(NamedTuple):
+    """The ends of running sessions.
 
-    there: np.ndarray
-    planned: np.ndarray
+    A page covers 2**(shift + fine) ms; its rows stand one after the other in blocks, so that writing and reading walk through memory. Of the open page
+    alone the rows are linked into lists of 2**shift ms each. ``rows`` (blocks * BLOCK, 4): running sessions; ``after`` (blocks,): the next block of a
+    page, or of the unused ones; ``block`` and ``filled`` (pages,): the last block of a page and the rows used in it, -1 and BLOCK where there is none;
+    pages come round again.
+    """
+
+    rows: np.ndarray
+    after: np.ndarray
+    block: np.ndarray
+    filled: np.ndarray
+    lists: np.ndarray
+    clock: np.ndarray
+    shift: int
+    fine: int
+
+
+class State(NamedTuple):
+    """What changes.
+
+    ``copies`` (F, 2W) uint64: a bit for each copy that is there, then one for each planned copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load`` (S,)
+    bit/s provided; the caches of :mod:`sim.caches`, and room for what they evict.
+    """
+
+    copies: np.ndarray
     up: np.ndarray
     free: np.ndarray
     load: np.ndarray
     cache_meta: np.ndarray
     cache_node: np.ndarray
     evicted: np.ndarray
-    wheel: np.ndarray
-    running: np.ndarray
-    clock: np.ndarray
 
 
 class Books(NamedTuple):
@@ -101,6 +122,10 @@ COUNT, BYTES, FETCHED = range(3)
 PART, LEVEL = range(2)
 
 
+compiled = nb.njit(cache=True, _nrt=False, error_model="numpy")
+"""Without reference counts, which cost more than all the rest: nothing here makes or keeps an array."""
+
+
 @intrinsic
 def lowest_bit(typing_context, bits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
     """The place of the lowest bit set in a uint64 that is not 0."""
@@ -111,7 +136,7 @@ def lowest_bit(typing_context, bits):  # type: ignore[no-untyped-def]  # noqa: A
     return types.int64(types.uint64), build
 
 
-@nb.njit(cache=True)
+@compiled
 def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, soft: int, rate: int, best: int) -> int:
     """Of the appliances whose bits are set, the one with the most throughput left that the rate fits into; else ``best`` as it came."""
     most = rate - 1 if best < 0 else free[best]
@@ -124,7 +149,7 @@ def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, s
     return best
 
 
-@nb.njit(cache=True)
+@compiled
 def _carrier(ground: Ground, state: State, site: int, soft: int, rate: int) -> int:
     """The appliance of a site that can take the rate and has the most left."""
     best, word = NOBODY, ground.word[site]
@@ -135,48 +160,48 @@ def _carrier(ground: Ground, state: State, site: int, soft: int, rate: int) -> i
     return best
 
 
-@nb.njit(cache=True)
-def _row_bits(ground: Ground, row: np.ndarray, site: int) -> np.uint64:
-    """Whether a file's row has a bit of the site: its first word's bits, or-ed with those of any further words (not 0 if there is one)."""
-    word = ground.word[site]
-    bits = row[word] & ground.mask[site]
+@compiled
+def _is_copy(ground: Ground, state: State, site: int, file: int, planned: int) -> bool:
+    """Whether the site has a copy of the file that is there, or, with ``planned`` = 1, that is planned."""
+    word = ground.word[site] + planned * len(state.up)
+    bits = state.copies[file, word] & ground.mask[site]
     for more in range(1, ground.words[site]):
-        bits |= row[word + more]
-    return bits
+        bits |= state.copies[file, word + more]
+    return bits != 0
 
 
-@nb.njit(cache=True)
+@compiled
 def _holder(ground: Ground, state: State, site: int, file: int, soft: int, rate: int) -> int:
     """The appliance of a site that holds a planned copy, is up, can take the rate and has the most left."""
     best, word = NOBODY, ground.word[site]
-    bits = state.there[file, word] & ground.mask[site] & state.up[word]
+    bits = state.copies[file, word] & ground.mask[site] & state.up[word]
     if bits:
         best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
     for more in range(1, ground.words[site]):
         at = word + more
-        best = _freest(state.there[file, at] & state.up[at], at, state.free, ground.reserve, soft, rate, best)
+        best = _freest(state.copies[file, at] & state.up[at], at, state.free, ground.reserve, soft, rate, best)
     return best
 
 
-@nb.njit(cache=True)
+@compiled
 def _holds_up(ground: Ground, state: State, site: int, file: int) -> bool:
     """Whether an appliance that is up has a planned copy."""
     word = ground.word[site]
-    bits = state.there[file, word] & ground.mask[site] & state.up[word]
+    bits = state.copies[file, word] & ground.mask[site] & state.up[word]
     for more in range(1, ground.words[site]):
-        bits |= state.there[file, word + more] & state.up[word + more]
+        bits |= state.copies[file, word + more] & state.up[word + more]
     return bool(bits != 0)
 
 
-@nb.njit(cache=True)
+@compiled
 def _why(ground: Ground, state: State, site: int, file: int, cached: bool) -> int:
     """The class of a session that this, its best-ranked site, did not serve from what it holds."""
-    if cached or _row_bits(ground, state.there[file], site):
+    if cached or _is_copy(ground, state, site, file, 0):
         return HEALTH
-    return NOT_YET_FILLED if _row_bits(ground, state.planned[file], site) else CONTENT
+    return NOT_YET_FILLED if _is_copy(ground, state, site, file, 1) else CONTENT
 
 
-@nb.njit(cache=True)
+@compiled
 def _steer(
     ground: Ground, state: State, row: int, file: int, rate: int, soft: int
 ) -> tuple[int, int, bool, int, int, int]:
@@ -212,7 +237,7 @@ def _steer(
     return served, appliance, cached, front, front_appliance, outcome
 
 
-@nb.njit(cache=True)
+@compiled
 def _take(state: State, peak: np.ndarray, site: int, appliance: int, rate: int) -> None:
     """An appliance begins to provide a rate."""
     state.free[appliance] -= rate
@@ -221,11 +246,10 @@ def _take(state: State, peak: np.ndarray, site: int, appliance: int, rate: int) 
     peak[site] = max(peak[site], load)
 
 
-@nb.njit(cache=True)
-def _give_back(ground: Ground, state: State, row: int) -> None:
-    """A session ends: its row of the calendar is free again."""
-    running, clock = state.running, state.clock
-    rate, who = running[row, RATE], running[row, WHO]
+@compiled
+def _give_back(ground: Ground, state: State, calendar: Calendar, row: int) -> None:
+    """A session ends."""
+    rate, who = calendar.rows[row, RATE], calendar.rows[row, WHO]
     appliance = who & 0xFFFFFFFF
     state.free[appliance] += rate
     state.load[ground.site_of[appliance]] -= rate
@@ -233,69 +257,126 @@ def _give_back(ground: Ground, state: State, row: int) -> None:
     if source >= 0:
         state.free[source] += rate
         state.load[ground.site_of[source]] -= rate
-    running[row, NEXT] = clock[FREE_ROW]
-    clock[FREE_ROW] = row
-    clock[RUNNING] -= 1
+    calendar.clock[RUNNING] -= 1
 
 
-@nb.njit(cache=True)
-def release(ground: Ground, state: State, now: int) -> None:
+@compiled
+def release(ground: Ground, state: State, calendar: Calendar, now: int) -> None:
     """End every session whose end is not after ``now``."""
-    running, wheel, clock = state.running, state.wheel, state.clock
-    bucket, target, last = clock[BUCKET], now >> ground.shift, len(wheel) - 1
-    if target > bucket:
-        if clock[RUNNING] > 0:
-            for passed in range(bucket, min(target, bucket + last + 1)):
-                row = wheel[passed & last]
-                while row >= 0:
-                    following = running[row, NEXT]
-                    _give_back(ground, state, row)
-                    row = following
-                wheel[passed & last] = NOBODY
-        clock[BUCKET] = target
-        clock[EARLIEST] = _earliest(running, wheel[target & last])
+    clock, rows, lists = calendar.clock, calendar.rows, calendar.lists
+    page = now >> (calendar.shift + calendar.fine)
+    if page > clock[PAGE]:
+        _turn(ground, state, calendar, page)
+    at = now >> calendar.shift
+    if at > clock[LIST]:
+        for passed in range(clock[LIST], at):
+            _empty_list(ground, state, calendar, passed)
+        clock[LIST] = at
+        clock[EARLIEST] = _earliest(rows, lists[at & (len(lists) - 1)])
     if clock[EARLIEST] <= now:
-        place = target & last
-        row, kept = wheel[place], NOBODY
+        place = at & (len(lists) - 1)
+        row, kept, earliest = lists[place], NOBODY, NEVER
         while row >= 0:
-            following = running[row, NEXT]
-            if running[row, END] <= now:
-                _give_back(ground, state, row)
+            following = rows[row, NEXT]
+            if rows[row, END] <= now:
+                _give_back(ground, state, calendar, row)
             else:
-                running[row, NEXT] = kept
+                rows[row, NEXT] = kept
                 kept = row
+                earliest = min(earliest, rows[row, END])
             row = following
-        wheel[place] = kept
-        clock[EARLIEST] = _earliest(running, kept)
+        lists[place] = kept
+        clock[EARLIEST] = earliest
 
 
-@nb.njit(cache=True)
-def _earliest(running: np.ndarray, row: int) -> int:
+@compiled
+def _empty_list(ground: Ground, state: State, calendar: Calendar, which: int) -> None:
+    """End every session of a list."""
+    place = which & (len(calendar.lists) - 1)
+    row = calendar.lists[place]
+    while row >= 0:
+        _give_back(ground, state, calendar, row)
+        row = calendar.rows[row, NEXT]
+    calendar.lists[place] = NOBODY
+
+
+@compiled
+def _turn(ground: Ground, state: State, calendar: Calendar, page: int) -> None:
+    """Close the open page and all before the given one, ending their sessions, and open that."""
+    clock, rows, lists = calendar.clock, calendar.rows, calendar.lists
+    for passed in range(clock[LIST], (clock[PAGE] + 1) << calendar.fine):
+        _empty_list(ground, state, calendar, passed)
+    _free_blocks(calendar, clock[PAGE])
+    while clock[PAGE] + 1 < page and clock[RUNNING] > 0:
+        clock[PAGE] += 1
+        place = clock[PAGE] & (len(calendar.block) - 1)
+        block, used = calendar.block[place], calendar.filled[place]
+        while block >= 0:
+            for row in range(block * BLOCK, block * BLOCK + used):
+                _give_back(ground, state, calendar, row)
+            block, used = calendar.after[block], BLOCK
+        _free_blocks(calendar, clock[PAGE])
+    clock[PAGE], clock[LIST] = page, page << calendar.fine
+    place = page & (len(calendar.block) - 1)
+    block, used = calendar.block[place], calendar.filled[place]
+    while block >= 0:
+        for row in range(block * BLOCK, block * BLOCK + used):
+            at = (rows[row, END] >> calendar.shift) & (len(lists) - 1)
+            rows[row, NEXT] = lists[at]
+            lists[at] = row
+        block, used = calendar.after[block], BLOCK
+    clock[EARLIEST] = _earliest(rows, lists[clock[LIST] & (len(lists) - 1)])
+
+
+@compiled
+def _free_blocks(calendar: Calendar, page: int) -> None:
+    """The blocks of a page that is over can be used again."""
+    place = page & (len(calendar.block) - 1)
+    block = calendar.block[place]
+    while block >= 0:
+        following = calendar.after[block]
+        calendar.after[block] = calendar.clock[FREE_BLOCK]
+        calendar.clock[FREE_BLOCK] = block
+        block = following
+    calendar.block[place], calendar.filled[place] = NOBODY, BLOCK
+
+
+@compiled
+def _earliest(rows: np.ndarray, row: int) -> int:
     first = NEVER
     while row >= 0:
-        first = min(first, running[row, END])
-        row = running[row, NEXT]
+        first = min(first, rows[row, END])
+        row = rows[row, NEXT]
     return first
 
 
-@nb.njit(cache=True)
-def _expect(ground: Ground, state: State, end: int, rate: int, appliance: int, source: int) -> None:
+@compiled
+def _expect(calendar: Calendar, end: int, rate: int, appliance: int, source: int) -> None:
     """Write a session's end into the calendar."""
-    running, clock = state.running, state.clock
-    row = clock[FREE_ROW]
-    clock[FREE_ROW] = running[row, NEXT]
+    clock, rows = calendar.clock, calendar.rows
+    page = end >> (calendar.shift + calendar.fine)
+    place = page & (len(calendar.block) - 1)
+    used = calendar.filled[place]
+    if used == BLOCK:
+        block = clock[FREE_BLOCK]
+        clock[FREE_BLOCK] = calendar.after[block]
+        calendar.after[block] = calendar.block[place]
+        calendar.block[place] = block
+        used = 0
+    calendar.filled[place] = used + 1
+    row = calendar.block[place] * BLOCK + used
+    rows[row, END], rows[row, RATE] = end, rate
+    rows[row, WHO] = appliance | ((source + 1) << 32)
     clock[RUNNING] += 1
-    bucket = end >> ground.shift
-    place = bucket & (len(state.wheel) - 1)
-    running[row, END], running[row, RATE] = end, rate
-    running[row, WHO] = appliance | ((source + 1) << 32)
-    running[row, NEXT] = state.wheel[place]
-    state.wheel[place] = row
-    if bucket == clock[BUCKET]:
-        clock[EARLIEST] = min(clock[EARLIEST], end)
+    if page == clock[PAGE]:
+        at = end >> calendar.shift
+        rows[row, NEXT] = calendar.lists[at & (len(calendar.lists) - 1)]
+        calendar.lists[at & (len(calendar.lists) - 1)] = row
+        if at == clock[LIST]:
+            clock[EARLIEST] = min(clock[EARLIEST], end)
 
 
-@nb.njit(cache=True)
+@compiled
 def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None:
     """A flow on a path begins (or, with a negative rate, ends); what lies after the last slot is left out."""
     slot = at // SLOT_MS
@@ -304,7 +385,7 @@ def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None
         marks[slot - base, column, LEVEL] += rate
 
 
-@nb.njit(cache=True)
+@compiled
 def _pull(ground: Ground, state: State, books: Books, site: int, provider: int, file: int, size: int) -> int:
     """A front site takes a file in: what its cache does, and the bytes fetched."""
     node, meta = state.cache_node[site], state.cache_meta[site]
@@ -318,10 +399,11 @@ def _pull(ground: Ground, state: State, books: Books, site: int, provider: int, 
     return fetched
 
 
-@nb.njit(cache=True)
+@compiled
 def play(
     ground: Ground,
     state: State,
+    calendar: Calendar,
     books: Books,
     entries: Entries,
     start_ms: np.ndarray,
@@ -356,8 +438,8 @@ def play(
         now = start_ms[i]
         if now >= until:
             return i, DONE
-        release(ground, state, now)
-        if state.clock[FREE_ROW] < 0:
+        release(ground, state, calendar, now)
+        if calendar.clock[FREE_BLOCK] < 0:
             return i, NO_ROOM
         row, file, rate, size, end = region[i], file_of[i], rate_bps[i], bytes_[i], now + duration_ms[i]
         served, appliance, cached, front, front_appliance, outcome = _steer(ground, state, row, file, rate, 1)
@@ -380,7 +462,7 @@ def play(
             _take(state, books.peak, site, appliance, rate)
         else:
             _take(state, books.peak, provider, appliance, rate)
-        _expect(ground, state, end, rate, appliance, source)
+        _expect(calendar, end, rate, appliance, source)
         place = row * width + k
         books.path[place, COUNT] += 1
         books.path[place, BYTES] += size
@@ -392,7 +474,7 @@ def play(
         if ground.endless[provider] >= 0:
             books.hour[hour, HOUR_ORIGIN_BYTES] += size
         if link_loads:
-            base = state.clock[BASE_SLOT]
+            base = calendar.clock[BASE_SLOT]
             _mark(books.marks, base, place, now, rate)
             _mark(books.marks, base, place, end, -rate)
             if front >= 0:
@@ -408,19 +490,19 @@ def play(
     return len(start_ms), DONE
 
 
-@nb.njit(cache=True)
+@compiled
 def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) -> None:
     """Show sessions of the day before to the cache of their region's best-ranked site, unless the file is planned there."""
     for i in range(len(region)):
         site, file = ground.candidate[region[i], 0], file_of[i]
-        if ground.endless[site] >= 0 or _row_bits(ground, state.planned[file], site):
+        if ground.endless[site] >= 0 or _is_copy(ground, state, site, file, 1):
             continue
         node, meta = state.cache_node[site], state.cache_meta[site]
         if not access(ground.policy, meta, node, file):
             admit(ground.policy, meta, node, ground.file_bytes, file, state.evicted)
 
 
-@nb.njit(cache=True)
+@compiled
 def look_over(
     start_ms: np.ndarray,
     region: np.ndarray,
@@ -441,17 +523,3 @@ def look_over(
             return False, longest
         last, longest = start_ms[i], max(longest, duration_ms[i])
     return True, longest
-
-
-@nb.njit(cache=True)
-def new_wheel(running: np.ndarray, old: np.ndarray, wheel: np.ndarray, shift: int) -> None:
-    """Move what runs to the lists of another wheel, which starts empty."""
-    last = len(wheel) - 1
-    for place in range(len(old)):
-        row = old[place]
-        while row >= 0:
-            following = running[row, NEXT]
-            at = (running[row, END] >> shift) & last
-            running[row, NEXT] = wheel[at]
-            wheel[at] = row
-            row = following

@@ -1,4 +1,4 @@
-"""Playback sessions, in the order of their starts: read from a playback log, or drawn from a demand."""
+"""Playback sessions, in the order of their starts: read from a playback log or built from columns."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -6,11 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
 
 from demand.catalogue import Catalogue
-from demand.demand import Demand
-from demand.diurnal import EVENING, quarter_hour_weights
 from sim.fleet import BYTES_PER_GB
 from sim.series import even_rate_bps
 from topology.errors import InputError, Problem
@@ -18,7 +15,6 @@ from topology.network import Network
 from topology.tables import index_of, load_schema, read_table
 
 DAY_MS = 86_400_000
-QUARTER_MS = 900_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -185,74 +181,6 @@ def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalo
         raise InputError(problems)
     duration_ms = np.maximum(np.rint(seconds * 1000), 1).astype(np.int64)
     return build_sessions(start, region, file, duration_ms, np.rint(gb * BYTES_PER_GB).astype(np.int64))
-
-
-def draw_sessions(
-    demand: Demand,
-    network: Network,
-    catalogue: Catalogue,
-    rng: np.random.Generator,
-    *,
-    date: dt.date,
-    hourly_profile: np.ndarray = EVENING,
-    mean_minutes: float = 45.0,
-    spread: float = 0.9,
-) -> Sessions:
-    """Draw a day's sessions whose expected bytes are the demand's, entry by entry.
-
-    Sessions of a (region, file) arrive as a Poisson process whose rate follows the profile in the region's local time. A session takes the file's
-    bit rate for a lognormal time, cut at the file's own length; their number has the mean ``gb / mean GB of a session``, the mean of the cut
-    lognormal in closed form, so cutting loses nothing.
-
-    Parameters
-    ----------
-    demand
-        GB of each (region, file) over the UTC day.
-    date
-        The day, which decides the offset of local times.
-    hourly_profile
-        (24,) float, >= 0: relative rate of arrivals in each local hour; only its shape counts. Default: :data:`demand.diurnal.EVENING`.
-    mean_minutes, spread
-        Mean of the lognormal time before the cut, in minutes, and the standard deviation of its logarithm.
-
-    Raises
-    ------
-    InputError
-        If the profile is not 24 numbers >= 0 with a positive sum, or the mean or spread is not positive.
-    """
-    if not (mean_minutes > 0 and spread > 0):
-        raise InputError(
-            Problem(
-                table="settings", message="session length must be positive", mend="give mean minutes and spread > 0"
-            )
-        )
-    weights = quarter_hour_weights(network.regions["timezone"].to_numpy(), date, hourly_profile)
-    whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps  # GB over kbit/s, in ms
-    location = np.log(mean_minutes * 60_000) - spread**2 / 2
-    mean_ms = _cut_lognormal_mean(location, spread, whole_ms)
-    mean_gb = mean_ms * catalogue.bitrate_kbps / 8e9
-    count = rng.poisson(demand.gb / mean_gb[demand.file])
-    region, file = np.repeat(demand.region, count), np.repeat(demand.file, count)
-    length = np.minimum(rng.lognormal(location, spread, len(file)), whole_ms[file])
-    duration_ms = np.maximum(np.rint(length), 1).astype(np.int64)
-    size = np.rint(length * catalogue.bitrate_kbps[file] / 8).astype(np.int64)
-    return build_sessions(_draw_starts(region, weights, rng), region, file, duration_ms, size)
-
-
-def _cut_lognormal_mean(location: float, spread: float, limit: np.ndarray) -> np.ndarray:
-    """E[min(X, limit)] of a lognormal X: the limited expected value of actuarial mathematics."""
-    z = (np.log(limit) - location) / spread
-    return np.asarray(np.exp(location + spread**2 / 2) * ndtr(z - spread) + limit * ndtr(-z))
-
-
-def _draw_starts(region: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A start for every session: a quarter of an hour by its region's weights, a millisecond evenly within it."""
-    cumulative = np.cumsum(weights, axis=1)
-    cumulative /= cumulative[:, -1:]
-    ladder = (cumulative + np.arange(len(weights))[:, None]).ravel()
-    at = np.searchsorted(ladder, region + rng.random(len(region)), side="right")
-    quarter = np.clip(at - region.astype(np.int64) * weights.shape[1], 0, weights.shape[1] - 1)
-    return np.asarray(quarter * QUARTER_MS + rng.integers(0, QUARTER_MS, len(region)), np.int64)
 
 
 def _log_frame(folder: Path, date: dt.date) -> pd.DataFrame:

@@ -87,14 +87,16 @@ def edit_sessions(
     of = np.repeat(np.arange(len(sessions)), times)
     repeated = np.diff(of, prepend=-1) == 0
     start, region, file = sessions.start_ms[of], sessions.region[of], sessions.file[of].copy()
-    start[repeated] = _within_day(start[repeated] + rng.integers(-JITTER_MS, JITTER_MS + 1, int(repeated.sum())))
+    start[repeated] = _within_days(
+        start[repeated] + rng.integers(-JITTER_MS, JITTER_MS + 1, int(repeated.sum())), sessions.days * DAY_MS
+    )
     size = sessions.bytes[of]
     for promotion in scenario.promote:
         if promotion.total == "kept":
             own = catalogue.title_of[file] == position(catalogue.title_ids, promotion.title)
             move = _move(promotion, region, own, size.astype(float), catalogue, network)
             file = _move_sessions(move, region, file, size, own, catalogue, rng)
-    return build_sessions(start, region, file, sessions.duration_ms[of], size)
+    return build_sessions(start, region, file, sessions.duration_ms[of], size, days=sessions.days)
 
 
 def _factors(
@@ -187,7 +189,7 @@ def _nearest_file(title: int, catalogue: Catalogue) -> np.ndarray:
     return np.asarray(files[distance.argmin(axis=1)], np.int32)
 
 
-def _within_day(start_ms: np.ndarray) -> np.ndarray:
-    """Starts reflected at midnight into the day."""
-    late = start_ms >= DAY_MS
-    return np.where(late, 2 * DAY_MS - 1 - start_ms, np.abs(start_ms))
+def _within_days(start_ms: np.ndarray, end_ms: int) -> np.ndarray:
+    """Starts reflected into the days at the first midnight and the last."""
+    late = start_ms >= end_ms
+    return np.where(late, 2 * end_ms - 1 - start_ms, np.abs(start_ms))

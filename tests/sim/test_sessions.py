@@ -11,14 +11,8 @@ from scipy.stats import chi2, lognorm
 
 from demand.demand import build_demand
 from demand.diurnal import EVENING, quarter_hour_weights
-from sim.sessions import (
-    DAY_MS,
-    _cut_lognormal_mean,
-    build_sessions,
-    check_sessions,
-    draw_sessions,
-    sessions_from_playback,
-)
+from sim.draw import cut_lognormal_mean, draw_sessions
+from sim.sessions import DAY_MS, build_sessions, check_sessions, sessions_from_playback
 from topology.errors import InputError
 
 DATE = dt.date(2026, 1, 15)
@@ -204,7 +198,7 @@ def test_the_mean_of_a_cut_lognormal(limit):
     location, spread = np.log(30.0), 0.8
     survival = lognorm(spread, scale=np.exp(location)).sf
     expected = quad(survival, 0, min(limit, 5000), limit=200)[0]
-    assert _cut_lognormal_mean(location, spread, np.array([limit]))[0] == pytest.approx(expected, rel=1e-6)
+    assert cut_lognormal_mean(location, spread, np.array([limit]))[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_quarters_on_the_day_the_clocks_go_forward():

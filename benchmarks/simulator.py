@@ -1,0 +1,291 @@
+"""Both engines of the simulator on one scenario: ``python -m benchmarks.simulator [--sessions N] [--json]``.
+
+100 appliances on 50 sites, 20,000 files, 50 regions that each know 10 edge sites and an origin, seven days, a tick every hour, 20 failures with their
+repairs, 700 fills. Everything is timed in this process, by the processor's clock, medians over rounds that take the variants in turn:
+
+- kernel: sessions ready in memory (40 bytes each), through the batch engine;
+- end to end: sessions drawn hour by hour and simulated as they come, the control events, the tables;
+- SimPy: the reference on the first sessions of the same seven days, which the batch engine then repeats: every number of every table must be the same.
+"""
+
+import argparse
+import dataclasses
+import datetime as dt
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from demand.catalogue import Catalogue, build_catalogue
+from demand.demand import Demand, build_demand
+from sim import batch, reference
+from sim.draw import cut_lognormal_mean, draw_parts, draw_sessions
+from sim.fleet import Fleet, build_fleet
+from sim.metrics import SimulationResult
+from sim.scheme import Fills, Outage, Scheme
+from sim.sessions import DAY_MS, Sessions
+from topology.network import Network, build_network
+from topology.placement import Placement
+from topology.routing import region_paths, site_trees, steering_routes
+
+NODES, EDGE_SITES, ORIGINS, REGIONS, CANDIDATES, DAYS = 50, 50, 2, 50, 10, 7
+DATE = dt.date(2026, 1, 5)
+MEAN_MINUTES, SPREAD = 45.0, 0.9
+SESSIONS = 10_000_000
+FAILURES, FILLS = 20, 700
+PEAK_LOAD = 0.95
+"""Load of all appliances together in the busiest hour: some are full, some are not."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scenario:
+    """What is simulated."""
+
+    network: Network
+    catalogue: Catalogue
+    demand: Demand
+    fleet: Fleet
+    scheme: Scheme
+    fills: Fills
+    outages: list[Outage]
+
+
+def build_scenario(sessions: int, files: int = 20_000, appliances: int = 100, seed: int = 1) -> Scenario:
+    """A national fleet whose throughput suits the number of sessions, so that as many sites are full whatever that number is."""
+    rng = np.random.default_rng(seed)
+    catalogue = _catalogue(rng, files)
+    demand, peak_gbps = _demand(rng, catalogue, sessions)
+    network = _network(rng, appliances, peak_gbps / PEAK_LOAD / appliances)
+    trees = site_trees(network)
+    routes = steering_routes(network, trees, candidates=CANDIDATES)
+    fleet = build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes))
+    placement = _placement(rng, fleet, np.bincount(demand.file, demand.gb, files))
+    fills = _fills(rng, fleet, placement)
+    outages = [
+        Outage(appliance=int(a), from_ms=int(begin), to_ms=int(begin) + 6 * 3_600_000)
+        for a, begin in zip(
+            rng.integers(0, appliances, FAILURES), rng.integers(0, DAYS * DAY_MS, FAILURES), strict=True
+        )
+    ]
+    scheme = Scheme(label="plan", placement=placement)
+    return Scenario(
+        network=network, catalogue=catalogue, demand=demand, fleet=fleet, scheme=scheme, fills=fills, outages=outages
+    )
+
+
+def _catalogue(rng: np.random.Generator, files: int) -> Catalogue:
+    names = [f"t{i}" for i in range(files)]
+    rate = rng.choice([1500.0, 3000.0, 5800.0, 8000.0], files)
+    minutes = rng.uniform(25, 130, files)
+    table = {
+        "file": names,
+        "title": names,
+        "profile": "h264",
+        "bitrate_kbps": rate,
+        "size_gb": rate * minutes * 60 / 8e6,
+    }
+    return build_catalogue(pd.DataFrame({"title": names}), pd.DataFrame(table))
+
+
+def _demand(rng: np.random.Generator, catalogue: Catalogue, sessions: int) -> tuple[Demand, float]:
+    """Zipf 0.9 with a taste of each region's own; and the rate of all sessions in the busiest hour, in Gbit/s."""
+    files = len(catalogue.files)
+    weight = rng.permutation(np.arange(1, files + 1) ** -0.9) * rng.lognormal(0, 0.5, (REGIONS, files))
+    weight *= rng.dirichlet(np.full(REGIONS, 3.0))[:, None] / weight.sum(axis=1, keepdims=True)
+    whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps
+    mean_ms = cut_lognormal_mean(np.log(MEAN_MINUTES * 60_000) - SPREAD**2 / 2, SPREAD, whole_ms)
+    gb = weight * sessions / DAYS * (mean_ms * catalogue.bitrate_kbps / 8e9)
+    region, file = np.divmod(np.arange(gb.size), files)
+    return build_demand(region, file, gb.ravel()), float(gb.sum()) * 8 / 86400 * 1.6
+
+
+def _network(rng: np.random.Generator, appliances: int, gbps: float) -> Network:
+    ring = [(i, (i + 1) % NODES) for i in range(NODES)]
+    chords = {(min(a, b), max(a, b)) for a, b in rng.integers(0, NODES, (60, 2)).tolist() if abs(a - b) > 1}
+    ends = [*ring, *sorted(chords - set(ring) - {(0, NODES - 1)})]
+    links = pd.DataFrame(
+        {
+            "link": [f"l{i}" for i in range(len(ends))],
+            "source": [f"n{a}" for a, _ in ends],
+            "target": [f"n{b}" for _, b in ends],
+            "capacity_gbps": 400.0,
+            "length_km": rng.uniform(20, 400, len(ends)),
+            "cost_per_gb": rng.uniform(0.5, 2, len(ends)),
+        }
+    )
+    zones = ["Etc/GMT+5", "Etc/GMT+4", "Etc/GMT+3", "UTC", "Etc/GMT-1"]
+    site_of = np.arange(appliances) % EDGE_SITES
+    tables = {
+        "nodes": pd.DataFrame({"node": [f"n{i}" for i in range(NODES)], "lat": 0.0, "lon": np.arange(NODES) * 1.0}),
+        "links": links,
+        "regions": pd.DataFrame(
+            {
+                "region": [f"r{i}" for i in range(REGIONS)],
+                "node": [f"n{i % NODES}" for i in range(REGIONS)],
+                "timezone": [zones[i % len(zones)] for i in range(REGIONS)],
+                "subscribers": 1000.0,
+            }
+        ),
+        "sites": pd.DataFrame(
+            {
+                "site": [f"s{i}" for i in range(EDGE_SITES + ORIGINS)],
+                "node": [f"n{i % NODES}" for i in range(EDGE_SITES)] + [f"n{i * 25}" for i in range(ORIGINS)],
+                "kind": ["embedded"] * EDGE_SITES + ["origin"] * ORIGINS,
+            }
+        ),
+        "appliances": pd.DataFrame(
+            {
+                "appliance": [f"a{i}" for i in range(appliances)],
+                "site": [f"s{s}" for s in site_of],
+                "model": "m",
+                "storage_gb": 10_000.0,
+                "throughput_gbps": gbps,
+                "fill_gbps": 1.0,
+                "fill_start": "02:00",
+                "fill_hours": 12.0,
+            }
+        ),
+        "steering": None,
+    }
+    return build_network(tables)
+
+
+def _placement(rng: np.random.Generator, fleet: Fleet, gb: np.ndarray) -> Placement:
+    """The 300 files most asked for at every site and a sixth of the rest by chance; an eighth of the copies on a second appliance too."""
+    files, copies = fleet.files, []
+    common = np.zeros(files, bool)
+    common[np.argsort(-gb)[:300]] = True
+    for site in np.flatnonzero(~fleet.is_origin):
+        own = np.flatnonzero(common | (rng.random(files) < 1 / 6))
+        appliances = np.flatnonzero(fleet.appliance_site == site)
+        first = rng.integers(0, len(appliances), len(own))
+        twice = rng.random(len(own)) < 0.125 if len(appliances) > 1 else np.zeros(len(own), bool)
+        copies.append((appliances[first], own))
+        copies.append((appliances[(first[twice] + 1) % len(appliances)], own[twice]))
+    appliance, file = (np.concatenate(column) for column in zip(*copies, strict=True))
+    return Placement.of(appliance, file)
+
+
+def _fills(rng: np.random.Generator, fleet: Fleet, placement: Placement) -> Fills:
+    """A hundred copies a night, each from another holder's appliance or an origin, an hour long, at a fifth of an appliance's throughput."""
+    chosen = rng.choice(len(placement.file), FILLS, replace=False)
+    begin = np.repeat(np.arange(DAYS), FILLS // DAYS) * DAY_MS + rng.integers(2 * 3_600_000, 13 * 3_600_000, FILLS)
+    from_origin = rng.random(FILLS) < 0.3
+    source = np.where(from_origin, -1 - (fleet.sites - 1), rng.integers(0, fleet.appliances, FILLS))
+    rate = int(fleet.appliance_throughput_bps[0]) // 5
+    return Fills(
+        appliance=placement.appliance[chosen].astype(np.int64),
+        file=placement.file[chosen].astype(np.int64),
+        source=source,
+        start_ms=begin,
+        end_ms=begin + 3_600_000,
+        bytes=np.full(FILLS, rate * 3600 // 8),
+    )
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Processor seconds, and what came of them."""
+    began = time.process_time()
+    value = work()
+    return time.process_time() - began, value
+
+
+def same(one: SimulationResult, two: SimulationResult) -> bool:
+    """Whether two results agree on every number of every table."""
+    pairs = [(getattr(one, name), getattr(two, name)) for name in ("tally", "ledger", "log")]
+    whole = all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for a, b in pairs for f in dataclasses.fields(a))
+    tables = all(getattr(one, name).equals(getattr(two, name)) for name in ("by_hour", "by_site", "by_arc"))
+    return whole and tables and one.figures == two.figures and np.array_equal(one.arc_gbps, two.arc_gbps)
+
+
+def every_nth(sessions: Sessions, count: int) -> Sessions:
+    """A thinned week of about ``count`` sessions, spread over all of it."""
+    step = max(len(sessions) // count, 1)
+    columns = {f.name: getattr(sessions, f.name) for f in dataclasses.fields(sessions)}
+    return Sessions(**{name: c if name == "days" else np.ascontiguousarray(c[::step]) for name, c in columns.items()})
+
+
+def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict[str, Any]:
+    """All figures of one run."""
+    scenario = build_scenario(sessions)
+    rng = np.random.default_rng(seed)
+    drawing = {"date": DATE, "days": DAYS, "mean_minutes": MEAN_MINUTES, "spread": SPREAD}
+    draw_arguments = (scenario.demand, scenario.network, scenario.catalogue)
+    ready = draw_sessions(*draw_arguments, rng, **drawing)  # type: ignore[arg-type]
+    fleet, scheme, fills, outages = scenario.fleet, scenario.scheme, scenario.fills, scenario.outages
+    lru = Scheme(label="lru", policy="lru", reactive_share=0.2)
+    small_scenario = build_scenario(slice_)
+    small = draw_sessions(small_scenario.demand, *draw_arguments[1:], rng, **drawing)  # type: ignore[arg-type]
+
+    def engine(sessions: Any, scheme: Scheme, **more: Any) -> SimulationResult:
+        return batch.simulate(fleet, sessions, scheme, fills if scheme.placement else None, outages=outages, **more)
+
+    def week(module: Any, **more: Any) -> SimulationResult:
+        other = small_scenario
+        result: SimulationResult = module.simulate(
+            other.fleet, small, other.scheme, other.fills, outages=other.outages, **more
+        )
+        return result
+
+    variants: dict[str, Callable[[], Any]] = {
+        "kernel": lambda: engine(ready, scheme, link_loads=False),
+        "kernel_link_loads": lambda: engine(ready, scheme),
+        "kernel_lru": lambda: engine(ready, lru, link_loads=False),
+        "end_to_end": lambda: engine(draw_parts(*draw_arguments, np.random.default_rng(seed + 1), **drawing), scheme),  # type: ignore[arg-type]
+        "simpy": lambda: week(reference),
+        "kernel_on_the_slice": lambda: week(batch, keep_log=True),
+    }
+    engine(every_nth(ready, 1000), scheme)  # compiles
+    engine(every_nth(ready, 1000), lru)
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    results: dict[str, SimulationResult] = {}
+    for _ in range(repeats):
+        for name, work in variants.items():
+            spent, results[name] = timed(work)
+            seconds[name].append(spent)
+    median = {name: statistics.median(spent) for name, spent in seconds.items()}
+    totals = results["kernel_link_loads"].totals()
+    return {
+        "sessions": len(ready),
+        "kernel_sessions_per_second": round(len(ready) / median["kernel"]),
+        "end_to_end_sessions_per_second": round(results["end_to_end"].sessions / median["end_to_end"]),
+        "simpy_sessions": len(small),
+        "simpy_sessions_per_second": round(len(small) / median["simpy"]),
+        "kernel_over_simpy": round(len(ready) / median["kernel"] / (len(small) / median["simpy"]), 1),
+        "identical": same(results["simpy"], results["kernel_on_the_slice"]),
+        "bytes_per_session": sum(getattr(ready, f.name).nbytes for f in dataclasses.fields(ready) if f.name != "days")
+        / len(ready),
+        "link_loads_factor": round(median["kernel_link_loads"] / median["kernel"], 2),
+        "lru_factor": round(median["kernel_lru"] / median["kernel"], 2),
+        "misses": totals["misses"],
+        "request_hit_ratio": totals["request_hit_ratio"],
+        "edge_offload": totals["edge_offload"],
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        "repeats": repeats,
+    }
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=SESSIONS)
+    parser.add_argument("--slice", type=int, default=200_000, help="sessions of the SimPy reference")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    figures = compare_engines(args.sessions, args.slice, args.repeats, args.seed)
+    if args.json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:32} {value:>16,}" if isinstance(value, int | float) else f"{name:32} {value}")
+
+
+if __name__ == "__main__":
+    main()

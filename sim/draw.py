@@ -1,0 +1,293 @@
+"""Sessions drawn from a demand: an hour at a time or all at once, in the order of their starts, by a compiled generator.
+
+Sessions of a (region, file) arrive as a Poisson process whose rate follows a curve of the day in the region's local time. Drawn the other way round, which
+is the same law: the number of all arrivals of a quarter of an hour, their starts by exponential spacings, so that nothing need be sorted, then for each its
+region and its file, from alias tables.
+
+References
+----------
+M. D. Vose, "A linear algorithm for generating random numbers with a given distribution", IEEE TSE 1991 (alias tables).
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+from scipy.special import ndtr
+
+from demand.catalogue import Catalogue
+from demand.demand import Demand
+from demand.diurnal import EVENING, QUARTERS, quarter_hour_weights
+from sim.sessions import Sessions
+from topology.errors import InputError, Problem
+from topology.network import Network
+
+QUARTER_MS = 900_000
+QUARTERS_A_PART = 4
+
+
+def draw_sessions(
+    demand: Demand,
+    network: Network,
+    catalogue: Catalogue,
+    rng: np.random.Generator,
+    *,
+    date: dt.date,
+    days: int = 1,
+    hourly_profile: np.ndarray = EVENING,
+    mean_minutes: float = 45.0,
+    spread: float = 0.9,
+) -> Sessions:
+    """Draw sessions whose expected bytes are the demand's, entry by entry.
+
+    A session takes the file's bit rate for a lognormal time, cut at the file's own length; their number has the mean ``gb / mean GB of a session``, the
+    mean of the cut lognormal in closed form, so cutting loses nothing.
+
+    Parameters
+    ----------
+    demand
+        GB of each (region, file) over a UTC day.
+    date
+        The first day, which decides the offset of local times.
+    days
+        How many days, each with the same demand.
+    hourly_profile
+        (24,) float, >= 0: relative rate of arrivals in each local hour; only its shape counts. Default: :data:`demand.diurnal.EVENING`.
+    mean_minutes, spread
+        Mean of the lognormal time before the cut, in minutes, and the standard deviation of its logarithm.
+
+    Raises
+    ------
+    InputError
+        If the profile is not 24 numbers >= 0 with a positive sum, or the mean or spread is not positive.
+    """
+    law = _law(demand, network, catalogue, date, days, hourly_profile, mean_minutes, spread)
+    return _draw(law, rng, 0, rng.poisson(law.rate.sum(axis=0)))
+
+
+def draw_parts(
+    demand: Demand,
+    network: Network,
+    catalogue: Catalogue,
+    rng: np.random.Generator,
+    *,
+    date: dt.date,
+    days: int = 1,
+    hourly_profile: np.ndarray = EVENING,
+    mean_minutes: float = 45.0,
+    spread: float = 0.9,
+) -> Iterator[Sessions]:
+    """The sessions of :func:`draw_sessions`, an hour at a time: joined, they are the same for the same generator."""
+    law = _law(demand, network, catalogue, date, days, hourly_profile, mean_minutes, spread)
+    counts = rng.poisson(law.rate.sum(axis=0))
+    return (
+        _draw(law, rng, first, counts[first : first + QUARTERS_A_PART])
+        for first in range(0, len(counts), QUARTERS_A_PART)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Law:
+    """What is drawn from.
+
+    Parameters
+    ----------
+    rate
+        (R, Q): expected arrivals of each region in each quarter of an hour.
+    start, file, keep, other
+        Alias tables: the entries of region r are ``start[r]:start[r + 1]``; each is kept with a chance, else another one is taken.
+    location, spread, whole_ms, bytes_per_ms
+        Of the lognormal time, and of each file.
+    """
+
+    rate: np.ndarray
+    start: np.ndarray
+    file: np.ndarray
+    keep: np.ndarray
+    other: np.ndarray
+    location: float
+    spread: float
+    whole_ms: np.ndarray
+    bytes_per_ms: np.ndarray
+
+
+def _law(
+    demand: Demand,
+    network: Network,
+    catalogue: Catalogue,
+    date: dt.date,
+    days: int,
+    hourly_profile: np.ndarray,
+    mean_minutes: float,
+    spread: float,
+) -> _Law:
+    if not (mean_minutes > 0 and spread > 0):
+        raise InputError(
+            Problem(
+                table="settings", message="session length must be positive", mend="give mean minutes and spread > 0"
+            )
+        )
+    zones, regions = network.regions["timezone"].to_numpy(), len(network.regions)
+    weights = [quarter_hour_weights(zones, date + dt.timedelta(days=d), hourly_profile) for d in range(days)]
+    whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps  # GB over kbit/s, in ms
+    location = np.log(mean_minutes * 60_000) - spread**2 / 2
+    mean_gb = cut_lognormal_mean(location, spread, whole_ms) * catalogue.bitrate_kbps / 8e9
+    arrivals = demand.gb / mean_gb[demand.file]
+    order = np.lexsort((demand.file, demand.region))
+    start = np.searchsorted(demand.region[order], np.arange(regions + 1)).astype(np.int64)
+    keep, other = alias_tables(arrivals[order], start)
+    total = np.bincount(demand.region, arrivals, regions)
+    return _Law(
+        rate=np.concatenate([total[:, None] * w / w.sum(axis=1, keepdims=True) for w in weights], axis=1),
+        start=start,
+        file=demand.file[order],
+        keep=keep,
+        other=other,
+        location=float(location),
+        spread=spread,
+        whole_ms=whole_ms,
+        bytes_per_ms=catalogue.bitrate_kbps / 8,
+    )
+
+
+def cut_lognormal_mean(location: float, spread: float, limit: np.ndarray) -> np.ndarray:
+    """E[min(X, limit)] of a lognormal X: the limited expected value of actuarial mathematics."""
+    z = (np.log(limit) - location) / spread
+    return np.asarray(np.exp(location + spread**2 / 2) * ndtr(z - spread) + limit * ndtr(-z))
+
+
+def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -> Sessions:
+    """The sessions of so many quarters of an hour from ``first`` on."""
+    size = int(counts.sum())
+    start_ms, duration_ms, bytes_, rate_bps = (np.empty(size, np.int64) for _ in range(4))
+    region, file = np.empty(size, np.int32), np.empty(size, np.int32)
+    rate = np.ascontiguousarray(law.rate[:, first : first + len(counts)].T)
+    keep, other = alias_tables(rate.ravel(), np.arange(len(counts) + 1) * rate.shape[1])
+    _fill(
+        rng,
+        counts,
+        first * QUARTER_MS,
+        keep.reshape(rate.shape),
+        other.reshape(rate.shape),
+        law.start,
+        law.file,
+        law.keep,
+        law.other,
+        law.location,
+        law.spread,
+        law.whole_ms,
+        law.bytes_per_ms,
+        start_ms,
+        region,
+        file,
+        duration_ms,
+        bytes_,
+        rate_bps,
+    )
+    return Sessions(
+        start_ms=start_ms,
+        region=region,
+        file=file,
+        duration_ms=duration_ms,
+        bytes=bytes_,
+        rate_bps=rate_bps,
+        days=law.rate.shape[1] // QUARTERS,
+    )
+
+
+@nb.njit(cache=True)
+def alias_tables(weight: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Alias tables of many distributions, one after the other.
+
+    Parameters
+    ----------
+    weight
+        (N,) float, >= 0; distribution d is ``weight[start[d]:start[d + 1]]``.
+    start
+        (D + 1,) int.
+
+    Returns
+    -------
+    (N,) float and (N,) int32: the chance to keep a place drawn evenly, and the place within its distribution to take otherwise.
+    """
+    keep, other = np.ones(len(weight)), np.zeros(len(weight), np.int32)
+    stack = np.empty(len(weight), np.int32)
+    for d in range(len(start) - 1):
+        begin, size = start[d], start[d + 1] - start[d]
+        total = weight[begin : begin + size].sum()
+        small, large = 0, size
+        for i in range(size):
+            keep[begin + i] = weight[begin + i] * size / total if total > 0 else 1.0
+            other[begin + i] = i
+            if keep[begin + i] < 1:
+                stack[small] = i
+                small += 1
+            else:
+                large -= 1
+                stack[large] = i
+        while small > 0 and large < size:
+            small -= 1
+            poor, rich = stack[small], stack[large]
+            other[begin + poor] = rich
+            keep[begin + rich] -= 1 - keep[begin + poor]
+            if keep[begin + rich] < 1:
+                large += 1
+                stack[small] = rich
+                small += 1
+        for i in range(small):  # left over by rounding alone
+            keep[begin + stack[i]] = 1.0
+    return keep, other
+
+
+@nb.njit(cache=True)
+def _fill(
+    rng: np.random.Generator,
+    counts: np.ndarray,
+    begin_ms: int,
+    region_keep: np.ndarray,
+    region_other: np.ndarray,
+    start: np.ndarray,
+    entry_file: np.ndarray,
+    keep: np.ndarray,
+    other: np.ndarray,
+    location: float,
+    spread: float,
+    whole_ms: np.ndarray,
+    bytes_per_ms: np.ndarray,
+    start_ms: np.ndarray,
+    region: np.ndarray,
+    file: np.ndarray,
+    duration_ms: np.ndarray,
+    bytes_: np.ndarray,
+    rate_bps: np.ndarray,
+) -> None:
+    """Draw quarter after quarter into the columns of :class:`Sessions`."""
+    first, regions = 0, region_keep.shape[1]
+    for quarter in range(len(counts)):
+        count = counts[quarter]
+        spacing = np.empty(count + 1)
+        total = 0.0
+        for i in range(count + 1):
+            total += rng.standard_exponential()
+            spacing[i] = total
+        quarter_ms = begin_ms + quarter * QUARTER_MS
+        for i in range(count):
+            at = first + i
+            start_ms[at] = quarter_ms + min(int(spacing[i] / total * QUARTER_MS), QUARTER_MS - 1)
+            r = _pick(rng.random() * regions, region_keep[quarter], region_other[quarter], 0)
+            entry = start[r] + _pick(rng.random() * (start[r + 1] - start[r]), keep, other, start[r])
+            f = entry_file[entry]
+            length = min(np.exp(location + spread * rng.standard_normal()), whole_ms[f])
+            milliseconds, size = max(int(np.rint(length)), 1), int(np.rint(length * bytes_per_ms[f]))
+            region[at], file[at], duration_ms[at], bytes_[at] = r, f, milliseconds, size
+            rate_bps[at] = int(np.rint(size * 8000.0 / milliseconds))
+        first += count
+
+
+@nb.njit(cache=True)
+def _pick(drawn: float, keep: np.ndarray, other: np.ndarray, begin: int) -> int:
+    """A place of an alias table from a number drawn evenly from 0 to its size: the whole part is a place, the fraction decides whether it is kept."""
+    place = int(drawn)
+    return place if drawn - place < keep[begin + place] else int(other[begin + place])
