@@ -39,7 +39,7 @@ from topology.placement import Placement
 
 NIGHT = "night.json"
 """What a night found, beside the plan's own summary: fill, backtest, policies, what the rehearsal replayed."""
-READ = (*TABLES, "steering", "titles", "files", "availability")
+READ = (*TABLES, "steering", "titles", "files", "availability", "events")
 """The tables a night reads."""
 SOUND = ".sound"
 """Names the inputs that ``check`` last found sound."""
