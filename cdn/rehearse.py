@@ -25,7 +25,7 @@ from sim.batch import simulate
 from sim.fleet import build_fleet
 from sim.metrics import SimulationResult
 from sim.policies import POLICIES
-from sim.scheme import Fills, Outage, Scheme
+from sim.scheme import Fills, Outage, Rules, Scheme
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem
 from topology.network import Network
@@ -94,6 +94,7 @@ def rehearse(
     routes = steering_routes(network, trees, candidates=settings.steering.candidates)
     previous = None if before is None else before.stored(network, len(catalogue.files))
     fleet = build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes))
+    rules = Rules(soft_limit=settings.simulation.soft_limit, fill_writes=settings.simulation.fill_writes)
     results: dict[str, SimulationResult] = {}
     oracle_gap = None
     for name in dict.fromkeys(policies):
@@ -116,7 +117,7 @@ def rehearse(
             scheme = Scheme(label=name, placement=placement, policy=name.removeprefix("plan+"), reactive_share=share)
         else:
             scheme = Scheme(label=name, policy=name, reactive_share=1.0)
-        results[name] = simulate(fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages)
+        results[name] = simulate(fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages, rules=rules)
     return Rehearsal(results=results, oracle_gap=oracle_gap)
 
 

@@ -121,6 +121,15 @@ class Simulation(Section):
     reactive_share: float = Field(
         0.1, ge=0, le=1, description="Share of every site left to the reactive part of plan+lru and its like."
     )
+    soft_limit: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of its throughput up to which an appliance takes sessions while another edge site could serve.",
+    )
+    fill_writes: float = Field(
+        0.0, ge=0, description="Throughput that a fill takes from its target while it runs, in parts of its own rate."
+    )
     seed: int = Field(0, ge=0, description="Seed of drawn sessions.")
 
     @field_validator("policies")

@@ -14,7 +14,7 @@ import simpy
 
 from sim.balance import BalanceError, check_balance
 from sim.caches import KERNEL_POLICIES, empty_caches
-from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, Moment
+from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, SWITCH, Moment
 from sim.fleet import Fleet
 from sim.kernel import (
     BASE_SLOT,
@@ -46,12 +46,13 @@ from sim.kernel import (
 )
 from sim.log import OUTCOMES, Ledger, SessionLog
 from sim.metrics import SimulationResult, measure
-from sim.scheme import Fills, Outage, Scheme, check_scheme
+from sim.scheme import RULES, Fills, Outage, Rules, Scheme, check_scheme, dropped_copies
 from sim.series import SLOT_MS, SLOTS, arc_bytes, crossings, loads_of_marks
 from sim.sessions import DAY_MS, Sessions, build_sessions, check_sessions
 from sim.sites import copies_there
 from sim.tally import HOUR_MS, Tally, fill_loads
 from topology.errors import InputError, Problem
+from topology.placement import Placement
 from topology.routing import Paths
 
 WORD = 64
@@ -73,6 +74,7 @@ def simulate(
     *,
     warm_up: Sessions | None = None,
     outages: Sequence[Outage] = (),
+    rules: Rules = RULES,
     progress: Callable[[int], None] | None = None,
     keep_log: bool = False,
     link_loads: bool = True,
@@ -83,7 +85,7 @@ def simulate(
     ----------
     sessions
         In the order of their starts; or parts of them, one after the other, each with the same ``days``.
-    fills, warm_up, outages
+    fills, warm_up, outages, rules
         As in :func:`sim.reference.simulate`.
     progress
         Called with the number of sessions so far, every simulated hour and at the end.
@@ -100,8 +102,8 @@ def simulate(
         If bytes do not balance: a defect.
     """
     fills = Fills.none() if fills is None else fills
-    check_scheme(fleet, scheme, fills, list(outages))
-    run = _Run(fleet, scheme, fills, link_loads=link_loads)
+    check_scheme(fleet, scheme, fills, list(outages), rules)
+    run = _Run(fleet, scheme, fills, rules, link_loads=link_loads)
     if warm_up is not None:
         check_sessions(warm_up, fleet.regions, fleet.files)
         run.warm(warm_up)
@@ -141,12 +143,15 @@ def _no_sessions() -> Sessions:
 class _Run:
     """One run: the kernel's arrays, and SimPy as the clock that says when something other than a session happens."""
 
-    def __init__(self, fleet: Fleet, scheme: Scheme, fills: Fills, *, link_loads: bool) -> None:
+    def __init__(self, fleet: Fleet, scheme: Scheme, fills: Fills, rules: Rules, *, link_loads: bool) -> None:
         self.fleet, self.scheme, self.fills, self.link_loads = fleet, scheme, fills, link_loads
         numbers = self.numbers = _Numbers(fleet)
         self.bit = numbers.bit
         self.throughput = np.full(numbers.bits, ENDLESS_BPS, np.int64)
         self.throughput[self.bit] = fleet.appliance_throughput_bps
+        reserve = np.zeros(numbers.bits, np.int64)
+        reserve[self.bit] = rules.reserve_bps(fleet)
+        self.softly = rules.soft_limit < 1
         policy = 0 if scheme.policy is None else KERNEL_POLICIES[scheme.policy]
         pair_of, self.pair_paths = _pull_paths(fleet) if policy else (np.zeros((0, 0), np.int32), _no_paths())
         self.ground = Ground(
@@ -156,7 +161,7 @@ class _Run:
             mask=numbers.mask,
             endless=numbers.endless,
             site_of=numbers.site,
-            reserve=np.zeros(numbers.bits, np.int64),
+            reserve=reserve,
             file_bytes=fleet.file_bytes,
             pair_of=pair_of,
             pair_start=self.pair_paths.start,
@@ -179,7 +184,7 @@ class _Run:
         )
         self.calendar = _empty_calendar(FIRST_SHIFT)
         self.outages = np.zeros(fleet.appliances, np.int64)
-        self.fill_rate = fills.rate_bps()
+        self.fill_rate, self.fill_writes = fills.rate_bps(), rules.write_bps(fills)
         self.fill_ran = np.zeros(len(fills), bool)
         self.env = simpy.Environment()
         self.parts: Iterator[Sessions] = iter(())
@@ -191,12 +196,17 @@ class _Run:
         width = self.numbers.width
         bits = np.zeros((self.fleet.files, 2 * width), np.uint64)
         if self.scheme.placement is not None:
-            copies, now = self.scheme.placement, copies_there(self.fleet, self.scheme, self.fills)
-            word, place = np.divmod(self.bit[copies.appliance], WORD)
-            value = np.uint64(1) << place.astype(np.uint64)
-            np.bitwise_or.at(bits, (copies.file, width + word), value)
-            np.bitwise_or.at(bits, (copies.file[now], word[now]), value[now])
+            (file, word), value = self._bits_of(self.scheme.placement)
+            now = copies_there(self.fleet, self.scheme, self.fills)
+            np.bitwise_or.at(bits, (file, width + word), value)
+            np.bitwise_or.at(bits, (file[now], word[now]), value[now])
+            np.bitwise_or.at(bits, *self._bits_of(dropped_copies(self.fleet, self.scheme)))
         return bits
+
+    def _bits_of(self, placement: Placement) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Where the bits of copies stand in ``copies`` (file and word), and the words that have them alone set."""
+        word, place = np.divmod(self.bit[placement.appliance], WORD)
+        return (placement.file, word), np.uint64(1) << place.astype(np.uint64)
 
     def warm(self, sessions: Sessions) -> None:
         """Fill the caches with yesterday's sessions."""
@@ -229,12 +239,15 @@ class _Run:
 
     def run(self, outages: Sequence[Outage], progress: Callable[[int], None] | None) -> None:
         """Start every process, let the clock run, and see that all throughput came back."""
-        first = [0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
+        switch_ms = self.scheme.switch_ms
+        first = [0, switch_ms or 0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
         self.env = simpy.Environment(initial_time=min(first))
         for fill in range(len(self.fills)):
             self.env.process(self.transfer(fill))
         for outage in outages:
             self.env.process(self.fail(outage))
+        if switch_ms is not None:
+            self.env.process(self.switch(switch_ms))
         self.env.process(self.hours(progress))
         try:
             self.env.run()
@@ -256,7 +269,7 @@ class _Run:
                 progress(self.done)
 
     def transfer(self, fill: int) -> Generator[Moment, Any, None]:
-        """A fill: it takes throughput from its source, and when it ends its copy is there."""
+        """A fill: it takes throughput from its source and its target, and when it ends its copy is there."""
         start, end = int(self.fills.start_ms[fill]), int(self.fills.end_ms[fill])
         source, target, file = int(self.fills.source[fill]), int(self.fills.appliance[fill]), int(self.fills.file[fill])
         yield Moment(self.env, start, FILL_START)
@@ -264,12 +277,21 @@ class _Run:
             return
         self.advance(start)
         self._provide(source, int(self.fill_rate[fill]))
+        self.state.free[self.bit[target]] -= self.fill_writes[fill]
         yield Moment(self.env, end, FILL_END)
         self.advance(end)
         self._provide(source, -int(self.fill_rate[fill]))
+        self.state.free[self.bit[target]] += self.fill_writes[fill]
         word, place = divmod(int(self.bit[target]), WORD)
         self.state.copies[file, word] |= np.uint64(1 << place)
         self.fill_ran[fill] = True
+
+    def switch(self, at: int) -> Generator[Moment, Any, None]:
+        """The sites leave last night's plan: its copies that are no longer planned are gone."""
+        yield Moment(self.env, at, SWITCH)
+        self.advance(at)
+        place, value = self._bits_of(dropped_copies(self.fleet, self.scheme))
+        np.bitwise_and.at(self.state.copies, place, ~value)
 
     def fail(self, outage: Outage) -> Generator[Moment, Any, None]:
         """An outage: its appliances take nothing new until it is over."""
@@ -308,7 +330,7 @@ class _Run:
                 part.rate_bps,
                 self.at,
                 until,
-                False,
+                self.softly,
                 self.link_loads,
                 self.numbers.appliance,
             )

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import simpy
 
-RELEASE, FILL_END, OUTAGE, FILL_START, ARRIVAL = range(5)
-"""At one time sessions end, fills end, outages begin and end, fills begin, sessions start: in this order."""
+RELEASE, FILL_END, SWITCH, OUTAGE, FILL_START, ARRIVAL = range(6)
+"""At one time sessions end, fills end, plans switch, outages begin and end, fills begin, sessions start: in this order."""
 
 
 class Moment(simpy.Event):  # type: ignore[misc]  # simpy is not typed here

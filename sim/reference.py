@@ -11,12 +11,12 @@ import numpy as np
 import simpy
 
 from sim.balance import check_balance
-from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, RELEASE, Moment
+from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, RELEASE, SWITCH, Moment
 from sim.fleet import Fleet
 from sim.log import HIT, Ledger, SessionLog
 from sim.metrics import SimulationResult, measure
 from sim.policies import CachePolicy
-from sim.scheme import Fills, Outage, Scheme, check_scheme
+from sim.scheme import RULES, Fills, Outage, Rules, Scheme, check_scheme, dropped_copies
 from sim.sessions import Sessions, check_sessions
 from sim.sites import NONE, SiteState
 from sim.tally import tally_log
@@ -36,6 +36,7 @@ def simulate(
     *,
     warm_up: Sessions | None = None,
     outages: Sequence[Outage] = (),
+    rules: Rules = RULES,
     progress: Callable[[int], None] | None = None,
 ) -> SimulationResult:
     """Run sessions against one scheme.
@@ -50,6 +51,8 @@ def simulate(
         Sessions of the day before, shown to the reactive caches in order and not measured; without them the caches start empty.
     outages
         Appliances or sites out of service for a time: they take no new sessions and start no fills; sessions in progress run to their end.
+    rules
+        How appliances take load.
     progress
         Called with the number of sessions so far, now and then, and with all of them at the end.
 
@@ -62,8 +65,8 @@ def simulate(
     """
     fills = Fills.none() if fills is None else fills
     check_sessions(sessions, fleet.regions, fleet.files)
-    check_scheme(fleet, scheme, fills, list(outages))
-    model = _Model(fleet, sessions, scheme, fills)
+    check_scheme(fleet, scheme, fills, list(outages), rules)
+    model = _Model(fleet, sessions, scheme, fills, rules)
     if warm_up is not None:
         check_sessions(warm_up, fleet.regions, fleet.files)
         model.warm(warm_up)
@@ -77,9 +80,10 @@ def simulate(
 class _Model:
     """One run: the clock, the state of the sites, and what is written down."""
 
-    def __init__(self, fleet: Fleet, sessions: Sessions, scheme: Scheme, fills: Fills) -> None:
-        self.fleet, self.fills = fleet, fills
-        self.state = SiteState(fleet, scheme, fills)
+    def __init__(self, fleet: Fleet, sessions: Sessions, scheme: Scheme, fills: Fills, rules: Rules) -> None:
+        self.fleet, self.scheme, self.fills = fleet, scheme, fills
+        self.state = SiteState(fleet, scheme, fills, rules)
+        self.softly = rules.soft_limit < 1
         self.env = simpy.Environment()
         self.candidates = [[site for site in row if site >= 0] for row in fleet.candidate.tolist()]
         self.is_origin: list[bool] = fleet.is_origin.tolist()
@@ -100,18 +104,22 @@ class _Model:
         self.delivered, self.provided = [0] * fleet.sites, [0] * fleet.sites
         self.serving, self.fetching, self.filling = [0] * fleet.arcs, [0] * fleet.arcs, [0] * fleet.arcs
         self.fill_rate: list[int] = fills.rate_bps().tolist()
+        self.fill_writes: list[int] = rules.write_bps(fills).tolist()
         self.fill_ran = [False] * len(fills)
         self.progress: Callable[[int], None] | None = None
 
     def run(self, outages: Sequence[Outage], progress: Callable[[int], None] | None) -> None:
         """Start every process and let the clock run until the last session has left."""
         self.progress = progress
-        first = [0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
+        switch_ms = self.scheme.switch_ms
+        first = [0, switch_ms or 0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
         self.env = simpy.Environment(initial_time=min(first))
         for fill in range(len(self.fills)):
             self.env.process(self.transfer(fill))
         for outage in outages:
             self.env.process(self.fail(outage))
+        if switch_ms is not None:
+            self.env.process(self.switch(switch_ms))
         self.expect(0)
         self.env.run()
         assert self.state.free_bps == self.fleet.appliance_throughput_bps.tolist(), "throughput was not given back"
@@ -138,27 +146,41 @@ class _Model:
         self.expect(i + 1)
 
     def steer(self, region: int, file: int, rate: int, size: int) -> Entry:
-        """Walk the region's sites, best first, and choose who serves; a reactive front site that lacks the file pulls it from the next holder."""
-        state, sites = self.state, self.candidates[region]
-        outcome, front, front_appliance, front_known = HIT, -1, NONE, False
-        for k, site in enumerate(sites):
-            appliance, cached = (NONE, False) if self.is_origin[site] else state.holder(site, file, rate)
-            if appliance != NONE or self.is_origin[site]:
-                break
-            if k == 0:
-                outcome = state.why_missed(site, file)
-            if not front_known and not state.holds_planned(site, file):
-                front_appliance = state.carrier(site, rate)
-                front_known = front_appliance != NONE
-                if front_known and self.admits(site, file):
-                    front = k
+        """Choose who serves, within the soft limits unless that means an origin; a reactive front site that lacks the file pulls it from there."""
+        k, appliance, cached, front, front_appliance, outcome = self.walk(region, file, rate, soft=True)
+        sites = self.candidates[region]
+        if self.softly and self.is_origin[sites[k]]:
+            k, appliance, cached, front, front_appliance, outcome = self.walk(region, file, rate, soft=False)
         if cached:
-            self.cache(site).access(file)
+            self.cache(sites[k]).access(file)
         if front < 0:
             return k, appliance, -1, NONE, 0, outcome
         self.cache(sites[front]).access(file)
         self.cache(sites[front]).admit(file, self.file_bytes[file])
         return front, front_appliance, k, appliance, max(self.file_bytes[file], size), outcome
+
+    def walk(self, region: int, file: int, rate: int, *, soft: bool) -> tuple[int, int, bool, int, int, int]:
+        """Ask the region's sites, best first, and change nothing.
+
+        Returns
+        -------
+        Place and appliance of the site that has the file and can serve, whether from its cache; place and appliance of the front site that would pull
+        it from there, place -1 if none; and the outcome.
+        """
+        state, sites = self.state, self.candidates[region]
+        outcome, front, front_appliance, front_known = HIT, -1, NONE, False
+        for k, site in enumerate(sites):
+            appliance, cached = (NONE, False) if self.is_origin[site] else state.holder(site, file, rate, soft=soft)
+            if appliance != NONE or self.is_origin[site]:
+                break
+            if k == 0:
+                outcome = state.why_missed(site, file)
+            if not front_known and not state.holds_planned(site, file):
+                front_appliance = state.carrier(site, rate, soft=soft)
+                front_known = front_appliance != NONE
+                if front_known and self.admits(site, file):
+                    front = k
+        return k, appliance, cached, front, front_appliance, outcome
 
     def admits(self, site: int, file: int) -> bool:
         """Whether the site has a reactive cache that the file fits into."""
@@ -185,7 +207,7 @@ class _Model:
         self.provided[provider] += size
 
     def transfer(self, fill: int) -> Generator[Moment, Any, None]:
-        """A fill: it takes throughput from an edge source, and when it ends its copy is there."""
+        """A fill: it takes throughput from an edge source and from its target, and when it ends its copy is there."""
         fills, state = self.fills, self.state
         source, target, file = int(fills.source[fill]), int(fills.appliance[fill]), int(fills.file[fill])
         rate = self.fill_rate[fill]
@@ -194,15 +216,24 @@ class _Model:
             return
         if source >= 0:
             state.free_bps[source] -= rate
+        state.free_bps[target] -= self.fill_writes[fill]
         yield Moment(self.env, int(fills.end_ms[fill]), FILL_END)
         if source >= 0:
             state.free_bps[source] += rate
+        state.free_bps[target] += self.fill_writes[fill]
         state.store(target, file)
         self.fill_ran[fill] = True
         site_of = self.fleet.appliance_site
         origin_or_site = int(site_of[source]) if source >= 0 else -1 - source
         for arc in self.arcs_between(origin_or_site, int(site_of[target])):
             self.filling[arc] += int(fills.bytes[fill])
+
+    def switch(self, at: int) -> Generator[Moment, Any, None]:
+        """The sites leave last night's plan: its copies that are no longer planned are gone."""
+        yield Moment(self.env, at, SWITCH)
+        old = dropped_copies(self.fleet, self.scheme)
+        for appliance, file in zip(old.appliance.tolist(), old.file.tolist(), strict=True):
+            self.state.drop(appliance, file)
 
     def fail(self, outage: Outage) -> Generator[Moment, Any, None]:
         """An outage: its appliances take nothing new until it is over."""

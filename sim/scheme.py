@@ -24,6 +24,9 @@ class Scheme:
     initial
         Last night's placement: of the planned copies only those in it are there at 00:00, the others come with a fill or not at all. None: all
         planned copies that no fill brings are there at 00:00.
+    switch_ms
+        When the sites leave last night's plan for this one: until then its copies that are no longer planned still serve. None: they are gone when
+        the clock starts.
     policy
         A name of :data:`sim.policies.POLICIES`: the reactive cache of every site; None: no site reacts.
     reactive_share
@@ -33,6 +36,7 @@ class Scheme:
     label: str
     placement: Placement | None = None
     initial: Placement | None = None
+    switch_ms: int | None = None
     policy: str | None = None
     reactive_share: float = 0.0
 
@@ -41,6 +45,36 @@ class Scheme:
         if self.policy is None:
             return np.zeros(fleet.sites, np.int64)
         return np.array([math.floor(b * self.reactive_share) for b in fleet.site_storage_bytes.tolist()], np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How appliances take load.
+
+    Parameters
+    ----------
+    soft_limit
+        Share of its throughput, 0..1, up to which an appliance takes new sessions as long as another edge site has the file; from there to the whole
+        it takes only what would otherwise go to an origin.
+    fill_writes
+        Throughput of the target that a fill takes while it runs, >= 0, in parts of its own rate: what writing to its disks costs its readers.
+    """
+
+    soft_limit: float = 1.0
+    fill_writes: float = 0.0
+
+    def reserve_bps(self, fleet: Fleet) -> np.ndarray:
+        """(A,) int64: what each appliance keeps back at first."""
+        soft = [math.floor(b * self.soft_limit) for b in fleet.appliance_throughput_bps.tolist()]
+        return np.asarray(fleet.appliance_throughput_bps - np.array(soft, np.int64))
+
+    def write_bps(self, fills: "Fills") -> np.ndarray:
+        """(T,) int64: what each fill takes from its target's throughput."""
+        return np.asarray(np.rint(fills.rate_bps() * self.fill_writes), np.int64)
+
+
+RULES = Rules()
+"""No soft limit, and fills that cost their targets nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,20 +141,31 @@ class Outage:
         return [int(a) for a in np.flatnonzero(fleet.appliance_site == self.site)]
 
 
-def check_scheme(fleet: Fleet, scheme: Scheme, fills: Fills, outages: list[Outage]) -> None:
+def check_scheme(fleet: Fleet, scheme: Scheme, fills: Fills, outages: list[Outage], rules: Rules = RULES) -> None:
     """Refuse what does not fit the fleet.
 
     Raises
     ------
     InputError
-        Unknown policy, a share outside 0..1, indices beyond the fleet, a fill of a copy that is not planned or planned twice, a fill that ends
+        No sites, an unknown policy, a share outside 0..1, a switch without last night's plan, indices beyond the fleet, copies that do not fit, a fill of a copy that is not planned or planned twice, a fill that ends
         before it starts, an outage of an origin or of nothing.
     """
-    problems = [*_scheme_problems(fleet, scheme), *_outage_problems(fleet, outages)]
+    problems = [*_scheme_problems(fleet, scheme), *_rules_problems(rules), *_outage_problems(fleet, outages)]
     if not problems:
         problems += _fill_problems(fleet, scheme, fills)
     if problems:
         raise InputError(problems)
+
+
+def _rules_problems(rules: Rules) -> list[Problem]:
+    problems: list[Problem] = []
+    if not 0 <= rules.soft_limit <= 1:
+        value, mend = str(rules.soft_limit), "give a number 0..1"
+        problems.append(Problem(table="rules", column="soft_limit", value=value, message="not a share", mend=mend))
+    if not 0 <= rules.fill_writes < math.inf:
+        value, mend = str(rules.fill_writes), "give a number >= 0"
+        problems.append(Problem(table="rules", column="fill_writes", value=value, message="not a factor", mend=mend))
+    return problems
 
 
 def _scheme_problems(fleet: Fleet, scheme: Scheme) -> list[Problem]:
@@ -145,6 +190,9 @@ def _scheme_problems(fleet: Fleet, scheme: Scheme) -> list[Problem]:
             problems.append(
                 Problem(table="placement", message="names an appliance or file that is not there", mend=mend)
             )
+    if scheme.switch_ms is not None and (scheme.placement is None or scheme.initial is None):
+        mend = "give last night's placement and tonight's, or no time of switching"
+        problems.append(Problem(table="scheme", column="switch_ms", message="nothing to switch between", mend=mend))
     return problems
 
 
@@ -202,6 +250,14 @@ def _outage_problems(fleet: Fleet, outages: list[Outage]) -> list[Problem]:
         if message:
             problems.append(Problem(table="outages", row=row, message=message, mend=mend))
     return problems
+
+
+def dropped_copies(fleet: Fleet, scheme: Scheme) -> Placement:
+    """Copies of last night that serve until the switch: those that are no longer planned, if there is a switch."""
+    if scheme.switch_ms is None or scheme.initial is None or scheme.placement is None:
+        return Placement.of(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    gone = ~np.isin(copy_keys(fleet, scheme.initial), copy_keys(fleet, scheme.placement))
+    return Placement.of(scheme.initial.appliance[gone], scheme.initial.file[gone])
 
 
 def copy_keys(fleet: Fleet, placement: Placement) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from sim.fleet import Fleet
 from sim.log import CONTENT, HEALTH, NOT_YET_FILLED
 from sim.policies import CachePolicy, make_policy
-from sim.scheme import Fills, Scheme, copy_keys
+from sim.scheme import Fills, Rules, Scheme, copy_keys, dropped_copies
 from topology.placement import Placement
 
 NONE = -1
@@ -21,13 +21,14 @@ class SiteState:
     Files are looked up under ``site * F + file``; the appliances of a copy stand in the order of their numbers, which decides ties.
     """
 
-    def __init__(self, fleet: Fleet, scheme: Scheme, fills: Fills) -> None:
+    def __init__(self, fleet: Fleet, scheme: Scheme, fills: Fills, rules: Rules) -> None:
         self._files = fleet.files
         self._site_of: list[int] = fleet.appliance_site.tolist()
         self._appliances: list[list[int]] = [[] for _ in range(fleet.sites)]
         for appliance, site in enumerate(self._site_of):
             self._appliances[site].append(appliance)
         self.free_bps: list[int] = fleet.appliance_throughput_bps.tolist()
+        self._reserve_bps: list[int] = rules.reserve_bps(fleet).tolist()
         self.outages: list[int] = [0] * fleet.appliances
         self._there: defaultdict[int, list[int]] = defaultdict(list)
         self._planned: set[int] = set()
@@ -41,30 +42,38 @@ class SiteState:
         self._planned = set(keys.tolist())
         for appliance, key in zip(placement.appliance[there].tolist(), keys[there].tolist(), strict=True):
             self._there[key].append(appliance)
+        old = dropped_copies(fleet, scheme)
+        for appliance, file in zip(old.appliance.tolist(), old.file.tolist(), strict=True):
+            self.store(appliance, file)
 
     def store(self, appliance: int, file: int) -> None:
         """A fill is complete: the copy is there from now on."""
         insort(self._there[self._site_of[appliance] * self._files + file], appliance)
 
-    def holder(self, site: int, file: int, rate_bps: int) -> tuple[int, bool]:
+    def drop(self, appliance: int, file: int) -> None:
+        """A copy is gone from now on."""
+        self._there[self._site_of[appliance] * self._files + file].remove(appliance)
+
+    def holder(self, site: int, file: int, rate_bps: int, *, soft: bool) -> tuple[int, bool]:
         """The appliance that can serve the file at this rate, or NONE; and whether it comes from the reactive cache.
 
         Among the appliances that are up, hold a planned copy and have the rate left, the one with the most throughput left (ties: the first). If
-        there is none and the site's cache holds the file, any appliance of the site will do, chosen the same way.
+        there is none and the site's cache holds the file, any appliance of the site will do, chosen the same way. ``soft``: what an appliance keeps back
+        above its soft limit does not count as left.
         """
         copies = self._there.get(site * self._files + file)
         if copies:
-            appliance = self._freest(copies, rate_bps)
+            appliance = self._freest(copies, rate_bps, soft)
             if appliance != NONE:
                 return appliance, False
         cache = self.caches[site]
         if cache is not None and file in cache:
-            return self.carrier(site, rate_bps), True
+            return self.carrier(site, rate_bps, soft=soft), True
         return NONE, False
 
-    def carrier(self, site: int, rate_bps: int) -> int:
+    def carrier(self, site: int, rate_bps: int, *, soft: bool) -> int:
         """The appliance of the site with the most throughput left, if that is at least the rate, or NONE."""
-        return self._freest(self._appliances[site], rate_bps)
+        return self._freest(self._appliances[site], rate_bps, soft)
 
     def holds_planned(self, site: int, file: int) -> bool:
         """Whether an appliance that is up has a planned copy, with or without throughput left."""
@@ -85,11 +94,11 @@ class SiteState:
         if cache is not None and site * self._files + file not in self._planned and not cache.access(file):
             cache.admit(file, size_bytes)
 
-    def _freest(self, appliances: list[int], rate_bps: int) -> int:
+    def _freest(self, appliances: list[int], rate_bps: int, soft: bool) -> int:
         best, most = NONE, rate_bps - 1
         for appliance in appliances:
-            free = self.free_bps[appliance]
-            if free > most and not self.outages[appliance]:
+            free, kept = self.free_bps[appliance], self._reserve_bps[appliance] if soft else 0
+            if free > most and free - kept >= rate_bps and not self.outages[appliance]:
                 best, most = appliance, free
         return best
 

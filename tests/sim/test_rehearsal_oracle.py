@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sim.log import OUTCOMES
 from sim.policies import make_policy
-from sim.reference import Fills, Outage, Scheme, simulate
+from sim.reference import Fills, Outage, Rules, Scheme, simulate
 from sim.sites import SiteState
 
 NODES, REGIONS, SITES, APPLIANCES, FILES = 5, 3, 4, 5, 4  # site 3 is the origin
@@ -328,6 +328,6 @@ def test_the_checked_paths_are_taken_at_all(make):
 
 
 def test_a_state_asked_for_more_than_any_appliance_has_offers_none(make, two_sites_and_origin):
-    state = SiteState(two_sites_and_origin(slots=(2, 2)), Scheme(label="none"), Fills.none())
-    assert state.carrier(0, 16_000_000) == 0
-    assert state.carrier(0, 16_000_001) == -1
+    state = SiteState(two_sites_and_origin(slots=(2, 2)), Scheme(label="none"), Fills.none(), Rules())
+    assert state.carrier(0, 16_000_000, soft=True) == 0
+    assert state.carrier(0, 16_000_001, soft=True) == -1
