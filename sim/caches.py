@@ -40,7 +40,9 @@ ANCHORS = 3
 """The main queue's anchor is row F, ``meta[ANCHOR]``; the small queue's and the ghost's follow. LFU has a ring of frequencies at F and their rows behind it."""
 
 
-def empty_caches(policy: int, capacity_bytes: np.ndarray, files: int) -> tuple[np.ndarray, np.ndarray]:
+def empty_caches(
+    policy: int, capacity_bytes: np.ndarray, files: int, *, by_file: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """``meta`` and ``node`` of one empty cache a capacity.
 
     Parameters
@@ -51,6 +53,8 @@ def empty_caches(policy: int, capacity_bytes: np.ndarray, files: int) -> tuple[n
         (S,) int64, >= 0.
     files
         F.
+    by_file
+        In memory, put the rows of one file in all caches side by side: quicker where a request asks several caches for it, slower for one cache.
 
     Returns
     -------
@@ -68,7 +72,9 @@ def empty_caches(policy: int, capacity_bytes: np.ndarray, files: int) -> tuple[n
     meta[:, CAPACITY] = capacity_bytes
     meta[:, ANCHOR] = meta[:, HAND] = files
     meta[:, FRESH] = files + 1
-    node = np.zeros((len(capacity_bytes), files + (1 + files if policy == LFU else ANCHORS), NODE_WIDTH), np.int32)
+    caches, rows = len(capacity_bytes), files + (1 + files if policy == LFU else ANCHORS)
+    node = np.zeros((rows, caches, NODE_WIDTH) if by_file else (caches, rows, NODE_WIDTH), np.int32)
+    node = node.transpose(1, 0, 2) if by_file else node
     for anchor in range(files, files + (1 if policy == LFU else ANCHORS)):
         node[:, anchor] = anchor
     return meta, node
@@ -85,11 +91,18 @@ def contains(node: np.ndarray, file: int) -> bool:
     return bool(node[file, WHERE] > 0)
 
 
-@nb.njit(cache=True)
+@nb.njit(cache=True, inline="always")
 def access(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> bool:
     """Ask for a file: True on a hit."""
-    if node[file, WHERE] <= 0:
-        return False
+    held = node[file, WHERE] > 0
+    if held:
+        _touch(policy, meta, node, file)
+    return bool(held)
+
+
+@nb.njit(cache=True)
+def _touch(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> None:
+    """A file that is held was asked for."""
     if policy == LRU:
         _unlink(node, file)
         _append(node, meta[ANCHOR], file)
@@ -99,7 +112,6 @@ def access(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> bool:
         node[file, COUNT] = min(node[file, COUNT] + 1, MOST_COUNTED)
     elif policy == SIEVE:
         node[file, COUNT] = 1
-    return True
 
 
 @nb.njit(cache=True)
@@ -152,7 +164,7 @@ def resize(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, siz
     sizes[file] = size
 
 
-@nb.njit(cache=True)
+@nb.njit(cache=True, inline="always")
 def _unlink(node: np.ndarray, row: int) -> None:
     """Take a row out of its ring."""
     before, after = node[row, PREV], node[row, NEXT]
@@ -160,7 +172,7 @@ def _unlink(node: np.ndarray, row: int) -> None:
     node[after, PREV] = before
 
 
-@nb.njit(cache=True)
+@nb.njit(cache=True, inline="always")
 def _append(node: np.ndarray, anchor: int, row: int) -> None:
     """Put a row behind all others of a ring: just before its anchor."""
     last = node[anchor, PREV]
@@ -170,7 +182,7 @@ def _append(node: np.ndarray, anchor: int, row: int) -> None:
     node[anchor, PREV] = row
 
 
-@nb.njit(cache=True)
+@nb.njit(cache=True, inline="always")
 def _evict(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray, gone: int) -> int:
     """Note that a file, already out of its queue, is no longer held; returns how many went so far."""
     node[file, WHERE] = 0

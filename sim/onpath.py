@@ -29,6 +29,7 @@ L. Saino, I. Psaras, G. Pavlou, "Hash-routing schemes for information centric ne
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba as nb
 import numpy as np
@@ -124,7 +125,7 @@ def build_walks(
     servers = [*caches, *origins]
 
     def along(nodes: Sequence[int]) -> float:
-        return sum(delay_ms(u, v) for u, v in zip(nodes, nodes[1:], strict=False))
+        return sum(delay_ms(u, v) for u, v in pairwise(nodes))
 
     ask_start, ask_cache, ask_ms = [0], [], []
     back_start, back_cache, back_adjacent = [0], [], []
@@ -132,7 +133,7 @@ def build_walks(
     for r, receiver in enumerate(receivers):
         for origin in origins:
             nodes, so_far = route(receiver, origin), 0.0
-            for u, v in zip(nodes, nodes[1:], strict=False):
+            for u, v in pairwise(nodes):
                 so_far += delay_ms(u, v)
                 if v in number:
                     ask_cache.append(number[v])
@@ -141,7 +142,7 @@ def build_walks(
         for s, server in enumerate(servers):
             nodes = list(reversed(route(receiver, server)))
             way_ms[r, s] = along(nodes[::-1])
-            for u, v in zip(nodes, nodes[1:], strict=False):
+            for u, v in pairwise(nodes):
                 if v in number and v != receiver:
                     back_cache.append(number[v])
                     back_adjacent.append(u in number)
@@ -243,18 +244,25 @@ def replay_on_path(
     if policy not in KERNEL_POLICIES:
         raise _refusal("policy", policy, "unknown policy", "use one of " + ", ".join(KERNEL_POLICIES))
     if needs.get(strategy, receiver) is None or (strategy in HASH_STRATEGIES and not walks.keeps.size):
-        raise _refusal("strategy", strategy, "lacks what it decides by", "give weights, own caches, or walks built for it")
+        raise _refusal(
+            "strategy", strategy, "lacks what it decides by", "give weights, own caches, or walks built for it"
+        )
     code = KERNEL_POLICIES[policy]
     capacity, sizes = np.asarray(capacity_bytes, np.int64), np.ascontiguousarray(size_bytes, np.int64)
-    meta, node = empty_caches(code, capacity, len(sizes))
-    server, latency_ms = _answer(
-        STRATEGIES[strategy], code, meta, node, sizes, capacity,
-        np.zeros(len(capacity)) if weight is None else np.asarray(weight, float),
-        np.zeros(1, np.int64) if own_cache is None else np.asarray(own_cache, np.int64),
-        np.asarray(receiver, np.int64), np.asarray(origin, np.int64), np.asarray(file, np.int64),
-        walks.ask_start, walks.ask_cache, walks.ask_ms, walks.back_start, walks.back_cache, walks.back_adjacent,
-        walks.way_ms, walks.onward_ms, walks.deliver_ms, walks.keeps, rng,
-    )  # fmt: skip
+    meta, node = empty_caches(code, capacity, len(sizes), by_file=True)
+    requests = np.asarray(receiver, np.int64), np.asarray(origin, np.int64), np.asarray(file, np.int64)
+    if strategy in HASH_STRATEGIES:
+        server, latency_ms = _answer_by_hash(
+            code, meta, node, sizes, np.asarray(own_cache, np.int64), *requests, walks.way_ms, walks.onward_ms,
+            walks.deliver_ms, walks.keeps,
+        )  # fmt: skip
+    else:
+        server, latency_ms = _answer(
+            STRATEGIES[strategy], code, meta, node, sizes, capacity,
+            np.zeros(len(capacity)) if weight is None else np.asarray(weight, float), *requests,
+            walks.ask_start, walks.ask_cache, walks.ask_ms, walks.back_start, walks.back_cache, walks.back_adjacent,
+            walks.way_ms, walks.onward_ms, rng,
+        )  # fmt: skip
     return Answers(server=server, latency_ms=latency_ms)
 
 
@@ -268,32 +276,41 @@ def _refusal(column: str, value: str, message: str, mend: str) -> InputError:
 
 
 @nb.njit(cache=True)
-def _answer(
-    strategy: int, policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, capacity: np.ndarray,
-    weight: np.ndarray, own_cache: np.ndarray,
+def _answer_by_hash(
+    policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, own_cache: np.ndarray,
     receiver: np.ndarray, origin: np.ndarray, file: np.ndarray,
-    ask_start: np.ndarray, ask_cache: np.ndarray, ask_ms: np.ndarray, back_start: np.ndarray, back_cache: np.ndarray,
-    back_adjacent: np.ndarray, way_ms: np.ndarray, onward_ms: np.ndarray, deliver_ms: np.ndarray, keeps: np.ndarray,
-    rng: np.random.Generator,
+    way_ms: np.ndarray, onward_ms: np.ndarray, deliver_ms: np.ndarray, keeps: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    C, O = onward_ms.shape
-    answered, latency = np.empty(len(file), np.int32), np.empty(len(file))
-    evicted = np.empty(len(sizes), np.int32)
+    """Server and latency of each request where every file has a cache of its own."""
+    answered, latency, evicted = np.empty(len(file), np.int32), np.empty(len(file)), np.empty(len(sizes), np.int32)
     for i in range(len(file)):
         r, o, f = receiver[i], origin[i], file[i]
-        server, first = C + o, ask_start[r * O + o]
-        if strategy >= HR_SYMM:
-            c = own_cache[f]
-            if access(policy, meta[c], node[c], f):
-                server = c
-                latency[i] = 2 * way_ms[r, c]
-            else:
-                latency[i] = way_ms[r, c] + onward_ms[c, o] + deliver_ms[r, o, c]
-                if keeps[r, o, c]:
-                    admit(policy, meta[c], node[c], sizes, f, evicted)
-            answered[i] = server
+        c = own_cache[f]
+        if access(policy, meta[c], node[c], f):
+            answered[i] = c
+            latency[i] = 2 * way_ms[r, c]
             continue
-        there, last = way_ms[r, server], ask_start[r * O + o + 1]
+        answered[i] = len(meta) + o
+        latency[i] = way_ms[r, c] + onward_ms[c, o] + deliver_ms[r, o, c]
+        if keeps[r, o, c]:
+            admit(policy, meta[c], node[c], sizes, f, evicted)
+    return answered, latency
+
+
+@nb.njit(cache=True)
+def _answer(
+    strategy: int, policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, capacity: np.ndarray, weight: np.ndarray,
+    receiver: np.ndarray, origin: np.ndarray, file: np.ndarray,
+    ask_start: np.ndarray, ask_cache: np.ndarray, ask_ms: np.ndarray, back_start: np.ndarray, back_cache: np.ndarray,
+    back_adjacent: np.ndarray, way_ms: np.ndarray, onward_ms: np.ndarray, rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Server and latency of each request where the caches on the way are asked."""
+    caches, origins = onward_ms.shape
+    answered, latency, evicted = np.empty(len(file), np.int32), np.empty(len(file)), np.empty(len(sizes), np.int32)
+    for i in range(len(file)):
+        r, o, f = receiver[i], origin[i], file[i]
+        server, first, last = caches + o, ask_start[r * origins + o], ask_start[r * origins + o + 1]
+        there = way_ms[r, server]
         if strategy == NO_CACHE:
             last = first
         elif strategy == EDGE:
@@ -303,34 +320,40 @@ def _answer(
             if access(policy, meta[c], node[c], f):
                 server, there = c, ask_ms[k]
                 break
-        if strategy == EDGE and server >= C and last > first:
+        if strategy == EDGE and server >= caches and last > first:
             c = ask_cache[first]
             there = ask_ms[first] + onward_ms[c, o]
             admit(policy, meta[c], node[c], sizes, f, evicted)
         answered[i] = server
         latency[i] = there + way_ms[r, server]
-        begin, end = back_start[r * (C + O) + server], back_start[r * (C + O) + server + 1]
-        if strategy <= EDGE or begin == end:
+        if strategy <= EDGE:
             continue
-        if strategy == LCD:
-            end = begin + 1
-        elif strategy == CL4M:
-            begin = _heaviest(back_cache, weight, begin, end)
-            end = begin + 1
-        elif strategy == RAND_CHOICE:
-            begin += np.int64(rng.random() * (end - begin))
-            end = begin + 1
+        way = r * (caches + origins) + server
+        begin, end = _who_may_keep(strategy, back_start[way], back_start[way + 1], back_cache, weight, rng)
         for k in range(begin, end):
             c = back_cache[k]
-            if strategy == RAND_BERNOULLI and rng.random() >= BERNOULLI:
-                continue
-            if strategy == PROB_CACHE and rng.random() >= _prob_cache(
-                capacity, back_cache, back_adjacent, begin, k, end, server, C
-            ):
-                continue
-            if not access(policy, meta[c], node[c], f):
+            if strategy == PROB_CACHE:
+                chance = _prob_cache(capacity, back_cache, back_adjacent, begin, k, end, server)
+            else:
+                chance = BERNOULLI if strategy == RAND_BERNOULLI else 1.0
+            if (chance == 1.0 or rng.random() < chance) and not access(policy, meta[c], node[c], f):
                 admit(policy, meta[c], node[c], sizes, f, evicted)
     return answered, latency
+
+
+@nb.njit(cache=True)
+def _who_may_keep(
+    strategy: int, begin: int, end: int, back_cache: np.ndarray, weight: np.ndarray, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Of the caches on a way back, those that the strategy leaves a copy to."""
+    if begin == end or strategy in (LCE, PROB_CACHE, RAND_BERNOULLI):
+        return begin, end
+    chosen = begin
+    if strategy == CL4M:
+        chosen = _heaviest(back_cache, weight, begin, end)
+    elif strategy == RAND_CHOICE:
+        chosen = begin + int(rng.random() * (end - begin))
+    return chosen, chosen + 1
 
 
 @nb.njit(cache=True)
@@ -345,7 +368,7 @@ def _heaviest(back_cache: np.ndarray, weight: np.ndarray, begin: int, end: int) 
 
 @nb.njit(cache=True)
 def _prob_cache(
-    capacity: np.ndarray, back_cache: np.ndarray, back_adjacent: np.ndarray, begin: int, k: int, end: int, server: int, caches: int
+    capacity: np.ndarray, back_cache: np.ndarray, back_adjacent: np.ndarray, begin: int, k: int, end: int, server: int
 ) -> float:  # fmt: skip
     """ProbCache: the room from the node before this cache to the receiver, in windows of this cache's, times (x / c) ** c.
 
@@ -356,6 +379,6 @@ def _prob_cache(
         room += capacity[back_cache[j]]
     if back_adjacent[k]:
         room += capacity[back_cache[k - 1] if k > begin else server]
-    on_path = end - begin + (1 if server < caches else 0)
+    on_path = end - begin + (1 if server < len(capacity) else 0)
     own = capacity[back_cache[k]]
     return float(room / (TIME_WINDOW * own) * ((k - begin + 1) / on_path) ** on_path) if own > 0 else 0.0

@@ -23,3 +23,12 @@ def shared_check() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/check is not there: the independent checker lies beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def icarus_folder() -> Path:
+    """The folder of what Icarus gave."""
+    folder = SHARED / "reference" / "icarus"
+    if not folder.is_dir():
+        pytest.skip("../shared/reference/icarus is not there: what Icarus gave lies beside the checkout")
+    return folder
