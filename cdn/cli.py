@@ -19,7 +19,7 @@ from cdn.hashcode import import_hashcode
 from cdn.jobs import make_forecast, place_demand, schedule_night
 from cdn.nightly import NightResult, run_night
 from cdn.placement.verify import verify as verify_plan
-from cdn.plan import Plan, read_placement, read_plan, refuse_foreign, write_plan
+from cdn.plan import Plan, read_placement, read_plan, read_prices, refuse_foreign, write_plan
 from cdn.rehearse import decomposition, rehearse, write_rehearsal
 from cdn.report import write_report
 from cdn.report.numbers import column, counts, number, percent, percents
@@ -189,7 +189,8 @@ def place(
     demand: DemandFile,
     output: Annotated[Path, typer.Option("-o", "--output", help="Plan folder to write.")],
     previous: Annotated[
-        Path | None, typer.Option(help="Last night's plan folder: what it holds costs no fill.")
+        Path | None,
+        typer.Option(help="Last night's plan folder: what it holds costs no fill, and its prices are the start."),
     ] = None,
     gap: Annotated[
         float | None, typer.Option(min=0, help="Stop at this proven gap; default: the setting placement.gap.")
@@ -198,12 +199,15 @@ def place(
         float | None, typer.Option(min=0, help="Seconds the solver may take; default: placement.time_limit_s.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="auto, exact or greedy; default: the setting placement.method.")
+        str | None, typer.Option(help="auto, exact, lagrangian or greedy; default: the setting placement.method.")
     ] = None,
     solver: Annotated[str | None, typer.Option(help="highs or cbc; default: the setting placement.solver.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide which appliance stores which file, at least cost, with a proven gap."""
+    """Decide which appliance stores which file, at least cost, with a proven gap.
+
+    Ctrl-C ends the search and writes the best plan so far with its gap; a second one leaves without a plan.
+    """
     settings = read_settings(
         folder, {"placement": {"gap": gap, "time_limit_s": time_limit, "method": method, "solver": solver}}
     )
@@ -211,8 +215,15 @@ def place(
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
     refuse_foreign(output)
     before = read_placement(previous, network, catalogue).stored(network, len(catalogue.files)) if previous else None
-    with console.stage(f"place {len(catalogue.files):,} files at {len(network.sites):,} sites"):
-        plan = place_demand(network, catalogue, wanted, settings, before)
+    prices = read_prices(previous, network) if previous else None
+    with (
+        console.live(f"place {len(catalogue.files):,} files at {len(network.sites):,} sites") as show,
+        console.interrupt() as stop,
+    ):
+        plan = place_demand(
+            network, catalogue, wanted, settings, before, prices=prices, stop=stop,
+            progress=lambda r: show(f"cost {r.cost:,.6g}  bound {r.bound:,.6g}  gap {percent(r.gap)}  {r.seconds:,.0f} s"),
+        )  # fmt: skip
     write_plan(plan, network, catalogue, output)
     s = plan.summary
     text = [

@@ -5,9 +5,10 @@ input or the arguments are wrong, 3 no feasible plan, 4 a guardrail refused to p
 """
 
 import os
+import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,12 +35,47 @@ def stage(what: str) -> Iterator[None]:
     began = time.perf_counter()
     with stderr.status(escape(what)):
         yield
-    stderr.print(f"[dim]{escape(what)}: {time.perf_counter() - began:.1f} s[/dim]", soft_wrap=True)
+    stderr.print(f"[dim]{escape(what)}: {time.perf_counter() - began:.1f} s[/dim]")
+
+
+@contextmanager
+def live(what: str) -> Iterator[Callable[[str], None]]:
+    """A spinner on stderr whose text the body may change; in a pipe every change is a line."""
+    began = time.perf_counter()
+    with stderr.status(escape(what)) as status:
+
+        def show(text: str) -> None:
+            if stderr.is_terminal:
+                status.update(escape(f"{what}: {text}"))
+            else:
+                say(text)
+
+        yield show
+    stderr.print(f"[dim]{escape(what)}: {time.perf_counter() - began:.1f} s[/dim]")
+
+
+@contextmanager
+def interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into an answer: the body asks whether it came. A second one ends the program as ever."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+        say("stopping with the best plan so far; once more to leave without one")
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def say(text: str) -> None:
     """One line of progress on stderr."""
-    stderr.print(f"[dim]{escape(text)}[/dim]", soft_wrap=True)
+    stderr.print(f"[dim]{escape(text)}[/dim]")
 
 
 def emit(result: Mapping[str, Any], as_json: bool, text: Sequence[str | Table] = ()) -> None:

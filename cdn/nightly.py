@@ -22,8 +22,9 @@ import numpy as np
 from cdn.check import check
 from cdn.documents import write_json
 from cdn.errors import GuardrailError
-from cdn.jobs import Filled, days_before, make_forecast, place_demand, settle
-from cdn.plan import Plan, read_placement, read_plan, write_plan
+from cdn.jobs import Filled, days_before, make_forecast, place_demand, schedule_night
+from cdn.placement.problem import Prices
+from cdn.plan import Plan, read_placement, read_plan, read_prices, write_plan
 from cdn.rehearse import Rehearsal, decomposition, rehearse, write_rehearsal
 from cdn.settings import FILLED, PREVIOUS, Settings
 from cdn.store import PlanStore, Published
@@ -39,7 +40,7 @@ from topology.placement import Placement
 
 NIGHT = "night.json"
 """What a night found, beside the plan's own summary: fill, backtest, policies, what the rehearsal replayed."""
-READ = (*TABLES, "steering", "titles", "files", "availability", "events")
+READ = (*TABLES, "steering", "titles", "files", "availability")
 """The tables a night reads."""
 SOUND = ".sound"
 """Names the inputs that ``check`` last found sound."""
@@ -111,9 +112,10 @@ class _Night:
             )
         with self._stage("place"):
             before = self._before(network, catalogue, earlier)
-            plan = self._place(network, catalogue, demand, before, "plan")
+            prices = read_prices(earlier[-1].folder, network) if earlier else None
+            plan = self._place(network, catalogue, demand, before, "plan", prices)
         with self._stage("fill"):
-            plan, fill = self._fill(network, catalogue, plan, before)
+            fill = self._fill(network, catalogue, plan, before)
         with self._stage("rehearse"):
             rehearsal, replayed = self._rehearse(network, catalogue, plan, before, fill)
         metrics = self._metrics(plan, fill.summary, rehearsal, replayed)
@@ -185,13 +187,20 @@ class _Night:
         return read_demand(path, network.region_ids, catalogue.file_ids, peak_to_mean=self.settings.demand.peak_to_mean)
 
     def _place(
-        self, network: Network, catalogue: Catalogue, demand: Demand, before: Placement | None, name: str
+        self,
+        network: Network,
+        catalogue: Catalogue,
+        demand: Demand,
+        before: Placement | None,
+        name: str,
+        prices: Prices | None = None,
     ) -> Plan:
         folder = self.work / name
         self.skipped = folder.exists()
         if not self.skipped:
             stored = None if before is None else before.stored(network, len(catalogue.files))
-            write_plan(place_demand(network, catalogue, demand, self.settings, stored), network, catalogue, folder)
+            made = place_demand(network, catalogue, demand, self.settings, stored, prices=prices)
+            write_plan(made, network, catalogue, folder)
         return read_plan(folder, network, catalogue)
 
     def _before(self, network: Network, catalogue: Catalogue, earlier: list[Published]) -> Placement:
@@ -204,16 +213,15 @@ class _Night:
         demand = self._forecast(network, catalogue, shipped, "shipped-demand", origins=0)
         return self._place(network, catalogue, demand, None, "shipped").placement
 
-    def _fill(self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement) -> tuple[Plan, Filled]:
-        """Schedule the transfers; the plan that can be filled, with them, is written beside the one that was wished for."""
-        plan, made = settle(network, catalogue, plan, before, self.settings, self.date)
-        folder = self.work / "filled"
-        self.skipped = folder.exists()
+    def _fill(self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement) -> Filled:
+        made = schedule_night(network, catalogue, plan, before, self.settings, self.date)
+        folder = self.work / "plan"
+        self.skipped = (folder / "manifests").exists()
         if not self.skipped:
             write_plan(
                 plan, network, catalogue, folder, fills=made.fills, evictions=made.evictions, manifests=made.manifests
             )
-        return plan, made
+        return made
 
     def _rehearse(
         self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement, fill: Filled
@@ -242,7 +250,7 @@ class _Night:
     def _publish(self, plan_id: str, fingerprint: str, metrics: dict[str, Any], rehearsal: Rehearsal) -> Published:
         draft = self.work / "draft"
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(self.work / "filled", draft)
+        shutil.copytree(self.work / "plan", draft)
         write_rehearsal(rehearsal, draft / "rehearsal")
         write_json(metrics, draft / NIGHT)
         published = self.store.publish(draft, plan_id, self.date, fingerprint, metrics)

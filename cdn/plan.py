@@ -1,7 +1,6 @@
 """A plan and its folder: tables as the contract has them, written whole or not at all."""
 
 import ctypes
-import dataclasses
 import os
 import shutil
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cdn.documents import read_json, write_json
-from cdn.placement.problem import Costs, Problem, Shares, Solution
+from cdn.placement.problem import Prices, Problem, Solution
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, read_demand, write_demand
@@ -56,6 +55,16 @@ def make_plan(
     *, settings: Settings, seconds: float, peak_memory_gb: float,
 ) -> Plan:  # fmt: skip
     """Put names to a solution."""
+    row, candidate = solution.shares.row, solution.shares.candidate
+    region = problem.region[row]
+    assignment = pd.DataFrame(
+        {
+            "region": pd.Categorical.from_codes(region, categories=network.region_ids),
+            "file": pd.Categorical.from_codes(problem.file[row], categories=catalogue.file_ids),
+            "site": pd.Categorical.from_codes(problem.site[region, candidate], categories=network.site_ids),
+            "share": solution.shares.share,
+        }
+    )
     summary = {
         "objective_cost": solution.objective_cost,
         "lower_bound": solution.lower_bound,
@@ -75,37 +84,7 @@ def make_plan(
         "link_limits": settings.placement.link_limits,
     }
     return Plan(
-        placement=placement, assignment=_assignment(network, catalogue, problem, solution.shares),
-        prices=_prices(network, solution), demand=demand, summary=summary,
-    )  # fmt: skip
-
-
-def recost(
-    network: Network, catalogue: Catalogue, plan: Plan, problem: Problem, placement: Placement, shares: Shares, costs: Costs
-) -> Plan:  # fmt: skip
-    """The plan with another placement for the same demand: its bound and prices stay true, its costs and gap are those given."""
-    cost, bound = costs.objective, float(plan.summary["lower_bound"])
-    changed = {
-        "objective_cost": cost, "serving_cost": costs.serving, "fill_cost": costs.fill, "gap": (cost - bound) / cost if cost > 0 else 0.0,
-    }  # fmt: skip
-    return dataclasses.replace(
-        plan,
-        placement=placement,
-        assignment=_assignment(network, catalogue, problem, shares),
-        summary={**plan.summary, **changed},
-    )
-
-
-def _assignment(network: Network, catalogue: Catalogue, problem: Problem, shares: Shares) -> pd.DataFrame:
-    """The contract's assignment table."""
-    region = problem.region[shares.row]
-    return pd.DataFrame(
-        {
-            "region": pd.Categorical.from_codes(region, categories=network.region_ids),
-            "file": pd.Categorical.from_codes(problem.file[shares.row], categories=catalogue.file_ids),
-            "site": pd.Categorical.from_codes(problem.site[region, shares.candidate], categories=network.site_ids),
-            "share": shares.share,
-        }
+        placement=placement, assignment=assignment, prices=_prices(network, solution), demand=demand, summary=summary
     )
 
 
@@ -251,6 +230,33 @@ def read_placement(folder: Path, network: Network, catalogue: Catalogue) -> Plac
     appliance, file = index_of(network.appliance_ids, frame["appliance"]), index_of(catalogue.file_ids, frame["file"])
     there = (appliance >= 0) & (file >= 0)
     return Placement.of(appliance[there], file[there])
+
+
+def read_prices(folder: Path, network: Network) -> Prices:
+    """The prices of a plan folder, zero for limits it does not price.
+
+    Raises
+    ------
+    InputError
+        If it is no plan, or its prices are wrong.
+    """
+    _check_folder(folder)
+    problems: list[Wrong] = []
+    path = find_table(folder, "prices")
+    frame = None if path is None else read_table(path, load_schema("cdn", "prices"), problems, may_be_empty=True)
+    if problems or frame is None:
+        raise InputError(
+            problems or Wrong(table="prices", message=f"{folder} has no prices table", mend="make the plan again")
+        )
+
+    def of(kind: str, ids: pd.Index) -> np.ndarray:
+        own = frame[frame["kind"] == kind].drop_duplicates("id").set_index("id")["price"]
+        return own.reindex(ids).fillna(0.0).to_numpy(float)
+
+    arcs = pd.Index([arc_name(network, a) for a in range(2 * len(network.links))])
+    return Prices(
+        storage=of("storage", network.site_ids), throughput=of("throughput", network.site_ids), arc=of("link", arcs)
+    )
 
 
 def arc_name(network: Network, arc: int) -> str:

@@ -200,7 +200,9 @@ def _place(
         network, catalogue, demand, candidates=settings.steering.candidates, fill_weight=rules.fill_weight,
         previous=previous, reactive_share=share, link_limits=rules.link_limits,
     )  # fmt: skip
-    solution = solve(problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver)
+    solution = solve(
+        problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers
+    )  # fmt: skip
     placement, finished = into_appliances(network, problem, solution, catalogue.file_ids)
     return placement, finished.gap
 

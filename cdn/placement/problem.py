@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numba as nb
 import numpy as np
 
 from demand.catalogue import Catalogue
@@ -191,55 +192,84 @@ def build_problem(
     )
 
 
-def holding(problem: Problem, stored: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """(rows, K) bool: which candidates of each demand entry's region hold its file."""
-    site = problem.site[problem.region[rows]]
-    safe = np.maximum(site, 0)
-    return np.asarray((site >= 0) & (stored[safe, problem.file[rows][:, None]] | problem.is_origin[safe]))
+def first_holder(problem: Problem, stored: np.ndarray) -> np.ndarray:
+    """(N,) int16: the best-ranked candidate that holds each entry's file."""
+    return np.asarray(_first_holder(problem.site, problem.is_origin, problem.region, problem.file, stored))
+
+
+@nb.njit(cache=True, nogil=True)
+def _first_holder(
+    site: np.ndarray, is_origin: np.ndarray, region: np.ndarray, file: np.ndarray, stored: np.ndarray
+) -> np.ndarray:
+    first = np.zeros(len(region), np.int16)
+    for n in range(len(region)):
+        for k in range(site.shape[1]):
+            s = site[region[n], k]
+            if s >= 0 and (is_origin[s] or stored[s, file[n]]):
+                first[n] = k
+                break
+    return first
 
 
 def split(problem: Problem, stored: np.ndarray, shares: Shares) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every (entry, candidate, share) with a positive share: the default of the entries not named, then the named."""
-    named = np.zeros(len(problem.gb), bool)
-    named[shares.row] = True
-    rest = np.flatnonzero(~named)
-    first = np.concatenate(
-        [holding(problem, stored, part).argmax(axis=1) for part in _blocks(rest)] or [np.zeros(0, np.int64)]
-    )
+    rest = np.ones(len(problem.gb), bool)
+    rest[shares.row] = False
+    rows = np.flatnonzero(rest)
     return (
-        np.concatenate([rest, shares.row]),
-        np.concatenate([first, shares.candidate]).astype(np.int64),
-        np.concatenate([np.ones(len(rest)), shares.share]),
+        np.concatenate([rows, shares.row]),
+        np.concatenate([first_holder(problem, stored)[rows], shares.candidate]).astype(np.int64),
+        np.concatenate([np.ones(len(rows)), shares.share]),
     )
 
 
 def evaluate(problem: Problem, stored: np.ndarray, shares: Shares) -> Costs:
     """Cost and use of a placement: the objective of the contract, term by term."""
-    row, candidate, share = split(problem, stored, shares)
-    region = problem.region[row]
-    site = problem.site[region, candidate]
-    load = problem.peak_gbps[row] * share
-    arc_load = None
-    if problem.arc_capacity_gbps is not None:
-        arc_load = arc_loads(problem, region, candidate, load)
+    R, K = problem.site.shape
+    first = first_holder(problem, stored)
+    first[shares.row] = -1
+    serving, load = np.zeros(len(problem.site)), np.zeros((R, K))
+    rows = np.arange(len(first), dtype=np.int32)
+    _add_served(
+        rows, first, np.ones(1), problem.region, problem.gb, problem.peak_gbps, problem.cost_per_gb, serving, load
+    )
+    _add_served(
+        shares.row, shares.candidate, shares.share, problem.region, problem.gb, problem.peak_gbps, problem.cost_per_gb, serving, load
+    )  # fmt: skip
     edge = stored & ~problem.is_origin[:, None]
     new_gb = (edge & ~problem.previous) @ problem.size_gb
+    asked = np.bincount(problem.region, problem.gb, R)
+    known = problem.site.ravel() >= 0
     return Costs(
-        serving=float(np.sum(problem.gb[row] * problem.cost_per_gb[region, candidate] * share)),
+        serving=float(np.sum(serving)),
         fill=float(np.sum(new_gb * problem.fill_cost)),
-        origin_only=float(np.sum(problem.gb * cheapest_origin(problem)[problem.region])),
+        origin_only=float(np.sum((asked * cheapest_origin(problem))[asked > 0])),
         used_gb=edge @ problem.size_gb,
-        site_load_gbps=np.bincount(site, load, problem.sites),
-        arc_load_gbps=arc_load,
+        site_load_gbps=np.bincount(problem.site.ravel()[known], load.ravel()[known], problem.sites),
+        arc_load_gbps=None if problem.arc_capacity_gbps is None else arc_loads(problem, load),
     )
 
 
-def arc_loads(problem: Problem, region: np.ndarray, candidate: np.ndarray, load: np.ndarray) -> np.ndarray:
-    """(2L,) Gbit/s over each arc when ``load`` flows from each candidate to its region."""
+@nb.njit(cache=True, nogil=True)
+def _add_served(
+    rows: np.ndarray, candidate: np.ndarray, share: np.ndarray, region: np.ndarray, gb: np.ndarray, peak: np.ndarray, cost: np.ndarray,
+    serving: np.ndarray, load: np.ndarray,
+) -> None:  # fmt: skip
+    """Add each row's serving cost to its region's, and its peak to its pair's; ``share`` may be one for all, and candidates below 0 are left out."""
+    one = len(share) == 1 and len(rows) != 1
+    for i in range(len(rows)):
+        k = candidate[i]
+        if k >= 0:
+            n, part = rows[i], share[0] if one else share[i]
+            r = region[n]
+            serving[r] += gb[n] * cost[r, k] * part
+            load[r, k] += peak[n] * part
+
+
+def arc_loads(problem: Problem, load: np.ndarray) -> np.ndarray:
+    """(2L,) Gbit/s over each arc when ``load`` (R, K) flows from each candidate to its region."""
     assert problem.arc_capacity_gbps is not None and problem.path_start is not None and problem.path_arcs is not None
-    pair = region.astype(np.int64) * problem.candidates + candidate
-    by_pair = np.bincount(pair, load, problem.site.size)
-    used = np.repeat(by_pair, np.diff(problem.path_start))
+    used = np.repeat(load.ravel(), np.diff(problem.path_start))
     return np.bincount(problem.path_arcs, used, len(problem.arc_capacity_gbps))
 
 
@@ -251,8 +281,4 @@ def cheapest_origin(problem: Problem) -> np.ndarray:
 
 def unlimited_storage_bound(problem: Problem) -> float:
     """A true bound: every entry from its cheapest candidate, as if storage, throughput, links and fills were free."""
-    return float(np.sum(problem.gb * problem.cost_per_gb.min(axis=1)[problem.region]))
-
-
-def _blocks(rows: np.ndarray, size: int = 1 << 18) -> list[np.ndarray]:
-    return [rows[i : i + size] for i in range(0, len(rows), size)]
+    return float(np.sum(np.bincount(problem.region, problem.gb, len(problem.site)) * problem.cost_per_gb.min(axis=1)))

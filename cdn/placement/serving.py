@@ -3,22 +3,29 @@
 With the placement fixed, what remains is a linear program that only sees which candidates of a region hold a file: entries of the same region
 and the same set of holders can be served alike, so millions of shares collapse to a few thousand groups. Where the entries of a group differ in
 peak over bytes, serving them alike is still feasible, and exact whenever a region's peak follows its bytes.
+
+Only a few ways of a group matter: the program starts with each group's cheapest ones at guessed prices of the limits, and takes in the ways that its own
+prices make worth while, until there are none (column generation: the result is the optimum over all ways).
 """
 
 from dataclasses import dataclass
 
 import highspy
+import numba as nb
 import numpy as np
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import csr_array
 
 from cdn.errors import InfeasiblePlanError
-from cdn.placement.problem import Problem, Shares, arc_loads, holding
+from cdn.placement.problem import Problem, Shares, arc_loads
 
 SLACK = 2e-7
 """Relative share of every limit that is left unused, so that rounding never exceeds it."""
 
 LEAST_SHARE = 1e-7
 """A site whose throughput carries less than this part of a group's peak does not serve it: such coefficients only upset the program."""
+
+FIRST_WAYS = 3
+"""Ways a group starts with, beside its cheapest origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,144 +37,291 @@ class Serving:
     arc_price: np.ndarray | None
 
 
-def best_shares(problem: Problem, stored: np.ndarray) -> Serving:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Groups:
+    """G groups of entries: (N,) ``of``; (G,) ``region``, ``gb``, ``peak``; (G, K) bool ``holds``."""
+
+    of: np.ndarray
+    region: np.ndarray
+    gb: np.ndarray
+    peak: np.ndarray
+    holds: np.ndarray
+
+
+def best_shares(problem: Problem, stored: np.ndarray, *, throughput_price: np.ndarray | None = None) -> Serving:
     """Split the demand over the holders at least cost, within throughput and link limits.
 
     Parameters
     ----------
     stored
         (S, F) bool.
+    throughput_price
+        (S,) a guess of what the limits are worth; it only makes the program smaller.
 
     Raises
     ------
     InfeasiblePlanError
         If not even the origins' links can carry what is asked.
     """
-    held = holding(problem, stored)
-    cost = np.where(held, problem.cost_per_gb[problem.region], np.inf)
+    groups = _group(problem, stored)
+    cost = np.where(groups.holds, problem.cost_per_gb[groups.region], np.inf)
     cheapest = cost.argmin(axis=1)
+    R, K = problem.site.shape
+    load = np.bincount(groups.region.astype(np.int64) * K + cheapest, groups.peak, R * K).reshape(R, K)
+    known = problem.site >= 0
+    by_site = np.bincount(problem.site[known], load[known], problem.sites)
     arcs = problem.arc_capacity_gbps
-    no_price = Serving(
-        shares=_named(problem, held, np.arange(len(cheapest)), cheapest, np.ones(len(cheapest))),
-        throughput_price=np.zeros(problem.sites),
-        arc_price=None if arcs is None else np.zeros(len(arcs)),
-    )
-    load = np.bincount(problem.site[problem.region, cheapest], problem.peak_gbps, problem.sites)
-    if (load <= problem.throughput_gbps).all() and (
-        arcs is None or (arc_loads(problem, problem.region, cheapest, problem.peak_gbps) <= arcs).all()
-    ):
-        return no_price
-    return _split_groups(problem, held)
-
-
-def _split_groups(problem: Problem, held: np.ndarray) -> Serving:
-    """Solve the linear program over (region, set of holders) groups."""
-    K, S = problem.candidates, problem.sites
-    bits = np.packbits(held, axis=1)
-    key = np.column_stack([problem.region.astype(np.int32).view(np.uint8).reshape(-1, 4), bits])
-    _, first, group_of = np.unique(
-        key.view(np.dtype((np.void, key.shape[1]))).ravel(), return_index=True, return_inverse=True
-    )
-    G = len(first)
-    gb, peak = np.bincount(group_of, problem.gb, G), np.bincount(group_of, problem.peak_gbps, G)
-    group, candidate = np.nonzero(held[first])
-    region = problem.region[first][group]
-    site = problem.site[region, candidate]
-    load = peak[group]
-    limit = problem.throughput_gbps[site]
-    keep = (load <= limit / LEAST_SHARE) | (
-        load == 0
-    )  # a site that could take no more than a trace of a group is left out
-    group, candidate, region, site, load = (a[keep] for a in (group, candidate, region, site, load))
-    columns = np.arange(len(group))
-    rows, cols, values, upper = [group], [columns], [np.ones(len(group))], np.ones(G)
-    limited = np.unique(site[np.isfinite(problem.throughput_gbps[site]) & (problem.throughput_gbps[site] > 0)])
-    row_of_site = np.full(S, -1)
-    row_of_site[limited] = G + np.arange(len(limited))
-    bound = row_of_site[site] >= 0
-    rows.append(row_of_site[site[bound]])
-    cols.append(columns[bound])
-    values.append(load[bound] / problem.throughput_gbps[site[bound]])
-    height = G + len(limited)
-    capacity = problem.arc_capacity_gbps
-    if capacity is not None:
-        assert problem.path_start is not None and problem.path_arcs is not None
-        path = region.astype(np.int64) * K + candidate
-        count = np.diff(problem.path_start)[path]
-        at = (
-            np.repeat(problem.path_start[path], count)
-            + np.arange(count.sum())
-            - np.repeat(np.cumsum(count) - count, count)
+    if (by_site <= problem.throughput_gbps).all() and (arcs is None or (arc_loads(problem, load) <= arcs).all()):
+        return Serving(
+            shares=_named(groups, np.arange(len(cheapest)), cheapest, np.ones(len(cheapest))),
+            throughput_price=np.zeros(problem.sites),
+            arc_price=None if arcs is None else np.zeros(len(arcs)),
         )
-        arc = problem.path_arcs[at]
-        rows.append(height + arc)
-        cols.append(np.repeat(columns, count))
-        values.append(np.repeat(load, count) / np.maximum(capacity[arc], 1e-12))
-        height += len(capacity)
-    matrix = coo_array(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=(height, len(columns))
-    ).tocsr()
-    lower = np.concatenate([np.ones(G), np.full(height - G, -np.inf)])
-    upper = np.concatenate([upper, np.full(height - G, 1 - SLACK)])
-    cost = gb[group] * problem.cost_per_gb[region, candidate]
-    share, dual = _solve_lp(cost, matrix, lower, upper, problem)
-    share = np.clip(share, 0.0, 1.0)
-    share[share < 1e-12] = 0.0
-    share /= np.bincount(group, share, G)[group]
-    throughput_price = np.zeros(S)
-    throughput_price[limited] = np.maximum(0.0, -dual[G : G + len(limited)]) / problem.throughput_gbps[limited]
-    arc_price = None
-    if capacity is not None:
-        arc_price = np.maximum(0.0, -dual[G + len(limited) :]) / np.maximum(capacity, 1e-12)
-    used = np.flatnonzero(share > 0)
-    order = used[np.argsort(group[used], kind="stable")]
-    start = np.searchsorted(group[order], np.arange(G + 1))
-    count = np.diff(start)[group_of]
-    row = np.repeat(np.arange(len(group_of)), count)
-    at = order[
-        np.repeat(start[:-1][group_of], count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    ]
-    shares = _named(problem, held, row, candidate[at], share[at])
-    return Serving(shares=shares, throughput_price=throughput_price, arc_price=arc_price)
+    return _Split(problem, groups).solve(throughput_price)
 
 
-def _named(problem: Problem, held: np.ndarray, row: np.ndarray, candidate: np.ndarray, share: np.ndarray) -> Shares:
-    """Keep the entries that differ from 'all from the best-ranked holder'."""
-    differs = np.zeros(len(problem.gb), bool)
-    differs[row[(candidate != held.argmax(axis=1)[row]) | (share < 1.0)]] = True
-    keep = differs[row]
-    return Shares(row=row[keep], candidate=candidate[keep].astype(np.int32), share=share[keep])
+def _group(problem: Problem, stored: np.ndarray) -> _Groups:
+    K = problem.candidates
+    salt = np.random.default_rng(0).integers(1, 2**63, K + 1, dtype=np.int64).astype(np.uint64)
+    of, first = _assign_groups(problem.site, problem.is_origin, problem.region, problem.file, stored, salt)
+    region = problem.region[first]
+    site = problem.site[region]
+    safe = np.maximum(site, 0)
+    holds = (site >= 0) & (stored[safe, problem.file[first][:, None]] | problem.is_origin[safe])
+    return _Groups(
+        of=of, region=region, gb=np.bincount(of, problem.gb, len(first)), peak=np.bincount(of, problem.peak_gbps, len(first)), holds=holds
+    )  # fmt: skip
 
 
-def _solve_lp(
-    cost: np.ndarray, matrix: csr_array, lower: np.ndarray, upper: np.ndarray, problem: Problem
+@nb.njit(cache=True, nogil=True)
+def _assign_groups(
+    site: np.ndarray, is_origin: np.ndarray, region: np.ndarray, file: np.ndarray, stored: np.ndarray, salt: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    scale = float(np.abs(cost).max(initial=0.0)) or 1.0
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = matrix.shape[1], matrix.shape[0]
-    lp.col_cost_ = cost / scale
-    lp.col_lower_, lp.col_upper_ = np.zeros(len(cost)), np.full(len(cost), highspy.kHighsInf)
-    lp.row_lower_, lp.row_upper_ = lower, upper
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
+    """Number the groups in the order of their first entries, by a hash table that compares in full: (N,) group and (G,) first entry of each."""
+    N, K = len(region), site.shape[1]
+    of = np.empty(N, np.int32)
+    first = np.empty(1024, np.int64)
+    table = np.full(4096, -1, np.int32)
+    hashes = np.empty(1024, np.uint64)
+    count = 0
+    for n in range(N):
+        r, f = region[n], file[n]
+        key = (np.uint64(r) + np.uint64(1)) * salt[K]
+        for k in range(K):
+            s = site[r, k]
+            if s >= 0 and (is_origin[s] or stored[s, f]):
+                key ^= salt[k]
+        key ^= key >> np.uint64(31)
+        key *= np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(29)
+        at = np.int64(key & np.uint64(len(table) - 1))
+        while True:
+            g = table[at]
+            if g < 0:
+                break
+            if hashes[g] == key and _same(site, is_origin, region, file, stored, n, first[g]):
+                break
+            at = (at + 1) & (len(table) - 1)
+        if table[at] < 0:
+            if count == len(first):
+                first = np.append(first, np.empty(count, np.int64))
+                hashes = np.append(hashes, np.empty(count, np.uint64))
+            table[at] = count
+            first[count] = n
+            hashes[count] = key
+            count += 1
+            of[n] = count - 1
+            if 4 * count > len(table):
+                table = np.full(4 * len(table), -1, np.int32)
+                for g in range(count):
+                    at = np.int64(hashes[g] & np.uint64(len(table) - 1))
+                    while table[at] >= 0:
+                        at = (at + 1) & (len(table) - 1)
+                    table[at] = g
+        else:
+            of[n] = table[at]
+    return of, first[:count].copy()
+
+
+@nb.njit(cache=True, nogil=True)
+def _same(
+    site: np.ndarray, is_origin: np.ndarray, region: np.ndarray, file: np.ndarray, stored: np.ndarray, n: int, m: int
+) -> bool:  # fmt: skip
+    """Whether two entries are of one region and one set of holders."""
+    if region[n] != region[m]:
+        return False
+    for k in range(site.shape[1]):
+        s = site[region[n], k]
+        if s >= 0 and not is_origin[s] and stored[s, file[n]] != stored[s, file[m]]:
+            return False
+    return True
+
+
+class _Split:
+    """The program over (group, way) columns."""
+
+    def __init__(self, problem: Problem, groups: _Groups) -> None:
+        self.problem, self.groups = problem, groups
+        group, candidate = np.nonzero(groups.holds)
+        region = groups.region[group]
+        site = problem.site[region, candidate]
+        load, limit = groups.peak[group], problem.throughput_gbps[site]
+        keep = (load <= limit / LEAST_SHARE) | (
+            load == 0
+        )  # a site that could take no more than a trace of a group is left out
+        self.group, self.candidate, self.site, self.load = group[keep], candidate[keep], site[keep], load[keep]
+        region = region[keep]
+        self.cost = groups.gb[self.group] * problem.cost_per_gb[region, self.candidate]
+        finite = np.unique(
+            self.site[np.isfinite(problem.throughput_gbps[self.site]) & (problem.throughput_gbps[self.site] > 0)]
+        )
+        self.limited = finite
+        arcs = 0 if problem.arc_capacity_gbps is None else len(problem.arc_capacity_gbps)
+        self.height = len(finite) + arcs
+        self.matrix = self._use(region)
+
+    def _use(self, region: np.ndarray) -> csr_array:
+        """(ways, limits) share of each limit that a way would take, row by row."""
+        problem = self.problem
+        row_of_site = np.full(problem.sites, -1)
+        row_of_site[self.limited] = np.arange(len(self.limited))
+        ways = np.flatnonzero(row_of_site[self.site] >= 0)
+        rows, cols, values = (
+            [ways],
+            [row_of_site[self.site[ways]]],
+            [self.load[ways] / problem.throughput_gbps[self.site[ways]]],
+        )
+        capacity = problem.arc_capacity_gbps
+        if capacity is not None:
+            assert problem.path_start is not None and problem.path_arcs is not None
+            path = region.astype(np.int64) * problem.candidates + self.candidate
+            count = np.diff(problem.path_start)[path]
+            offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+            arc = problem.path_arcs[np.repeat(problem.path_start[path], count) + offset]
+            rows.append(np.repeat(np.arange(len(self.group)), count))
+            cols.append(len(self.limited) + arc)
+            values.append(np.repeat(self.load, count) / np.maximum(capacity[arc], 1e-12))
+        shape = (len(self.group), self.height)
+        return csr_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=shape)
+
+    def solve(self, guess: np.ndarray | None) -> Serving:
+        """Grow the program until no way left out is worth while."""
+        problem, S = self.problem, self.problem.sites
+        price = np.zeros(self.height)
+        if guess is not None:
+            price[: len(self.limited)] = guess[self.limited] * problem.throughput_gbps[self.limited]
+        chosen = self._first_ways(price)
+        solver = _solver()
+        while True:
+            share, dual = self._run(solver, chosen)
+            price = np.maximum(0.0, -dual[len(self.groups.gb) :])
+            reduced = self.cost + self.matrix @ price - dual[: len(self.groups.gb)][self.group]
+            scale = float(np.abs(self.cost).max(initial=0.0)) or 1.0
+            missing = ~chosen & (reduced < -1e-9 * scale)
+            if not missing.any():
+                break
+            chosen |= missing
+        full = np.zeros(len(self.group))
+        full[chosen] = np.where(share < 1e-12, 0.0, np.clip(share, 0.0, 1.0))
+        full /= np.bincount(self.group, full, len(self.groups.gb))[self.group]
+        used = np.flatnonzero(full > 0)
+        throughput_price = np.zeros(S)
+        throughput_price[self.limited] = price[: len(self.limited)] / problem.throughput_gbps[self.limited]
+        capacity = problem.arc_capacity_gbps
+        return Serving(
+            shares=_named(self.groups, self.group[used], self.candidate[used], full[used]),
+            throughput_price=throughput_price,
+            arc_price=None if capacity is None else price[len(self.limited) :] / np.maximum(capacity, 1e-12),
+        )
+
+    def _first_ways(self, price: np.ndarray) -> np.ndarray:
+        """(ways,) bool: each group's cheapest ways at these prices, and its cheapest origin, which keeps the program feasible."""
+        priced = self.cost + self.matrix @ price
+        order = np.lexsort((priced, self.group))
+        start = np.searchsorted(self.group, np.arange(len(self.groups.gb)))
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order)) - start[self.group[order]]
+        if self.problem.arc_capacity_gbps is not None:
+            return np.ones(len(rank), bool)
+        return np.asarray((rank < FIRST_WAYS) | self.problem.is_origin[self.site])
+
+    def _run(self, solver: highspy.Highs, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Shares of the chosen ways and the duals of groups and limits."""
+        G, columns = len(self.groups.gb), np.flatnonzero(chosen)
+        use = self.matrix[columns]
+        cost = self.cost[columns]
+        scale = float(np.abs(cost).max(initial=0.0)) or 1.0
+        count = np.diff(use.indptr)
+        start = np.concatenate([[0], np.cumsum(count + 1)])
+        index, value = np.empty(start[-1], np.int32), np.empty(start[-1])
+        index[start[:-1]], value[start[:-1]] = self.group[columns], 1.0
+        rest = np.ones(start[-1], bool)
+        rest[start[:-1]] = False
+        index[rest], value[rest] = G + use.indices, use.data
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = len(columns), G + self.height
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = (
+            cost / scale,
+            np.zeros(len(cost)),
+            np.full(len(cost), highspy.kHighsInf),
+        )
+        lp.row_lower_ = np.concatenate([np.ones(G), np.full(self.height, -np.inf)])
+        lp.row_upper_ = np.concatenate([np.ones(G), np.full(self.height, 1 - SLACK)])
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = start.astype(np.int32), index, value
+        solver.passModel(lp)
+        solver.run()
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            raise InfeasiblePlanError(
+                "the links cannot carry the demand, whatever is stored", _overloaded_links(self.problem)
+            )
+        solution = solver.getSolution()
+        return np.array(solution.col_value), np.array(solution.row_dual) * scale
+
+
+def _solver() -> highspy.Highs:
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("threads", 1)
     solver.setOptionValue("primal_feasibility_tolerance", 1e-9)
-    solver.passModel(lp)
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-        raise InfeasiblePlanError("the links cannot carry the demand, whatever is stored", _overloaded_links(problem))
-    solution = solver.getSolution()
-    return np.array(solution.col_value), np.array(solution.row_dual) * scale
+    return solver
+
+
+def _named(groups: _Groups, group: np.ndarray, candidate: np.ndarray, share: np.ndarray) -> Shares:
+    """Keep the groups that differ from 'all from the best-ranked holder', and write them out entry by entry."""
+    G = len(groups.gb)
+    differs = np.zeros(G, bool)
+    differs[group[(candidate != groups.holds.argmax(axis=1)[group]) | (share < 1.0)]] = True
+    order = np.flatnonzero(differs[group])
+    order = order[np.argsort(group[order], kind="stable")]
+    start = np.searchsorted(group[order], np.arange(G + 1))
+    row, part = _write_out(groups.of, start)
+    at = order[part]
+    return Shares(row=row, candidate=candidate[at].astype(np.int32), share=share[at])
+
+
+@nb.njit(cache=True, nogil=True)
+def _write_out(of: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every entry once for each part of its group: (M,) entry and (M,) part."""
+    count = 0
+    for g in of:
+        count += start[g + 1] - start[g]
+    row, part = np.empty(count, np.int64), np.empty(count, np.int64)
+    at = 0
+    for n in range(len(of)):
+        for p in range(start[of[n]], start[of[n] + 1]):
+            row[at], part[at] = n, p
+            at += 1
+    return row, part
 
 
 def _overloaded_links(problem: Problem) -> list[str]:
     """Arcs that serving every entry from its nearest candidate already overloads."""
     if problem.arc_capacity_gbps is None:
         return []
-    nearest = problem.cost_per_gb.argmin(axis=1)[problem.region]
-    load = arc_loads(problem, problem.region, nearest, problem.peak_gbps)
+    R, K = problem.site.shape
+    pair = problem.region.astype(np.int64) * K + problem.cost_per_gb.argmin(axis=1)[problem.region]
+    load = arc_loads(problem, np.bincount(pair, problem.peak_gbps, R * K).reshape(R, K))
     over = np.flatnonzero(load > problem.arc_capacity_gbps)
     return [
         f"link {a // 2} ({'forward' if a % 2 == 0 else 'backward'}): {load[a]:.4g} of {problem.arc_capacity_gbps[a]:.4g} Gbit/s"

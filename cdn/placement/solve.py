@@ -1,19 +1,34 @@
 """One door to the solvers: ``auto`` picks by size and says which and why."""
 
+from collections.abc import Callable
+
+import numpy as np
+
 from cdn.placement.exact import solve_exact
 from cdn.placement.greedy import solve_greedy
-from cdn.placement.problem import Problem, Solution
+from cdn.placement.lagrangian import Report, solve_lagrangian
+from cdn.placement.problem import Prices, Problem, Solution
 from topology.errors import InputError
 from topology.errors import Problem as Wrong
 
-METHODS = ("auto", "exact", "greedy")
+METHODS = ("auto", "exact", "lagrangian", "greedy")
 
-EXACT_SHARES = 150_000
-"""Most shares (x variables) that ``auto`` gives to the exact solver: HiGHS takes about 20 s of one core for 110,000 to a gap of half a percent."""
+EXACT_SHARES = 30_000
+"""Most shares (x variables) that ``auto`` gives to the exact solver; beyond, the decomposition is sooner within any gap worth asking for."""
 
 
 def solve(
-    problem: Problem, *, method: str = "auto", gap: float = 1e-3, time_limit: float = 60.0, solver: str = "highs"
+    problem: Problem,
+    *,
+    method: str = "auto",
+    gap: float = 1e-3,
+    time_limit: float = 60.0,
+    solver: str = "highs",
+    seed: int = 0,
+    workers: int = 0,
+    start: tuple[np.ndarray, Prices] | None = None,
+    progress: Callable[[Report], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Solution:
     """Place files at sites.
 
@@ -22,9 +37,11 @@ def solve(
     method
         One of ``METHODS``.
     gap, time_limit
-        Where the exact solver stops: relative gap of cost, seconds.
+        Where a solver stops: relative gap of cost, seconds.
     solver
         ``highs`` or ``cbc`` for the exact solver.
+    seed, workers, start, progress, stop
+        Of the decomposition: :func:`~cdn.placement.lagrangian.solve_lagrangian`.
 
     Raises
     ------
@@ -37,11 +54,15 @@ def solve(
     if method == "auto":
         exact = shares <= EXACT_SHARES
         reason = f"auto: {shares:,} shares, the exact solver takes up to {EXACT_SHARES:,}"
-        method = "exact" if exact else "greedy"
+        method = "exact" if exact else "lagrangian"
     else:
         reason = "asked for"
     if method == "exact":
         return solve_exact(problem, gap=gap, time_limit=time_limit, solver=solver, reason=reason)
+    if method == "lagrangian":
+        return solve_lagrangian(
+            problem, gap=gap, time_limit=time_limit, seed=seed, workers=workers, start=start, reason=reason, progress=progress, stop=stop
+        )  # fmt: skip
     if method == "greedy":
         return solve_greedy(problem, reason=reason)
     raise InputError(

@@ -1,0 +1,138 @@
+"""What the kernels of the decomposition work on: entries, candidates, prices on the way, prices of opening. Plain tuples of arrays.
+
+The limits on rates (throughput of sites, capacity of arcs) are the rows of one sparse matrix over the R * C pairs of a region and one of its
+columns, where the first K columns are edge candidates and the rest origins; so a vector of prices becomes a toll on every pair, and the flows of
+the pairs become a use of every limit, by one product each.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from cdn.placement.problem import Problem
+
+PREVIOUS, PINNED, FORBIDDEN = 1, 2, 4
+"""Bits of ``Opening.state``."""
+
+
+class Entries(NamedTuple):
+    """Demand: ``start`` (F + 1,), and (N,) region, GB and peak Gbit/s of each entry of file f at ``start[f]:start[f + 1]``."""
+
+    start: np.ndarray
+    region: np.ndarray
+    gb: np.ndarray
+    peak: np.ndarray
+
+
+class Candidates(NamedTuple):
+    """Who may serve a region.
+
+    ``site`` (R, K) int32 edge sites, -1 where there are fewer; ``cost`` (R, K) per GB, ``origin_cost`` (R, O) per GB, infinite where there are
+    fewer; the regions that know site s, and as which candidate, are ``region[start[s]:start[s + 1]]`` and ``rank[…]``.
+    """
+
+    site: np.ndarray
+    cost: np.ndarray
+    origin_cost: np.ndarray
+    start: np.ndarray
+    region: np.ndarray
+    rank: np.ndarray
+
+
+class Opening(NamedTuple):
+    """What opening costs: (S,) price of a stored GB and of a filled GB, (S,) GB that fit, (F,) GB of each file, (F, S) uint8 state bits."""
+
+    storage: np.ndarray
+    fill: np.ndarray
+    room: np.ndarray
+    size: np.ndarray
+    state: np.ndarray
+
+
+class Choices(NamedTuple):
+    """A problem as the kernels see it; ``column`` (R, C) is the problem's candidate of each column, -1 where there is none."""
+
+    entries: Entries
+    candidates: Candidates
+    column: np.ndarray
+    size: np.ndarray
+    state: np.ndarray
+    room: np.ndarray
+    fill: np.ndarray
+    rate_limit: np.ndarray
+    rates: csr_array
+
+
+def build_choices(problem: Problem) -> Choices:
+    """Split candidates into edge sites and origins, and gather every limit on rates into one matrix.
+
+    Sites without storage or throughput are no candidates; nor is a site that costs at least as much as the region's dearest origin column.
+    """
+    R, S = len(problem.site), problem.sites
+    known = problem.site >= 0
+    safe = np.maximum(problem.site, 0)
+    origin = known & problem.is_origin[safe]
+    useful = (problem.storage_gb > 0) & (problem.throughput_gbps > 0)
+    edge = known & ~origin & useful[safe]
+    K = max(1, int(edge.sum(axis=1).max(initial=0)))
+    origins = max(1, int(origin.sum(axis=1).max(initial=0)))
+    column = np.full((R, K + origins), -1, np.int32)
+    for part, first in ((edge, 0), (origin, K)):
+        region, candidate = np.nonzero(part)
+        place = np.cumsum(part, axis=1)[region, candidate] - 1
+        column[region, first + place] = candidate
+    there = column >= 0
+    at = np.maximum(column, 0)
+    rows = np.arange(R)[:, None]
+    site = np.where(there, problem.site[rows, at], -1).astype(np.int32)
+    cost = np.where(there, problem.cost_per_gb[rows, at], np.inf)
+    limit, rates = _rate_limits(problem, column, site)
+    region, rank = np.nonzero(site[:, :K] >= 0)
+    by_site = np.argsort(site[region, rank], kind="stable")
+    candidates = Candidates(
+        site=np.ascontiguousarray(site[:, :K]),
+        cost=np.ascontiguousarray(cost[:, :K]),
+        origin_cost=np.ascontiguousarray(cost[:, K:]),
+        start=np.searchsorted(site[region, rank][by_site], np.arange(S + 1)).astype(np.int64),
+        region=region[by_site].astype(np.int32),
+        rank=rank[by_site].astype(np.int32),
+    )
+    return Choices(
+        entries=Entries(problem.file_start, problem.region, problem.gb, problem.peak_gbps),
+        candidates=candidates,
+        column=column,
+        size=problem.size_gb,
+        state=_states(problem),
+        room=np.where(problem.is_origin | ~useful, 0.0, problem.storage_gb),
+        fill=problem.fill_cost,
+        rate_limit=limit,
+        rates=rates,
+    )
+
+
+def _states(problem: Problem) -> np.ndarray:
+    """(F, S) uint8 of :class:`Opening`."""
+    return np.ascontiguousarray(problem.previous.T.astype(np.uint8))
+
+
+def _rate_limits(problem: Problem, column: np.ndarray, site: np.ndarray) -> tuple[np.ndarray, csr_array]:
+    """Limits on rates, sites first, then arcs where they are limited: (M,) Gbit/s and (M, R * C)."""
+    R, C = column.shape
+    region, at = np.nonzero(column >= 0)
+    served = site[region, at]
+    pair = region * C + at
+    bounded = np.isfinite(problem.throughput_gbps[served])
+    rows, cols = [served[bounded]], [pair[bounded]]
+    limit = [np.where(problem.is_origin, np.inf, problem.throughput_gbps)]
+    if problem.arc_capacity_gbps is not None:
+        assert problem.path_start is not None and problem.path_arcs is not None
+        path = region.astype(np.int64) * problem.candidates + column[region, at]
+        count = np.diff(problem.path_start)[path]
+        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        rows.append(problem.sites + problem.path_arcs[np.repeat(problem.path_start[path], count) + offset])
+        cols.append(np.repeat(pair, count))
+        limit.append(problem.arc_capacity_gbps)
+    row, col = np.concatenate(rows), np.concatenate(cols)
+    limits = np.concatenate(limit)
+    return limits, csr_array((np.ones(len(row)), (row, col)), shape=(len(limits), R * C))

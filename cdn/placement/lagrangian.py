@@ -1,0 +1,285 @@
+"""The decomposition: prices on every limit, exact facility location file by file, a true bound at every report, a plan that fits.
+
+    bound(prices) = sum over files of their least cost at the prices  -  prices times limits
+
+holds at any prices >= 0 (``docs/model.md``, (7)). Since files are solved as integers, it is often better than the linear relaxation. Three things alternate:
+epochs, in which all files are solved in small batches while prices follow the use of the limits (:mod:`cdn.placement.control`); the bound, at the
+epochs' mean prices; and a plan, from what the files hold now: packed to fit (:mod:`cdn.placement.repair`), then split exactly (:mod:`cdn.placement.serving`).
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cdn.placement.choices import Choices, build_choices
+from cdn.placement.control import Controller, Gains, Limits, PriceVector
+from cdn.placement.greedy import assemble
+from cdn.placement.groups import group_sites
+from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution, evaluate
+from cdn.placement.repair import fit_sites
+from cdn.placement.serving import best_shares
+from cdn.placement.shards import Crew, Shard, Use, cut, opening_at, total
+
+APPROACH = Gains(storage=1.0, rate=0.3, storage_memory=1.0, rate_memory=0.6, start=1.0, end=0.1)
+SETTLE = Gains(storage=1.0, rate=0.03, storage_memory=1.0, rate_memory=0.06, start=1.0, end=0.5)
+"""Gains while prices are far from right, with local search only, and when they are near, with exact files."""
+
+APPROACH_EPOCHS = 60
+CYCLE = 8
+"""Epochs between two reports once files are solved exactly."""
+
+BATCHES = 50
+NODE_LIMIT = 2000
+BLOCK = 200_000
+"""Ways to serve in a shard's batch at least: smaller ones are not worth a thread."""
+
+PLAN_EACH_EPOCH = 2_000_000
+"""Ways to serve up to which a plan is made after every exact epoch: with few files chance decides much, and a try is cheap."""
+
+PATIENCE = 5
+"""Reports without a better gap before the solver gives up on its target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How far the solver is: best cost and bound so far, their gap, seconds, and epochs done."""
+
+    cost: float
+    bound: float
+    seconds: float
+    epochs: int
+
+    @property
+    def gap(self) -> float:
+        """Relative gap of cost."""
+        return (self.cost - self.bound) / self.cost if self.cost > 0 else 0.0
+
+
+def solve_lagrangian(
+    problem: Problem,
+    *,
+    gap: float = 1e-3,
+    time_limit: float = 60.0,
+    seed: int = 0,
+    workers: int = 0,
+    start: tuple[np.ndarray, Prices] | None = None,
+    reason: str = "asked for",
+    progress: Callable[[Report], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Solution:
+    """Place files by decomposition until the gap is proven, time is up, or nothing improves.
+
+    Parameters
+    ----------
+    gap
+        Relative gap of cost at which to stop.
+    time_limit
+        Seconds, from the call; the best plan so far is returned.
+    workers
+        Threads; 0 for one a core. They change nothing but the time.
+    start
+        Yesterday's (S, F) placement and prices, to start from.
+    progress
+        Called with every report.
+    stop
+        Asked after every epoch; when true, the best plan so far is returned.
+
+    Raises
+    ------
+    InfeasiblePlanError
+        If no placement keeps the link limits, or pinned files do not fit.
+    """
+    began = time.perf_counter()
+    search = _Search(problem, seed, workers or os.cpu_count() or 1, start)
+
+    def over() -> bool:
+        return time.perf_counter() - began > time_limit or (stop is not None and stop())
+
+    with search.crew:
+        best = search.plan()
+        reports: list[Report] = []
+        epochs, warm = 0, start is not None
+        for epoch in range(0 if warm else APPROACH_EPOCHS):
+            search.epoch(APPROACH, APPROACH.at(epoch, APPROACH_EPOCHS), exact=False)
+            epochs += 1
+            if over():
+                break
+        while True:
+            search.raise_bound()
+            best = min(best, search.plan(), key=lambda plan: plan.costs.objective)
+            report = Report(
+                cost=best.costs.objective, bound=search.bound, seconds=time.perf_counter() - began, epochs=epochs
+            )
+            reports.append(report)
+            if progress is not None:
+                progress(report)
+            stalled = (
+                len(reports) > PATIENCE and min(r.gap for r in reports[-PATIENCE:]) >= reports[-PATIENCE - 1].gap * 0.99
+            )
+            if report.gap <= gap or over() or stalled:
+                break
+            for epoch in range(CYCLE):
+                search.epoch(SETTLE, SETTLE.at(epoch, CYCLE), exact=True)
+                epochs += 1
+                if len(problem.gb) * problem.candidates <= PLAN_EACH_EPOCH:
+                    best = min(best, search.plan(), key=lambda plan: plan.costs.objective)
+                if over():
+                    break
+    status = "optimal within the gap" if report.gap <= gap else "no further progress" if stalled else "time limit"
+    return assemble(
+        best.stored, best.shares, best.costs, search.shadow_prices(), search.bound,
+        method="lagrangian", status=status, reason=reason, seconds=time.perf_counter() - began,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Plan:
+    stored: np.ndarray
+    shares: Shares
+    costs: Costs
+
+
+class _Search:
+    """The state between epochs: what files hold, what that uses, the prices, the best bound."""
+
+    def __init__(self, problem: Problem, seed: int, workers: int, start: tuple[np.ndarray, Prices] | None) -> None:
+        self.problem, self.rng = problem, np.random.default_rng(seed)
+        self.choices = choices = build_choices(problem)
+        files, ways = problem.files, len(problem.gb) * choices.candidates.site.shape[1]
+        batches = max(1, min(BATCHES, files // 4))
+        shards = int(np.clip(ways // (batches * BLOCK // 10), 1, 8))
+        self.stored = np.zeros((files, problem.sites), bool)
+        if start is not None:
+            self.stored[:] = start[0].T & ~problem.is_origin
+        asked = np.add.reduceat(np.append(problem.gb, 0.0), problem.file_start[:-1]) * (np.diff(problem.file_start) > 0)
+        hands = cut(files, asked, shards, batches, self.rng)
+        groups = group_sites(choices)
+        self.crew = Crew([Shard(choices, groups, hand, self.stored, NODE_LIMIT) for hand in hands], workers)
+        self.limits = _limits(problem, choices)
+        self.controller = Controller(self.limits, _first_prices(problem, choices, self.limits, start))
+        self.mean, self.best_prices, self.bound = (
+            self.controller.lasting.copy(),
+            self.controller.lasting.copy(),
+            -np.inf,
+        )
+        prices, toll = self.mean, self._toll(self.mean)
+        self.uses: list[Use] = [self.crew.measure(batch, prices, toll) for batch in range(batches)]
+        self.fresh = True
+
+    def epoch(self, gains: Gains, scale: float, *, exact: bool) -> None:
+        """Solve every file once, batch by batch, while prices follow."""
+        batches = len(self.uses)
+        storage, fill, flow, _ = total(self.uses)
+        paid: PriceVector | None = None
+        for done, batch in enumerate(self.rng.permutation(batches).tolist()):
+            prices = self.controller.prices(self._use(storage, fill, flow), gains, scale)
+            old, new = self.uses[batch], self.crew.step(batch, prices, self._toll(prices), exact=exact)
+            self.uses[batch] = new
+            storage, fill, flow = (
+                storage - old.storage + new.storage,
+                fill - old.fill + new.fill,
+                flow - old.flow + new.flow,
+            )
+            self.controller.learn(self._use(storage, fill, flow), gains, scale / batches)
+            paid = prices if paid is None else paid.blend(prices, 1 / (done + 1))
+        assert paid is not None
+        self.mean = paid if self.fresh else self.mean.blend(paid, 0.5)
+        self.fresh = False
+
+    def raise_bound(self) -> None:
+        """Bound the problem at the mean prices; keep the best."""
+        found = self.crew.bound(self.mean, self._toll(self.mean)) - self.limits.worth(self.mean)
+        if found > self.bound:
+            self.bound, self.best_prices = found, self.mean.copy()
+
+    def plan(self) -> _Plan:
+        """A plan from what the files hold now: overfull sites first shed, then every site packs what it has room for, and demand is split."""
+        stored, toll = self.stored.copy(), self._toll(self.mean)
+        free = PriceVector(storage=np.zeros(self.problem.sites), fill=self.mean.fill, rate=self.mean.rate)
+        opening, edge = opening_at(self.choices, free), np.flatnonzero(~self.problem.is_origin)
+        fit_sites(edge, self.choices.entries, self.choices.candidates, toll, opening, stored, True)
+        placed = np.ascontiguousarray(stored.T)
+        placed[self.problem.is_origin] = True
+        shares = best_shares(self.problem, placed, throughput_price=self.mean.rate[: self.problem.sites]).shares
+        return _Plan(stored=placed, shares=shares, costs=evaluate(self.problem, placed, shares))
+
+    def shadow_prices(self) -> Prices:
+        """The prices of the best bound, by limit."""
+        rate, S = self.best_prices.rate, self.problem.sites
+        return Prices(
+            storage=self.best_prices.storage,
+            throughput=rate[:S],
+            arc=rate[S:] if self.problem.arc_capacity_gbps is not None else None,
+        )
+
+    def _toll(self, prices: PriceVector) -> np.ndarray:
+        return np.asarray(self.choices.rates.T @ prices.rate).reshape(self.choices.column.shape)
+
+    def _use(self, storage: np.ndarray, fill: np.ndarray, flow: np.ndarray) -> PriceVector:
+        return PriceVector(storage=storage, fill=fill, rate=self.choices.rates @ flow.ravel())
+
+
+def _limits(problem: Problem, choices: Choices) -> Limits:
+    storage = np.where(problem.is_origin, np.inf, choices.room)
+    saving = _savings(problem, choices)
+    size, peak = float(np.sum(choices.size)), float(np.sum(problem.peak_gbps))
+    return Limits(
+        storage=storage,
+        fill=np.full(problem.sites, np.inf),
+        rate=choices.rate_limit,
+        storage_scale=saving / size if size > 0 else 1.0,
+        rate_scale=saving / peak if peak > 0 else 1.0,
+    )
+
+
+def _savings(problem: Problem, choices: Choices) -> float:
+    """What serving everything from its nearest candidate saves over the origins."""
+    candidates = choices.candidates
+    origin = candidates.origin_cost.min(axis=1)
+    nearest = np.minimum(candidates.cost.min(axis=1), origin)
+    return float(np.sum(problem.gb * (origin - nearest)[problem.region])) or 1.0
+
+
+def _first_prices(
+    problem: Problem, choices: Choices, limits: Limits, start: tuple[np.ndarray, Prices] | None
+) -> PriceVector:
+    """Yesterday's prices; or those at which each site fills up if every region knew only its nearest site, halved."""
+    S, files = problem.sites, problem.files
+    least = limits.storage_scale * 1e-9
+    edge = ~problem.is_origin
+    if start is not None:
+        known = start[1]
+        rate = (
+            known.throughput
+            if known.arc is None or problem.arc_capacity_gbps is None
+            else np.concatenate([known.throughput, known.arc])
+        )
+        padded = np.zeros(len(limits.rate))
+        padded[: len(rate)] = rate
+        return PriceVector(storage=np.where(edge, np.maximum(known.storage, least), 0.0), fill=np.zeros(S), rate=padded)
+    candidates = choices.candidates
+    origin, at = candidates.origin_cost.min(axis=1), candidates.cost.argmin(axis=1)
+    regions = np.arange(len(at))
+    home = candidates.site[regions, at]
+    saving = np.where(home >= 0, np.maximum(origin - candidates.cost[regions, at], 0.0), 0.0) / 2
+    file_of = np.repeat(np.arange(files), np.diff(problem.file_start))
+    worth = np.bincount(
+        np.maximum(home, 0)[problem.region].astype(np.int64) * files + file_of,
+        problem.gb * saving[problem.region],
+        S * files,
+    )
+    price = np.zeros(S)
+    for s, value in enumerate(worth.reshape(S, files)):
+        density = value / choices.size
+        order = np.argsort(-density, kind="stable")
+        last = np.searchsorted(np.cumsum(choices.size[order]), choices.room[s])
+        price[s] = density[order[min(last, files - 1)]] if files else 0.0
+    typical = float(price[edge].mean()) if edge.any() else 0.0
+    return PriceVector(
+        storage=np.where(edge, np.maximum(price, max(1e-3 * typical, least)), 0.0),
+        fill=np.zeros(S),
+        rate=np.zeros(len(limits.rate)),
+    )

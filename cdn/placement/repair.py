@@ -1,0 +1,98 @@
+"""From the files' own choices to a plan that fits: every site in turn packs the files that save most per GB, given what the others hold."""
+
+import numba as nb
+import numpy as np
+
+from cdn.placement.choices import FORBIDDEN, PINNED, PREVIOUS, Candidates, Entries, Opening
+
+
+@nb.njit(cache=True, nogil=True)
+def fit_sites(
+    sites: np.ndarray, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening, stored: np.ndarray, keep: bool
+) -> None:  # fmt: skip
+    """Make each site's files fit into its room, in the order named, then fill the room that is left; in place.
+
+    Parameters
+    ----------
+    opening
+        Its storage prices do not count: room is a hard limit here; fill prices do.
+    stored
+        (F, S) bool.
+    keep
+        Whether a stored file leaves only for want of room; otherwise all files compete for the whole site. Keeping respects a mix of
+        equally good sites that no single set of tolls would choose again.
+    """
+    value = np.empty(len(stored))
+    for s in sites:
+        site_values(s, entries, candidates, toll, opening, stored, value)
+        _pack(s, value, opening, stored, keep)
+
+
+@nb.njit(cache=True, nogil=True)
+def site_values(
+    s: int, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening, stored: np.ndarray, value: np.ndarray
+) -> None:  # fmt: skip
+    """(F,) what each file saves by being at site s, given where else it is: serving less fill."""
+    K = candidates.site.shape[1]
+    low, high = candidates.start[s], candidates.start[s + 1]
+    for f in range(len(value)):
+        value[f] = 0.0 if opening.state[f, s] & PREVIOUS else -opening.size[f] * opening.fill[s]
+        first, last = entries.start[f], entries.start[f + 1]
+        if first == last:
+            continue
+        dense = last - first == len(candidates.site)
+        at = first
+        for q in range(low, high):
+            r = candidates.region[q]
+            if dense:
+                n = first + r
+            else:
+                n = at + np.searchsorted(entries.region[at:last], r)
+                if n == last:
+                    break
+                at = n
+                if entries.region[n] != r:
+                    continue
+            gb, peak = entries.gb[n], entries.peak[n]
+            k = candidates.rank[q]
+            own = gb * candidates.cost[r, k] + peak * toll[r, k]
+            other = np.inf
+            for o in range(candidates.origin_cost.shape[1]):
+                other = min(other, gb * candidates.origin_cost[r, o] + peak * toll[r, K + o])
+            if own >= other:
+                continue
+            for e in range(K):
+                t = candidates.site[r, e]
+                if t < 0:
+                    break
+                if t != s and stored[f, t]:
+                    cost = gb * candidates.cost[r, e] + peak * toll[r, e]
+                    if cost < other:
+                        other = cost
+                        if own >= other:
+                            break
+            value[f] += max(0.0, other - own)
+
+
+@nb.njit(cache=True, nogil=True)
+def _pack(s: int, value: np.ndarray, opening: Opening, stored: np.ndarray, keep: bool) -> None:
+    """Pinned files first, then what is stored if that is kept, then by value per GB, whatever still fits."""
+    F = len(value)
+    left = opening.room[s]
+    density = np.full(F, -1.0)
+    for f in range(F):
+        if opening.state[f, s] & PINNED:
+            left -= opening.size[f]
+        elif (value[f] > 0.0 or (keep and stored[f, s])) and not opening.state[f, s] & FORBIDDEN:
+            density[f] = max(value[f], 0.0) / opening.size[f]
+    files = np.flatnonzero(density >= 0.0)
+    files = files[np.argsort(-density[files], kind="mergesort")]
+    before = stored[:, s].copy()
+    for f in range(F):
+        stored[f, s] = bool(opening.state[f, s] & PINNED)
+    for new in (False, True):  # first what is there, then what is not
+        for i in range(len(files)):
+            f = files[i]
+            if (new or before[f] or not keep) and not stored[f, s] and opening.size[f] <= left:
+                stored[f, s] = True
+                left -= opening.size[f]

@@ -1,0 +1,133 @@
+"""Files in shards: what runs side by side. Prices go in, use comes out; nothing else travels, so a shard may live in a thread or a process of its own.
+
+The cut into shards and batches depends on the problem and the seed alone, and sums are taken in the order of the shards: the same seed gives the same plan on
+any number of workers.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from cdn.placement.branch import solve_files
+from cdn.placement.choices import Choices, Opening
+from cdn.placement.control import PriceVector
+from cdn.placement.facility import improve
+from cdn.placement.groups import Groups
+
+T = TypeVar("T")
+
+ROUNDS = 20
+"""Sweeps of local search over a file's sites at most."""
+
+
+class Use(NamedTuple):
+    """What some files use: (S,) GB stored, (S,) GB filled, (R, C) Gbit/s by region and column; and their cost at the prices they paid."""
+
+    storage: np.ndarray
+    fill: np.ndarray
+    flow: np.ndarray
+    cost: float
+
+
+class Shard:
+    """Some of the files, in batches, with the sites each is stored at."""
+
+    def __init__(
+        self, choices: Choices, groups: Groups, batches: Sequence[np.ndarray], stored: np.ndarray, node_limit: int
+    ) -> None:
+        self.choices, self.groups, self.batches, self.stored, self.node_limit = (
+            choices,
+            groups,
+            batches,
+            stored,
+            node_limit,
+        )
+        self.bounds = np.zeros(len(choices.size))
+
+    def step(self, batch: int, prices: PriceVector, toll: np.ndarray, *, exact: bool) -> Use:
+        """Choose sites anew for the files of one batch at these prices; say what they use now."""
+        files = self.batches[batch]
+        opening = opening_at(self.choices, prices)
+        if exact:
+            self._solve(files, toll, opening, self.stored)
+        return self._improve(files, toll, opening, ROUNDS)
+
+    def measure(self, batch: int, prices: PriceVector, toll: np.ndarray) -> Use:
+        """What one batch uses as it is stored."""
+        return self._improve(self.batches[batch], toll, opening_at(self.choices, prices), 0)
+
+    def bound(self, prices: PriceVector, toll: np.ndarray) -> float:
+        """Sum of the files' bounds at these prices; leaves what is stored alone."""
+        opening, files = opening_at(self.choices, prices), np.concatenate(self.batches)
+        self._solve(files, toll, opening, self.stored.copy())
+        return float(np.sum(self.bounds[files]))
+
+    def _solve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray) -> None:
+        c = self.choices
+        solve_files(files, c.entries, c.candidates, toll, opening, stored, *self.groups, self.node_limit, self.bounds)
+
+    def _improve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, rounds: int) -> Use:
+        c = self.choices
+        storage, fill, flow = np.zeros(len(c.room)), np.zeros(len(c.room)), np.zeros(toll.shape)
+        cost = improve(files, c.entries, c.candidates, toll, opening, self.stored, storage, fill, flow, rounds)
+        return Use(storage, fill, flow, float(cost))
+
+
+class Crew:
+    """Shards and the threads that run them: the kernels release Python's lock."""
+
+    def __init__(self, shards: Sequence[Shard], workers: int) -> None:
+        self.shards = shards
+        self.pool = ThreadPoolExecutor(workers) if workers > 1 and len(shards) > 1 else None
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown()
+
+    def step(self, batch: int, prices: PriceVector, toll: np.ndarray, *, exact: bool) -> Use:
+        """One batch of every shard; see :meth:`Shard.step`."""
+        return total(self._each(lambda shard: shard.step(batch, prices, toll, exact=exact)))
+
+    def measure(self, batch: int, prices: PriceVector, toll: np.ndarray) -> Use:
+        """What one batch of every shard uses; see :meth:`Shard.measure`."""
+        return total(self._each(lambda shard: shard.measure(batch, prices, toll)))
+
+    def bound(self, prices: PriceVector, toll: np.ndarray) -> float:
+        """The files' bounds at these prices."""
+        return sum(self._each(lambda shard: shard.bound(prices, toll)))
+
+    def _each(self, job: Callable[[Shard], T]) -> list[T]:
+        return list(self.pool.map(job, self.shards)) if self.pool else [job(shard) for shard in self.shards]
+
+
+def cut(files: int, weight: np.ndarray, shards: int, batches: int, rng: np.random.Generator) -> list[list[np.ndarray]]:
+    """Deal files to shards and batches so that each has hot and cold ones: ``[shard][batch]`` file numbers, ascending.
+
+    Parameters
+    ----------
+    weight
+        (F,) >= 0: files are dealt in the order of their weight, shuffled within each round of dealing.
+    """
+    hands = shards * batches
+    order = np.argsort(-weight, kind="stable")
+    hand = np.concatenate([rng.permutation(hands) for _ in range(-(-files // hands))])[:files]
+    return [[np.sort(order[hand == shard * batches + batch]) for batch in range(batches)] for shard in range(shards)]
+
+
+def opening_at(choices: Choices, prices: PriceVector) -> Opening:
+    """What opening costs at these prices."""
+    return Opening(prices.storage, choices.fill + prices.fill, choices.room, choices.size, choices.state)
+
+
+def total(uses: Sequence[Use]) -> Use:
+    """The sum, in the order given."""
+    first, *others = uses
+    storage, fill, flow, cost = first
+    for use in others:
+        storage, fill, flow, cost = storage + use.storage, fill + use.fill, flow + use.flow, cost + use.cost
+    return Use(storage, fill, flow, cost)

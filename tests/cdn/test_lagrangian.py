@@ -1,0 +1,212 @@
+"""The decomposition against enumeration, the exact solver and laws."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from cdn.placement import lagrangian, shards
+from cdn.placement.branch import solve_files
+from cdn.placement.choices import Opening, build_choices
+from cdn.placement.exact import solve_exact
+from cdn.placement.facility import improve
+from cdn.placement.groups import group_sites
+from cdn.placement.lagrangian import solve_lagrangian
+from cdn.placement.problem import Problem, evaluate
+from tests.strategies_placement import cases
+
+EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def make_problem(
+    seed: int, sites: int = 6, regions: int = 8, files: int = 60, *, tight: bool = True, candidates: int = 4
+) -> Problem:
+    """A random problem of the shape that matters: nearby sites alike, some storage, throughput that binds."""
+    rng = np.random.default_rng(seed)
+    where, there = rng.uniform(0, 1, (sites, 2)), rng.uniform(0, 1, (regions, 2))
+    cost = 0.1 + np.hypot(*(there[:, None] - where[None]).transpose(2, 0, 1))
+    near = np.argsort(cost, axis=1)[:, :candidates]
+    site = np.column_stack([near, np.full(regions, sites)]).astype(np.int32)
+    price = np.column_stack([np.take_along_axis(cost, near, 1), rng.uniform(1.5, 2, regions)])
+    size = rng.lognormal(0, 0.7, files)
+    gb = (np.arange(files) + 3.0)[None] ** -0.9 * rng.lognormal(0, 0.5, (regions, files)) * size * 100
+    peak = gb * rng.uniform(0.5, 1.5, regions)[:, None]
+    return Problem(
+        size_gb=size, storage_gb=np.append(rng.uniform(0.1, 0.4, sites) * size.sum(), np.inf),
+        throughput_gbps=np.append(rng.uniform(0.3, 1.2, sites) * peak.sum() / sites if tight else np.full(sites, 1e9), np.inf),
+        is_origin=np.arange(sites + 1) == sites, site=site, cost_per_gb=price, region=np.tile(np.arange(regions), files).astype(np.int32),
+        file=np.repeat(np.arange(files), regions).astype(np.int32), gb=gb.T.ravel(), peak_gbps=peak.T.ravel(),
+        file_start=np.arange(files + 1) * regions, fill_cost=np.append(rng.uniform(0.05, 0.2, sites), 0.0),
+        previous=rng.random((sites + 1, files)) < 0.2,
+    )  # fmt: skip
+
+
+def least_costs(problem: Problem, storage: np.ndarray, throughput: np.ndarray) -> np.ndarray:
+    """(F,) the least cost of every file at given prices, by trying every set of sites."""
+    edge = np.flatnonzero(~problem.is_origin & (problem.storage_gb > 0) & (problem.throughput_gbps > 0)).tolist()
+    found = np.zeros(problem.files)
+    for f in range(problem.files):
+        rows = range(int(problem.file_start[f]), int(problem.file_start[f + 1]))
+        fitting = [s for s in edge if problem.size_gb[f] <= problem.storage_gb[s]]
+        best = np.inf
+        for count in range(len(fitting) + 1):
+            for open_ in itertools.combinations(fitting, count):
+                cost = sum(
+                    problem.size_gb[f] * (storage[s] + (0 if problem.previous[s, f] else problem.fill_cost[s]))
+                    for s in open_
+                )
+                for n in rows:
+                    r = problem.region[n]
+                    ways = [
+                        problem.gb[n] * problem.cost_per_gb[r, k]
+                        + (0.0 if problem.is_origin[s] else problem.peak_gbps[n] * throughput[s])
+                        for k, s in enumerate(problem.site[r])
+                        if s >= 0 and (problem.is_origin[s] or s in open_)
+                    ]
+                    cost += min(ways)
+                best = min(best, cost)
+        found[f] = best
+    return found
+
+
+def kernels_at(problem: Problem, storage: np.ndarray, throughput: np.ndarray):
+    """The kernels' arguments at given prices."""
+    choices = build_choices(problem)
+    rate = np.append(throughput, np.zeros(len(choices.rate_limit) - problem.sites))
+    toll = np.asarray(choices.rates.T @ rate).reshape(choices.column.shape)
+    return choices, toll, Opening(storage, choices.fill, choices.room, choices.size, choices.state)
+
+
+@given(st.integers(0, 10**6), st.floats(0, 30), st.floats(0, 2))
+@EXAMPLES
+def test_files_are_solved_exactly(seed, storage_price, throughput_price):
+    """Tests that branch and bound finds the least cost of every file, its bound is that cost, and local search is never below it."""
+    problem = make_problem(seed, sites=5, files=6)
+    rng = np.random.default_rng(seed)
+    storage, throughput = (
+        rng.uniform(0, high, problem.sites) * ~problem.is_origin for high in (storage_price, throughput_price)
+    )
+    truth = least_costs(problem, storage, throughput)
+    choices, toll, opening = kernels_at(problem, storage, throughput)
+    stored, bounds = rng.random((problem.files, problem.sites)) < 0.5, np.zeros(problem.files)
+    stored[:, problem.is_origin] = False
+
+    def spent(rounds: int) -> float:
+        used, filled, flow = np.zeros(problem.sites), np.zeros(problem.sites), np.zeros(toll.shape)
+        files = np.arange(problem.files)
+        return improve(files, choices.entries, choices.candidates, toll, opening, stored, used, filled, flow, rounds)
+
+    assert spent(20) >= truth.sum() * (1 - 1e-9)
+    cut = solve_files(
+        np.arange(problem.files),
+        choices.entries,
+        choices.candidates,
+        toll,
+        opening,
+        stored,
+        *group_sites(choices),
+        10**6,
+        bounds,
+    )
+    assert cut == 0
+    assert bounds == pytest.approx(truth, rel=1e-9)
+    assert spent(0) == pytest.approx(truth.sum(), rel=1e-9)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 3]), st.sampled_from([1, 5, 10**6]))
+@EXAMPLES
+def test_bounds_of_small_groups_and_few_nodes_stay_bounds(seed, largest, limit):
+    """Tests that cutting the sites into groups, or the search short, only lowers a file's bound."""
+    problem = make_problem(seed, sites=5, files=6)
+    rng = np.random.default_rng(seed)
+    storage, throughput = (rng.uniform(0, high, problem.sites) * ~problem.is_origin for high in (8, 0.5))
+    choices, toll, opening = kernels_at(problem, storage, throughput)
+    bounds = np.zeros(problem.files)
+    stored = np.zeros((problem.files, problem.sites), bool)
+    groups = group_sites(choices, largest)
+    assert max(np.diff(groups.start)) <= largest
+    solve_files(
+        np.arange(problem.files), choices.entries, choices.candidates, toll, opening, stored, *groups, limit, bounds
+    )
+    truth = least_costs(problem, storage, throughput)
+    assert (bounds <= truth * (1 + 1e-9)).all()
+    assert bounds.sum() > 0.8 * truth.sum()
+
+
+@given(cases())
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_bound_optimum_plan_are_in_order(case):
+    """Tests that no bound exceeds the optimum and no plan beats it, and that plans keep every limit."""
+    assume(len(case.network.links) and len(case.network.appliances))
+    problem = case.problem()
+    exact = solve_exact(problem, gap=0.0)
+    found = solve_lagrangian(problem, gap=0.0, time_limit=20.0)
+    slack = 1e-6 * max(1.0, exact.objective_cost)
+    assert found.lower_bound <= exact.objective_cost + slack
+    assert found.objective_cost >= exact.lower_bound - slack
+    costs = evaluate(problem, found.stored, found.shares)
+    edge = ~problem.is_origin
+    assert costs.objective == pytest.approx(found.objective_cost, rel=1e-9, abs=1e-9)
+    assert (costs.used_gb[edge] <= problem.storage_gb[edge] * (1 + 1e-9)).all()
+    assert (costs.site_load_gbps[edge] <= problem.throughput_gbps[edge] * (1 + 1e-6) + 1e-9).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_bound_follows_from_the_prices_alone(seed):
+    """Tests that the prices a solution gives, and nothing else, prove its bound, by enumeration."""
+    problem = make_problem(seed, sites=5, files=30)
+    found = solve_lagrangian(problem, gap=0.0, time_limit=20.0)
+    edge = ~problem.is_origin
+    prices = found.prices
+    worth = prices.storage[edge] @ problem.storage_gb[edge] + prices.throughput[edge] @ problem.throughput_gbps[edge]
+    proven = least_costs(problem, prices.storage, prices.throughput).sum() - worth
+    assert proven == pytest.approx(found.lower_bound, rel=1e-6)
+
+
+def test_the_plan_does_not_depend_on_the_number_of_workers(monkeypatch):
+    """Tests that one thread and three give the same plan and bound, bit for bit."""
+    monkeypatch.setattr(shards, "ROUNDS", 20)
+    monkeypatch.setattr(lagrangian, "BLOCK", 10)
+    problem = make_problem(3, files=200)
+    one, three = (solve_lagrangian(problem, gap=0.02, time_limit=60.0, workers=n) for n in (1, 3))
+    assert (one.stored == three.stored).all()
+    assert (one.objective_cost, one.lower_bound) == (three.objective_cost, three.lower_bound)
+
+
+def test_scaling_sizes_and_storage_changes_nothing():
+    """Tests that the same plan is found when all sizes and storages double and a filled GB costs half."""
+    problem = make_problem(4)
+    fields = {name: getattr(problem, name) for name in problem.__dataclass_fields__}
+    fields |= {"size_gb": problem.size_gb * 2, "storage_gb": problem.storage_gb * 2, "fill_cost": problem.fill_cost / 2}
+    first, second = (solve_lagrangian(p, gap=0.01, time_limit=30.0) for p in (problem, Problem(**fields)))
+    assert (first.stored == second.stored).all()
+    assert first.objective_cost == pytest.approx(second.objective_cost, rel=1e-9)
+
+
+def test_it_stops_when_told_with_a_plan_that_holds():
+    """Tests that a stop after the first epoch still gives a feasible plan and a bound below it."""
+    problem = make_problem(5)
+    found = solve_lagrangian(problem, gap=0.0, stop=lambda: True)
+    assert found.status == "time limit"
+    assert 0 < found.lower_bound <= found.objective_cost
+    assert (evaluate(problem, found.stored, found.shares).used_gb[:-1] <= problem.storage_gb[:-1]).all()
+
+
+def test_yesterdays_prices_are_a_better_start():
+    """Tests that the first report from yesterday's prices and plan has a smaller gap than the first from nothing."""
+    problem = make_problem(6, files=300)
+    cold = []
+    before = solve_lagrangian(problem, gap=0.0, time_limit=15.0, progress=cold.append)
+    warm = []
+    solve_lagrangian(problem, gap=0.0, time_limit=3.0, start=(before.stored, before.prices), progress=warm.append)
+    assert warm[0].gap <= cold[0].gap
+    assert warm[0].epochs == 0
+
+
+def test_a_gap_within_a_percent_where_throughput_binds():
+    """Tests the point of it all on a problem too large for enumeration."""
+    problem = make_problem(7, sites=12, regions=16, files=2000, candidates=6)
+    found = solve_lagrangian(problem, gap=0.005, time_limit=60.0)
+    assert found.gap <= 0.005
