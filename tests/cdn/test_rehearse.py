@@ -1,0 +1,95 @@
+"""Rehearsals: every policy meets the same sessions, the oracle's demand is what the sessions are, the decomposition adds up."""
+
+import datetime as dt
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cdn.rehearse import decomposition, demand_of, rehearse, write_rehearsal
+from cdn.settings import FILLED, PREVIOUS
+from sim.sessions import sessions_from_playback
+from tests.small_network import DAYS, FIRST
+from topology.errors import InputError
+
+LAST = FIRST + dt.timedelta(days=DAYS - 1)
+
+
+@pytest.fixture(scope="module")
+def sessions(planned):
+    return sessions_from_playback(planned.folder, LAST, planned.network, planned.catalogue)
+
+
+@pytest.fixture(scope="module")
+def rehearsal(planned, sessions):
+    names = ["plan", "lru", "plan+lru", "oracle", FILLED, PREVIOUS, "plan"]
+    return rehearse(
+        planned.network,
+        planned.catalogue,
+        planned.plan,
+        sessions,
+        names,
+        planned.settings,
+        before=planned.plan.placement,
+    )
+
+
+def test_all_policies_meet_the_same_sessions(rehearsal, sessions):
+    totals = rehearsal.totals()
+    assert list(totals) == ["plan", "lru", "plan+lru", "oracle", FILLED, PREVIOUS]
+    for figures in totals.values():
+        assert figures["sessions"] == len(sessions)
+        assert figures["requested_gb"] == pytest.approx(sessions.bytes.sum() / 1e9, rel=1e-12)
+        hits = round(figures["request_hit_ratio"] * len(sessions))
+        assert hits + sum(figures["misses"].values()) == len(sessions)
+
+
+def test_without_fills_the_plan_is_there_from_the_first_minute(rehearsal):
+    totals = rehearsal.totals()
+    assert totals["plan"] == totals[FILLED] == totals[PREVIOUS]
+
+
+def test_the_oracle_knows_what_came(planned, sessions):
+    demand = demand_of(sessions, planned.network)
+    log = pd.read_parquet(planned.folder / f"playback/date={LAST}")
+    asked = log.groupby(["region", "title", "profile"])["gb"].sum()
+    assert len(demand) == len(asked)
+    assert demand.gb.sum() == pytest.approx(log["gb"].sum(), rel=1e-6)
+    names = planned.catalogue.files.set_index(np.arange(len(planned.catalogue.files)))[["title", "profile"]]
+    for n in range(0, len(demand), 5):
+        title, profile = names.loc[demand.file[n]]
+        region = planned.network.region_ids[demand.region[n]]
+        assert demand.gb[n] == pytest.approx(asked[region, title, profile], rel=1e-6)
+    assert (demand.peak_gbps >= 0).all() and demand.peak_gbps.sum() * 3600 / 8 <= demand.gb.sum()
+
+
+def test_the_decomposition_adds_up(rehearsal):
+    cost = {name: totals["backbone_cost"] for name, totals in rehearsal.totals().items()}
+    rows = {label: value for label, value, _ in decomposition(rehearsal)}
+    assert rows["planning over reacting"] == pytest.approx(cost["lru"] - cost["plan"])
+    assert rows["fills in progress"] + rows["forecast error"] == pytest.approx(cost["plan"] - cost["oracle"])
+    assert 0 <= rows["solver gap"] <= cost["oracle"]
+
+
+def test_what_was_not_run_is_not_guessed(planned, sessions):
+    alone = rehearse(planned.network, planned.catalogue, planned.plan, sessions, ["plan"], planned.settings)
+    assert [value for _, value, _ in decomposition(alone)] == [None] * 4
+
+
+def test_tables_are_written_for_every_policy(rehearsal, tmp_path):
+    write_rehearsal(rehearsal, tmp_path / "out")
+    document = json.loads((tmp_path / "out/totals.json").read_text())
+    assert document["policies"].keys() == rehearsal.totals().keys()
+    for table, rows in (("by_hour", 24), ("by_site", 4), ("by_arc", 10)):
+        frame = pd.read_parquet(tmp_path / f"out/{table}.parquet")
+        assert frame.groupby("policy").size().to_dict() == dict.fromkeys(document["policies"], rows)
+    served = pd.read_parquet(tmp_path / "out/by_site.parquet").groupby("policy")["gb"].sum()
+    assert served.to_numpy() == pytest.approx(rehearsal.totals()["plan"]["requested_gb"])
+
+
+@pytest.mark.parametrize("name", ["belady", "plan+", PREVIOUS])
+def test_unknown_policies_are_refused_with_the_known_ones(planned, sessions, name):
+    with pytest.raises(InputError, match="unknown policy") as caught:
+        rehearse(planned.network, planned.catalogue, planned.plan, sessions, [name], planned.settings)
+    assert "plan+lru" in caught.value.problems[0].mend
