@@ -1,52 +1,201 @@
-"""How well next week's lists are forecast: ``python -m benchmarks.forecast --top10 FILE [--calendar FILE] [--origins N] [--json]``.
+"""How good forecasts of published lists and views are: ``python -m benchmarks.forecast --top10 FILE [--calendar FILE] [--origins N] [--json]``.
 
-``--top10``: a Top 10 file by country (tab-separated, or .csv; also .gz). ``--calendar``: a release calendar, a CSV with the columns ``title``
-and ``release_date`` and, optionally, ``kind`` (film or TV); Netflix's engagement report is one as it is. With it the default model knows which
-titles come out in the week it forecasts; without it a model that does not is the default.
+Next week's Top 10 of each country and category (``--top10``: a file by country, tab- or comma-separated, also .gz). ``--calendar``: a release
+calendar, a CSV with the columns ``title`` and ``release_date`` (YYYY-MM-DD) and, optionally, ``kind`` (film or TV); Netflix's engagement report is
+one as it is. With it the default model knows which titles come out in the week it forecasts; without it a model that does not is the default.
+
+``--global-hours FILE``: next week's hours of the titles of the global lists, and of their places; first-week hours of titles that nobody has
+watched. ``--youtube FILE…``: tomorrow's views of trending videos, and of new ones after their first days. ``--elsewhere`` (with ``--top10``):
+a title's points in a country from those in others.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from demand.forecast.calendar import read_calendar
+import numpy as np
+import pandas as pd
+
+from benchmarks.forecast_series import (
+    daily_views,
+    first_days,
+    hour_launches,
+    place_hours,
+    read_hours,
+    read_trending,
+    title_hours,
+)
+from demand.forecast.calendar import ReleaseCalendar, read_calendar
 from demand.forecast.candidates import weekly_candidates
-from demand.forecast.ranking import BoostedRanker, SameList, backtest_rankers
-from demand.forecast.toplists import read_top_lists
+from demand.forecast.factors import fit_factors
+from demand.forecast.growth import GrowthModel, backtest_growth
+from demand.forecast.launch import fit_launch_curve, fit_launch_prior, update
+from demand.forecast.ranking import LENGTH, BoostedRanker, SameList, backtest_rankers
+from demand.forecast.toplists import TopLists, read_top_lists
+
+HOUR_ORIGINS = 52
+"""Weeks of hours that are forecast, back from the last."""
+VIEW_ORIGINS = 14
+"""Days of views that are forecast, back from the last."""
+LAUNCH_WEEKS = 104
+"""Weeks whose launches are forecast, back from the last; the model learns afresh every four."""
+
+Table = dict[str, dict[str, Any]]
 
 
-def run_top10(path: Path, calendar: Path | None, origins: int, refit_every: int) -> dict[str, Any]:
-    """Backtest the rankers on a file; the seconds of each include its candidates."""
-    lists = read_top_lists(path)
-    planned = None if calendar is None else read_calendar(calendar)
-    default = BoostedRanker(name="boosted" if planned is None else "boosted-calendar")
+def run_top10(lists: TopLists, calendar: ReleaseCalendar | None, origins: int, refit_every: int) -> dict[str, Any]:
+    """Backtest the rankers; the seconds of each include its candidates."""
+    default = BoostedRanker(name="boosted" if calendar is None else "boosted-calendar")
     began = time.perf_counter()
-    weeks = weekly_candidates(lists, planned)
+    weeks = weekly_candidates(lists, calendar)
     preparing = time.perf_counter() - began
     table = backtest_rankers(weeks, [SameList(), default], origins=origins, refit_every=refit_every)
     table["seconds"] += preparing
-    models = {row.pop("model"): row for row in table.to_dict("records")}
-    return {"default": default.name, "origins": origins, "last_week": str(lists.weeks[-1]), "models": models}
+    return {"default": default.name, "origins": origins, "last_week": str(lists.weeks[-1]), "models": by_model(table)}
+
+
+def run_hours(path: Path, calendar: ReleaseCalendar | None) -> dict[str, Table]:
+    """Next week's hours of titles and of places, and the first week's of launches."""
+    frame = read_hours(path)
+    return {
+        "hours of titles": by_model(backtest_growth(title_hours(frame), GrowthModel(), origins=HOUR_ORIGINS)),
+        "hours of places": by_model(backtest_growth(place_hours(frame), GrowthModel(), origins=HOUR_ORIGINS)),
+        "first week of new titles": launches(hour_launches(frame, calendar)),
+    }
+
+
+def run_views(path: Path) -> dict[str, Table]:
+    """Tomorrow's views, and the first days' sum of new videos after none, one and two of them."""
+    frame = read_trending(path)
+    growth = backtest_growth(daily_views(frame), GrowthModel(), origins=VIEW_ORIGINS, refit_every=2)
+    return {f"views {path.name}": by_model(growth), f"first days {path.name}": unfolding(*first_days(frame))}
+
+
+def launches(titles: pd.DataFrame) -> Table:
+    """First-week hours of the titles of the last weeks, each from the launches before its own."""
+    first = int(titles["step"].max()) - LAUNCH_WEEKS + 1
+    tested = titles[titles["step"] >= first]
+    hours = tested["hours"].to_numpy()
+    forecast = {
+        name: np.zeros(len(tested)) for name in ("mean of past launches", "mean of the category", "launch prior")
+    }
+    low, high = np.zeros(len(tested)), np.zeros(len(tested))
+    began = time.perf_counter()
+    for origin in range(first, int(titles["step"].max()) + 1, 4):
+        past = titles[titles["step"] < origin]
+        now = ((tested["step"] >= origin) & (tested["step"] < origin + 4)).to_numpy()
+        belief = fit_launch_prior(past, past["hours"].to_numpy()).predict(tested[now])
+        forecast["mean of past launches"][now] = past["hours"].mean()
+        forecast["mean of the category"][now] = tested["category"][now].map(past.groupby("category")["hours"].mean())
+        forecast["launch prior"][now] = belief.quantile(0.5)
+        low[now], high[now] = belief.quantile(0.1), belief.quantile(0.9)
+    table = {name: errors(values, hours) for name, values in forecast.items()}
+    inside = float(((low <= hours) & (hours <= high)).mean())
+    table["launch prior"] |= {"coverage": inside, "seconds": time.perf_counter() - began}
+    return table
+
+
+def unfolding(about: pd.DataFrame, daily: np.ndarray) -> Table:
+    """Views that the later half of the videos gained in their first days, forecast from the earlier half and from the days seen so far."""
+    titles = pd.DataFrame({"genre": about["topic"].astype(str)})
+    order = np.argsort(about["day"].to_numpy(), kind="stable")
+    cut = about["day"].to_numpy()[order[len(order) // 2]]
+    learn, tested = (about["day"] < cut).to_numpy(), (about["day"] >= cut).to_numpy()
+    total = daily.sum(axis=1)
+    curve = fit_launch_curve(daily[learn])
+    belief = fit_launch_prior(titles[learn], total[learn]).predict(titles[tested])
+    table = {"mean of past launches": errors(np.full(tested.sum(), total[learn].mean()), total[tested])}
+    for days in range(3):
+        seen = belief if days == 0 else update(belief, curve, days, daily[tested, :days].sum(axis=1))
+        low, high = seen.quantile(0.1), seen.quantile(0.9)
+        inside = float(((low <= total[tested]) & (total[tested] <= high)).mean())
+        table[f"after {days} days"] = errors(seen.quantile(0.5), total[tested]) | {"coverage": inside}
+    return table
+
+
+def elsewhere(lists: TopLists, seed: int = 1) -> Table:
+    """A tenth of the pairs (country, title listed in three or more) is hidden; their points, the sum of ``11 - rank``, are filled in."""
+    pairs = pd.DataFrame({"country": lists.country, "title": lists.title, "points": LENGTH + 1.0 - lists.rank})
+    pairs = pairs.groupby(["country", "title"], as_index=False)["points"].sum()
+    rng = np.random.default_rng(seed)
+    held = pairs.groupby("title")["points"].transform("size").to_numpy()
+    hidden = (held >= 3) & (rng.random(len(pairs)) < 0.1)
+    shown, asked = pairs[~hidden], pairs[hidden]
+    mean = shown["points"].mean()
+    began = time.perf_counter()
+    factors = fit_factors(
+        shown["country"].to_numpy(), shown["title"].to_numpy(), shown["points"].to_numpy(),
+        regions=len(lists.countries), titles=len(lists.titles), rng=rng,
+    )  # fmt: skip
+    filled = factors.predict(asked["country"].to_numpy(), asked["title"].to_numpy())
+    seconds = time.perf_counter() - began
+    points = asked["points"].to_numpy()
+    by: Callable[[str], np.ndarray] = lambda column: (  # noqa: E731
+        asked[column].map(shown.groupby(column)["points"].mean()).fillna(mean).to_numpy()
+    )
+    return {
+        "mean of the country": errors(by("country"), points),
+        "mean of the other countries": errors(by("title"), points),
+        "factors": errors(filled, points) | {"seconds": seconds},
+    }
+
+
+def errors(forecast: np.ndarray, actual: np.ndarray) -> dict[str, Any]:
+    """WAPE, bias and how many values there were."""
+    total = float(actual.sum())
+    wape, bias = float(np.abs(forecast - actual).sum() / total), float((forecast - actual).sum() / total)
+    return {"wape": wape, "bias": bias, "values": len(actual)}
+
+
+def by_model(table: pd.DataFrame) -> Table:
+    """A table's rows by the name of their model, without what a model does not give."""
+    rows = [{str(name): value for name, value in row.items() if value == value} for row in table.to_dict("records")]
+    return {str(row.pop("model")): row for row in rows}
+
+
+def show(title: str, table: Table) -> None:
+    """Print a table of models."""
+    columns = sorted({name for row in table.values() for name in row}, key=lambda name: (name == "seconds", name))
+    print(f"\n{title:32}" + "".join(f"{column:>16}" for column in columns))
+    for name, row in table.items():
+        values = [row.get(column) for column in columns]
+        print(f"{name:32}" + "".join(f"{'' if v is None else round(v, 4):>16}" for v in values))
 
 
 def main() -> None:
-    """Print a row a model."""
+    """Print a table a question."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--top10", type=Path, required=True)
+    parser.add_argument("--top10", type=Path)
     parser.add_argument("--calendar", type=Path)
-    parser.add_argument("--origins", type=int, default=20, help="weeks to forecast, back from the last")
-    parser.add_argument("--refit-every", type=int, default=4, help="origins between two fits of a model")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    parser.add_argument("--origins", type=int, default=20, help="weeks of lists to forecast, back from the last")
+    parser.add_argument("--refit-every", type=int, default=4, help="origins between two fits of the ranking model")
+    parser.add_argument("--elsewhere", action="store_true")
+    parser.add_argument("--global-hours", type=Path)
+    parser.add_argument("--youtube", type=Path, nargs="*", default=[])
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     args = parser.parse_args()
-    result = run_top10(args.top10, args.calendar, args.origins, args.refit_every)
+    calendar = None if args.calendar is None else read_calendar(args.calendar)
+    result: dict[str, Any] = {}
+    series: dict[str, Table] = {}
+    if args.top10:
+        lists = read_top_lists(args.top10)
+        result |= run_top10(lists, calendar, args.origins, args.refit_every)
+        if args.elsewhere:
+            series["points elsewhere"] = elsewhere(lists)
+    if args.global_hours:
+        series |= run_hours(args.global_hours, calendar)
+    for path in args.youtube:
+        series |= run_views(path)
     if args.json:
-        print(json.dumps(result))
+        print(json.dumps(result | ({"series": series} if series else {})))
         return
-    print(f"{'model':20} {'precision@10':>12} {'NDCG@10':>8} {'seconds':>8}")
-    for name, row in result["models"].items():
-        print(f"{name:20} {row['precision_at_10']:>12.4f} {row['ndcg_at_10']:>8.4f} {row['seconds']:>8.1f}")
+    if result:
+        show("next week's lists", result["models"])
+    for title, table in series.items():
+        show(title, table)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def stage(what: str) -> Iterator[None]:
     began = time.perf_counter()
     with stderr.status(escape(what)):
         yield
-    stderr.print(f"[dim]{escape(what)}: {time.perf_counter() - began:.1f} s[/dim]")
+    stderr.print(f"[dim]{escape(what)}: {time.perf_counter() - began:.1f} s[/dim]", soft_wrap=True)
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def interrupt() -> Iterator[Callable[[], bool]]:
 
 def say(text: str) -> None:
     """One line of progress on stderr."""
-    stderr.print(f"[dim]{escape(text)}[/dim]")
+    stderr.print(f"[dim]{escape(text)}[/dim]", soft_wrap=True)
 
 
 def emit(result: Mapping[str, Any], as_json: bool, text: Sequence[str | Table] = ()) -> None:

@@ -1,5 +1,6 @@
 """The steps that both the single verbs and the nightly job run: forecast, place, fill. Each is a pure call over what was read."""
 
+import dataclasses
 import datetime as dt
 import resource
 import time
@@ -12,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from cdn.cluster import into_appliances
+from cdn.explain import savings_at
 from cdn.fill import FillSchedule, SourceRules, difference, manifests, schedule_fills
 from cdn.placement.lagrangian import Report
-from cdn.placement.problem import Prices, build_problem
+from cdn.placement.problem import Prices, Problem, build_problem, evaluate
+from cdn.placement.serving import best_shares
 from cdn.placement.solve import solve
-from cdn.plan import Plan, make_plan, placement_frame
+from cdn.plan import Plan, make_plan, placement_frame, recost
 from cdn.regret import PlanJudge
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
@@ -32,7 +35,8 @@ from demand.forecast import (
     save_forecaster,
 )
 from demand.playback import playback_dates, read_history
-from topology.errors import InputError, Problem
+from topology.errors import InputError
+from topology.errors import Problem as Wrong
 from topology.network import Network
 from topology.placement import Placement
 from topology.routing import site_trees, steering_routes
@@ -165,7 +169,7 @@ def days_before(folder: Path, date: dt.date) -> list[dt.date]:
     dates = [day for day in playback_dates(folder) if day < date]
     if not dates:
         raise InputError(
-            Problem(
+            Wrong(
                 table="playback",
                 value=str(date),
                 message="the log has no day before this date",
@@ -204,6 +208,78 @@ def schedule_night(
         manifests=manifests(network, catalogue, change, schedule),
         summary=schedule.summary(),
     )
+
+
+def settle(
+    network: Network, catalogue: Catalogue, plan: Plan, before: Placement, settings: Settings, date: dt.date
+) -> tuple[Plan, Filled]:
+    """Schedule the night, and cut the plan down to what its fill windows can bring.
+
+    Copies that no window has time for leave the plan. In their place stays what the appliance holds already and was to drop, as far as it fits and saves
+    something, the most saving a GB first. So the plan names what will be there, and the next night starts from the truth.
+
+    Returns
+    -------
+    The plan, costed anew with the same proven bound, and its transfers, all of which are finished; their summary counts what was left out as unfinished.
+    """
+    filled = schedule_night(network, catalogue, plan, before, settings, date)
+    left_out, left_gb = 0, 0.0
+    while len(filled.schedule.unfinished):  # every round takes copies away
+        left_out += len(filled.schedule.unfinished)
+        left_gb += filled.schedule.unfinished_gb
+        plan = _cut(network, catalogue, plan, before, settings, filled.schedule)
+        filled = schedule_night(network, catalogue, plan, before, settings, date)
+    gb = float(filled.summary["gb"])
+    whole = gb + left_gb
+    counted = {"unfinished": left_out, "unfinished_gb": left_gb, "finished_share": gb / whole if whole > 0 else 1.0}
+    return plan, dataclasses.replace(filled, summary={**filled.summary, **counted})
+
+
+def _cut(
+    network: Network, catalogue: Catalogue, plan: Plan, before: Placement, settings: Settings, schedule: FillSchedule
+) -> Plan:
+    rules, files = settings.placement, len(catalogue.files)
+    wanted, late = _keys(plan.placement, files), _keys(schedule.unfinished, files)
+    held = np.setdiff1d(wanted, late)
+    problem = build_problem(
+        network, catalogue, plan.demand, candidates=settings.steering.candidates, fill_weight=rules.fill_weight,
+        previous=before.stored(network, files), reactive_share=rules.reactive_share, link_limits=rules.link_limits,
+    )  # fmt: skip
+    room = network.appliances["storage_gb"].to_numpy(float) * (1.0 - rules.reactive_share)
+    room = room - np.bincount(held // files, catalogue.size_gb[held % files], len(room))
+    spare = np.setdiff1d(_keys(schedule.dropped, files), held)
+    held = np.concatenate([held, _worth_keeping(network, problem, held, spare, room)])
+    placement = Placement.of(held // files, held % files)
+    stored = placement.stored(network, files)
+    shares = best_shares(problem, stored).shares
+    return recost(network, catalogue, plan, problem, placement, shares, evaluate(problem, stored, shares))
+
+
+def _keys(placement: Placement, files: int) -> np.ndarray:
+    return np.asarray(placement.appliance.astype(np.int64) * files + placement.file)
+
+
+def _worth_keeping(
+    network: Network, problem: Problem, held: np.ndarray, spare: np.ndarray, room: np.ndarray
+) -> np.ndarray:
+    """Of the copies that were to be dropped, those that fit beside what is held and save something, by saving per GB."""
+    files = problem.files
+    stored = Placement.of(held // files, held % files).stored(network, files)
+    site = network.appliance_site[spare // files]
+    saving = np.zeros(len(spare))
+    for s in np.unique(site).tolist():
+        here = site == s
+        saving[here] = np.where(stored[s], 0.0, savings_at(problem, stored, s))[spare[here] % files]
+    order = np.lexsort((spare, -saving / problem.size_gb[spare % files]))
+    kept: list[int] = []
+    for i in order[saving[order] > 0].tolist():
+        a, f = divmod(int(spare[i]), files)
+        s = network.appliance_site[a]
+        if problem.size_gb[f] <= room[a] and not stored[s, f]:
+            room[a] -= problem.size_gb[f]
+            stored[s, f] = True
+            kept.append(int(spare[i]))
+    return np.array(kept, np.int64)
 
 
 def _served_gb(network: Network, catalogue: Catalogue, plan: Plan, settings: Settings) -> np.ndarray:

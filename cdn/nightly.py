@@ -22,7 +22,7 @@ import numpy as np
 from cdn.check import check
 from cdn.documents import write_json
 from cdn.errors import GuardrailError
-from cdn.jobs import Filled, days_before, make_forecast, place_demand, schedule_night
+from cdn.jobs import Filled, days_before, make_forecast, place_demand, settle
 from cdn.placement.problem import Prices
 from cdn.plan import Plan, read_placement, read_plan, read_prices, write_plan
 from cdn.rehearse import Rehearsal, decomposition, rehearse, write_rehearsal
@@ -40,7 +40,7 @@ from topology.placement import Placement
 
 NIGHT = "night.json"
 """What a night found, beside the plan's own summary: fill, backtest, policies, what the rehearsal replayed."""
-READ = (*TABLES, "steering", "titles", "files", "availability")
+READ = (*TABLES, "steering", "titles", "files", "availability", "events")
 """The tables a night reads."""
 SOUND = ".sound"
 """Names the inputs that ``check`` last found sound."""
@@ -115,7 +115,7 @@ class _Night:
             prices = read_prices(earlier[-1].folder, network) if earlier else None
             plan = self._place(network, catalogue, demand, before, "plan", prices)
         with self._stage("fill"):
-            fill = self._fill(network, catalogue, plan, before)
+            plan, fill = self._fill(network, catalogue, plan, before)
         with self._stage("rehearse"):
             rehearsal, replayed = self._rehearse(network, catalogue, plan, before, fill)
         metrics = self._metrics(plan, fill.summary, rehearsal, replayed)
@@ -213,15 +213,16 @@ class _Night:
         demand = self._forecast(network, catalogue, shipped, "shipped-demand", origins=0)
         return self._place(network, catalogue, demand, None, "shipped").placement
 
-    def _fill(self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement) -> Filled:
-        made = schedule_night(network, catalogue, plan, before, self.settings, self.date)
-        folder = self.work / "plan"
-        self.skipped = (folder / "manifests").exists()
+    def _fill(self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement) -> tuple[Plan, Filled]:
+        """Schedule the transfers; the plan that can be filled, with them, is written beside the one that was wished for."""
+        plan, made = settle(network, catalogue, plan, before, self.settings, self.date)
+        folder = self.work / "filled"
+        self.skipped = folder.exists()
         if not self.skipped:
             write_plan(
                 plan, network, catalogue, folder, fills=made.fills, evictions=made.evictions, manifests=made.manifests
             )
-        return made
+        return plan, made
 
     def _rehearse(
         self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement, fill: Filled
@@ -250,7 +251,7 @@ class _Night:
     def _publish(self, plan_id: str, fingerprint: str, metrics: dict[str, Any], rehearsal: Rehearsal) -> Published:
         draft = self.work / "draft"
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(self.work / "plan", draft)
+        shutil.copytree(self.work / "filled", draft)
         write_rehearsal(rehearsal, draft / "rehearsal")
         write_json(metrics, draft / NIGHT)
         published = self.store.publish(draft, plan_id, self.date, fingerprint, metrics)

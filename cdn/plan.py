@@ -1,6 +1,7 @@
 """A plan and its folder: tables as the contract has them, written whole or not at all."""
 
 import ctypes
+import dataclasses
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cdn.documents import read_json, write_json
-from cdn.placement.problem import Prices, Problem, Solution
+from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, read_demand, write_demand
@@ -55,16 +56,6 @@ def make_plan(
     *, settings: Settings, seconds: float, peak_memory_gb: float,
 ) -> Plan:  # fmt: skip
     """Put names to a solution."""
-    row, candidate = solution.shares.row, solution.shares.candidate
-    region = problem.region[row]
-    assignment = pd.DataFrame(
-        {
-            "region": pd.Categorical.from_codes(region, categories=network.region_ids),
-            "file": pd.Categorical.from_codes(problem.file[row], categories=catalogue.file_ids),
-            "site": pd.Categorical.from_codes(problem.site[region, candidate], categories=network.site_ids),
-            "share": solution.shares.share,
-        }
-    )
     summary = {
         "objective_cost": solution.objective_cost,
         "lower_bound": solution.lower_bound,
@@ -84,7 +75,37 @@ def make_plan(
         "link_limits": settings.placement.link_limits,
     }
     return Plan(
-        placement=placement, assignment=assignment, prices=_prices(network, solution), demand=demand, summary=summary
+        placement=placement, assignment=_assignment(network, catalogue, problem, solution.shares),
+        prices=_prices(network, solution), demand=demand, summary=summary,
+    )  # fmt: skip
+
+
+def recost(
+    network: Network, catalogue: Catalogue, plan: Plan, problem: Problem, placement: Placement, shares: Shares, costs: Costs
+) -> Plan:  # fmt: skip
+    """The plan with another placement for the same demand: its bound and prices stay true, its costs and gap are those given."""
+    cost, bound = costs.objective, float(plan.summary["lower_bound"])
+    changed = {
+        "objective_cost": cost, "serving_cost": costs.serving, "fill_cost": costs.fill, "gap": (cost - bound) / cost if cost > 0 else 0.0,
+    }  # fmt: skip
+    return dataclasses.replace(
+        plan,
+        placement=placement,
+        assignment=_assignment(network, catalogue, problem, shares),
+        summary={**plan.summary, **changed},
+    )
+
+
+def _assignment(network: Network, catalogue: Catalogue, problem: Problem, shares: Shares) -> pd.DataFrame:
+    """The contract's assignment table."""
+    region = problem.region[shares.row]
+    return pd.DataFrame(
+        {
+            "region": pd.Categorical.from_codes(region, categories=network.region_ids),
+            "file": pd.Categorical.from_codes(problem.file[shares.row], categories=catalogue.file_ids),
+            "site": pd.Categorical.from_codes(problem.site[region, shares.candidate], categories=network.site_ids),
+            "share": shares.share,
+        }
     )
 
 

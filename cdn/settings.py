@@ -1,12 +1,14 @@
 """``fillplan.toml``: every knob with its default. An absent file, section or key means the default; an unknown one is an error."""
 
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from sim.policies import POLICIES
 from topology.errors import InputError, Problem
@@ -19,6 +21,23 @@ PREVIOUS = "previous"
 """Last night's plan, kept for another day."""
 POLICY_NAMES = ("plan", FILLED, PREVIOUS, "oracle", *POLICIES, *(f"plan+{name}" for name in POLICIES))
 """Everything a rehearsal can measure."""
+
+
+PAGE_HEAD = """# Settings
+
+`fillplan.toml` in a network folder sets what it names; everything else has the default below. An unknown section or key is refused, with the nearest that exists.
+
+```toml
+[placement]
+gap = 0.001             # prove more
+time_limit_s = 600
+
+[guardrails]
+max_gap = 0.05          # and publish nothing worse than that
+```
+
+This page is made from `cdn/settings.py`.
+"""
 
 
 class Section(BaseModel):
@@ -199,6 +218,43 @@ def settings_table() -> list[tuple[str, str, str]]:
         for key, field in type(section.default).model_fields.items():
             rows.append((f"{name}.{key}", repr(field.default), field.description or ""))
     return rows
+
+
+def settings_page() -> str:
+    """The text of ``docs/settings.md``."""
+    parts = [PAGE_HEAD]
+    for name, field in Settings.model_fields.items():
+        section = type(field.default)
+        parts += [
+            f"\n## [{name}]\n",
+            f"\n{section.__doc__}\n\n",
+            "| key | default | allowed | what it does |\n|---|---|---|---|\n",
+        ]
+        for key, knob in section.model_fields.items():
+            parts.append(f"| `{key}` | `{_toml(knob.default)}` | {_allowed(knob)} | {knob.description} |\n")
+    return "".join(parts)
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)  # of flags, numbers, texts and lists JSON is TOML
+
+
+def _allowed(knob: FieldInfo) -> str:
+    """What a knob takes, in words: its values, or its kind and range."""
+    if get_origin(knob.annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(knob.annotation))
+    if knob.annotation is bool:
+        return "`true`, `false`"
+    kinds: dict[Any, str] = {int: "whole number", float: "number", str: "text"}
+    kind = kinds.get(knob.annotation, "list of texts")
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [
+        f"{sign} {getattr(part, name):g}"
+        for part in knob.metadata
+        for name, sign in signs.items()
+        if hasattr(part, name)
+    ]
+    return " ".join([kind, ", ".join(limits)]).strip()
 
 
 def _nearest(where: str) -> str | None:

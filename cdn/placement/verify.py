@@ -1,7 +1,7 @@
 """Recompute a plan from its files alone: cost, limits and a true lower bound. Shares no code with the solvers.
 
 The bound is the better of two. (a) Unlimited storage: every entry from its cheapest candidate. (b) The Lagrangian bound at the plan's own prices
-(equation (9) of ``docs/model.md``), valid for any prices >= 0 and any w <= the origin's cost; w comes from dual ascent (Erlenkotter, 1978),
+((7) and (8) of ``docs/model.md``), valid for any prices >= 0 and any w <= the origin's cost; w comes from dual ascent (Erlenkotter, 1978),
 run for many files at once.
 """
 

@@ -241,6 +241,10 @@ def _describe(memory: Memory, follows: bool) -> Candidates:
             "script_rate": script_rate[country, np.maximum(script, 0)[title]],
             "rivals": np.full(len(title), (planned & fresh_release).sum()),
             "series_release": series_release[title],
+            "letters": universe.wording[title, 0],
+            "words": universe.wording[title, 1],
+            "colon": universe.wording[title, 2],
+            "limited": universe.wording[title, 3],
             "seasons_released": universe.seasons_released(end + WEEK_DAYS)[title],
         }
     next_rank = next_size = None

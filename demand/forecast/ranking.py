@@ -65,8 +65,8 @@ class BoostedRanker:
     """
 
     name: str = "boosted"
-    rounds: int = 150
-    leaves: int = 31
+    rounds: int = 200
+    leaves: int = 15
     smallest_leaf: int = 300
     learning_rate: float = 0.08
     weeks: int = 104

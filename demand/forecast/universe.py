@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demand.forecast.calendar import ReleaseCalendar
-from demand.forecast.names import script_class, title_key
+from demand.forecast.names import script_class, title_key, wording
 from demand.forecast.toplists import TopLists
 
 NEVER = -(10**6)
@@ -31,6 +31,8 @@ class Universe:
         (U,) int: index of the series (NS of them) and number within it.
     script
         (U,) int: :func:`demand.forecast.names.script_class` of calendar titles, -1 for the others.
+    wording
+        (U, 4) float: :func:`demand.forecast.names.wording` of each name.
     release_title, release_day
         (N,) releases of the calendar: entry among the U, and days since 1970-01-01.
     season_series, season_day
@@ -46,6 +48,7 @@ class Universe:
     series: np.ndarray
     number: np.ndarray
     script: np.ndarray
+    wording: np.ndarray
     release_title: np.ndarray
     release_day: np.ndarray
     season_series: np.ndarray
@@ -112,6 +115,7 @@ def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | N
         series=np.array([series_index[series] for series, _ in all_keys], np.int64),
         number=np.array([number for _, number in all_keys], np.int64),
         script=np.array([-1] * len(own) + [script_class(planned[key]) for key in order], np.int64),
+        wording=np.array([wording(name) for name in names + [planned[key] for key in order]], float),
         release_title=np.array([place[key] for key, _, _ in near], np.int64),
         release_day=np.array([day for _, day, _ in near], np.int64),
         season_series=np.array([series for series, _ in seasons], np.int64),

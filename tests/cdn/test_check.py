@@ -102,6 +102,7 @@ BREACHES = {
     "foreign Parquet": (foreign_parquet, "links", None, None, None, "Parquet"),
     "Parquet named CSV": (rename_parquet_to_csv, "nodes", None, None, None, "not CSV but a Parquet file"),
     "bad encoding": (lambda f: (f / "titles.csv").write_bytes(b"title\nt0\nt\xff1\n"), "titles", 2, None, None, "not UTF-8"),
+    "unknown id in the events": (lambda f: (f / "events.csv").write_text("date,region,title,promoted\n2026-03-03,atlantis,t0,1\n"), "events", 1, "region", "atlantis", "unknown id"),
     "unknown setting": (lambda f: (f / "fillplan.toml").write_text("[placement]\ngapp = 1\n"), "fillplan.toml", None, "placement.gapp", "1", "unknown setting"),
 }  # fmt: skip
 

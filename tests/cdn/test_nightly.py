@@ -69,7 +69,7 @@ def test_a_published_plan_is_whole_and_holds(two_nights):
 
 
 def test_only_what_changes_is_filled(two_nights):
-    """Against the plan of the night before: fills and evictions are the two differences of the copies."""
+    """Against the plan of the night before: fills and evictions are the two differences of the copies, so the plan names what will be there."""
     folder, (first, second) = two_nights
     network, catalogue = read_network(folder), read_catalogue(folder)
     held, wanted = (set(zip(p.appliance.tolist(), p.file.tolist(), strict=True)) for p in
@@ -79,9 +79,30 @@ def test_only_what_changes_is_filled(two_nights):
         frame = pd.read_parquet(second.folder / f"{table}.parquet")
         return set(zip(network.appliance_ids.get_indexer(frame["appliance"].astype(str)), catalogue.file_ids.get_indexer(frame["file"].astype(str)), strict=True))  # fmt: skip
 
-    assert named("fills") <= wanted - held
+    assert named("fills") == wanted - held
     assert named("evictions") == held - wanted
-    assert len(named("fills")) + second.metrics["fill"]["unfinished"] == len(wanted - held)
+
+
+def test_what_the_windows_cannot_bring_is_left_out_and_what_was_held_stays(folder):
+    """More storage and a fiftieth of the fill rate: most of the wish is left out; the plan holds, fits, and names only what will be there."""
+    appliances = pd.read_csv(folder / "appliances.csv")
+    more = {"fill_gbps": appliances["fill_gbps"] / 50, "storage_gb": appliances["storage_gb"] * 1.5}
+    appliances.assign(**more).to_csv(folder / "appliances.csv", index=False)
+    (folder / "fillplan.toml").write_text(QUICK + "[placement]\nfill_weight = 0.0\n")
+    held = current(folder).folder
+    made = night(folder, LAST + dt.timedelta(days=1))
+    fill = made.metrics["fill"]
+    assert fill["unfinished"] > 0 and fill["finished_share"] < 1
+    assert fill["finished_share"] == pytest.approx(fill["gb"] / (fill["gb"] + fill["unfinished_gb"]))
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    before, now = (read_placement(p, network, catalogue) for p in (held, made.folder))
+    copies = [set(zip(p.appliance.tolist(), p.file.tolist(), strict=True)) for p in (before, now)]
+    assert len(copies[1] - copies[0]) == fill["transfers"] == len(pd.read_parquet(made.folder / "fills.parquet"))
+    found = verify(folder, made.folder / "demand.parquet", made.folder, previous=held, fill_weight=0.0)
+    assert found.feasible, found.violations
+    assert found.objective_cost == pytest.approx(made.metrics["plan"]["objective_cost"], rel=1e-9)
+    assert made.metrics["plan"]["lower_bound"] <= found.objective_cost
+    assert len(copies[1] & copies[0]) > 0.5 * len(copies[0]), "what cannot be replaced stays"
 
 
 def test_the_same_night_again_does_nothing(folder, two_nights):

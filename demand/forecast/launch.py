@@ -1,0 +1,286 @@
+"""Demand of titles that nobody has watched yet: a prior from what they are, the first days' views, and a launch that may slip.
+
+The model, for the volume ``W`` of a title over its launch period (a week, say) of ``D`` days:
+
+- prior: ``log W = x' b + e``, ``e ~ N(0, s^2)``, ``b ~ N(0, s^2 / a)`` on standardised features ``x`` of the content; ``a`` and ``s`` are those of
+  the largest evidence (Bayesian linear regression; Bishop 2006, 3.5). So ``log W ~ N(m, v)`` with ``v = s^2 + x' Cov(b) x``.
+- first days: of the views ``V_d`` in the first ``d`` days, ``log V_d = log W + c_d + n``, ``n ~ N(0, t_d^2)``, where ``c_d`` is the mean of the log
+  share that the first ``d`` days of earlier launches held, ``t_d`` its deviation. The posterior of ``log W`` is normal with precision
+  ``1/v + 1/t_d^2`` and mean ``(m/v + (log V_d - c_d)/t_d^2) / (1/v + 1/t_d^2)``: the prior shrinks towards the data, the more days the further.
+- slips: a launch planned for day 0 comes on day ``k`` with probability ``p_k``, so the demand of day ``t`` is a mixture: 0 with the
+  probability that the title is not out by then, else ``W`` times the share of its day ``t - k``. The band is that of the mixture.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr, ndtri
+
+from topology.errors import InputError, Problem
+
+CATEGORIES = ("kind", "genre", "language", "weekday")
+RAREST = 5
+"""A kind, genre, language or weekday with fewer past launches has no coefficient of its own."""
+STRENGTHS = np.logspace(-1, 4, 26)
+"""Values of ``a`` that are compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Belief:
+    """Normal distributions of the log volume of titles (N): mean and variance."""
+
+    log_mean: np.ndarray
+    log_variance: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(N,) expected volume, ``exp(m + v / 2)``."""
+        return np.asarray(np.exp(self.log_mean + self.log_variance / 2))
+
+    def quantile(self, share: float) -> np.ndarray:
+        """(N,) volume that is not exceeded with probability ``share``; the median errs least in absolute terms."""
+        return np.asarray(np.exp(self.log_mean + np.sqrt(self.log_variance) * ndtri(share)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LaunchPrior:
+    """The regression: levels of the categories, launches by series, coefficients and their uncertainty."""
+
+    levels: dict[str, tuple[str, ...]]
+    launches: pd.DataFrame
+    centre: np.ndarray
+    scale: np.ndarray
+    coefficients: np.ndarray
+    covariance: np.ndarray
+    intercept: float
+    noise: float
+
+    def predict(self, titles: pd.DataFrame) -> Belief:
+        """Beliefs about the launches of titles, of the columns :func:`fit_launch_prior` describes."""
+        later = np.full(len(titles), np.iinfo(np.int64).max)
+        x = (_features(titles, self.levels, self.launches, later) - self.centre) / self.scale
+        variance = self.noise + np.einsum("nm,mk,nk->n", x, self.covariance, x)
+        return Belief(log_mean=self.intercept + x @ self.coefficients, log_variance=variance)
+
+
+def fit_launch_prior(titles: pd.DataFrame, volume: np.ndarray) -> LaunchPrior:
+    """Learn from past launches what a title's content says of its launch.
+
+    Parameters
+    ----------
+    titles
+        One row a launch (N >= 2), in the order in which they came. All columns are optional: ``kind``, ``genre``, ``language``, ``series`` (text,
+        "" unknown), ``release_date`` (NaT unknown), ``runtime_minutes`` and ``number``, that of the season or sequel (NaN unknown). The
+        predecessor of a title is the latest launch before it of the same series with a smaller number.
+    volume
+        (N,) float: volume of the launch period.
+
+    Raises
+    ------
+    InputError
+        A volume that is not above 0, or fewer than two launches.
+    """
+    wrong = np.flatnonzero(~(volume > 0) | ~np.isfinite(volume))
+    if len(wrong) or len(volume) < 2:
+        row = int(wrong[0]) + 1 if len(wrong) else None
+        mend = "give two launches or more, each with a volume above 0"
+        raise InputError(Problem(table="launches", row=row, message="nothing to learn a launch from", mend=mend))
+    log_volume = np.log(volume)
+    launches = pd.DataFrame(
+        {
+            "series": _text(titles, "series").to_numpy(),
+            "number": _number(titles, "number"),
+            "order": np.arange(len(titles)),
+            "log_volume": log_volume,
+        }
+    )
+    launches = launches[launches["series"] != ""]
+    weekday = _weekday(titles)
+    levels = {}
+    for category in CATEGORIES:
+        count = (weekday if category == "weekday" else _text(titles, category)).value_counts()
+        levels[category] = tuple(sorted(str(level) for level, n in count.items() if n >= RAREST and level))
+    x = _features(titles, levels, launches, np.arange(len(titles)))
+    centre, scale = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    x = (x - centre) / scale
+    intercept = float(log_volume.mean())
+    strength, noise = _largest_evidence(x, log_volume - intercept)
+    precision = x.T @ x + strength * np.eye(x.shape[1])
+    return LaunchPrior(
+        levels=levels,
+        launches=launches,
+        centre=centre,
+        scale=scale,
+        coefficients=np.linalg.solve(precision, x.T @ (log_volume - intercept)),
+        covariance=noise * np.linalg.inv(precision),
+        intercept=intercept,
+        noise=noise * (1 + 1 / len(volume)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LaunchCurve:
+    """How a launch unfolds over its D days: mean and variance (D,) of the log share that the first days hold; the last share is 1."""
+
+    log_share: np.ndarray
+    variance: np.ndarray
+
+    @property
+    def daily_share(self) -> np.ndarray:
+        """(D,) share of each day, summing to 1."""
+        return np.diff(np.exp(self.log_share), prepend=0.0)
+
+
+def fit_launch_curve(daily: np.ndarray) -> LaunchCurve:
+    """The curve of past launches.
+
+    Parameters
+    ----------
+    daily
+        (N, D) float >= 0: volume of each launch on each of its days; launches without any on the first day are left out.
+
+    Raises
+    ------
+    InputError
+        Fewer than two launches are left.
+    """
+    used = daily[daily[:, 0] > 0]
+    if len(used) < 2:
+        mend = "give the days of two launches or more"
+        raise InputError(Problem(table="launches", message="no launch to learn a curve from", mend=mend))
+    log_share = np.log(np.cumsum(used, axis=1)) - np.log(used.sum(axis=1, keepdims=True))
+    mean = np.maximum.accumulate(log_share.mean(axis=0))
+    return LaunchCurve(log_share=mean, variance=log_share.var(axis=0, ddof=1))
+
+
+def update(belief: Belief, curve: LaunchCurve, days: int, views: np.ndarray) -> Belief:
+    """What is believed once the first ``days`` (1 to D) have brought ``views`` (N,); a title without any keeps its prior.
+
+    The formula stands at the head of this module.
+    """
+    weight = 1 / np.maximum(curve.variance[days - 1], 1e-6)
+    seen = views > 0
+    log_views = np.log(np.where(seen, views, 1.0)) - curve.log_share[days - 1]
+    precision = 1 / belief.log_variance + weight
+    mean = (belief.log_mean / belief.log_variance + log_views * weight) / precision
+    return Belief(
+        log_mean=np.where(seen, mean, belief.log_mean), log_variance=np.where(seen, 1 / precision, belief.log_variance)
+    )
+
+
+def launch_day_demand(
+    belief: Belief, curve: LaunchCurve, day: int, slip: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, 10 % and 90 % quantile (N,) of the demand on a day, when the launch may slip.
+
+    Parameters
+    ----------
+    day
+        Days after the planned launch, from 0.
+    slip
+        (K,) probabilities of a launch ``k`` days late; what is missing to 1 is the chance that it is later still.
+
+    Raises
+    ------
+    InputError
+        Probabilities that are negative or sum to more than 1.
+    """
+    if (slip < 0).any() or slip.sum() > 1 + 1e-9:
+        mend = "give chances of 0, 1, 2, … days that sum to 1 or less"
+        raise InputError(Problem(table="slips", message="these are no probabilities", mend=mend))
+    age = day - np.arange(len(slip))
+    out = (age >= 0) & (age < len(curve.log_share))
+    chance, share = slip[out], curve.daily_share[age[out]]
+    mean = belief.mean * float(chance @ share)
+    return mean, _mixture_quantile(belief, chance, share, 0.1), _mixture_quantile(belief, chance, share, 0.9)
+
+
+def _mixture_quantile(belief: Belief, chance: np.ndarray, share: np.ndarray, wanted: float) -> np.ndarray:
+    """(N,) quantile of the mixture: 0 with the chance left over, else log-normal by share; by bisection on the logarithm."""
+    deviation = np.sqrt(belief.log_variance)
+    kept = (chance > 0) & (share > 0)
+    chance, log_share = chance[kept], np.log(share[kept])
+    none = 1 - chance.sum()
+    if none >= wanted or not len(chance):
+        return np.zeros(len(belief.log_mean))
+    low = belief.log_mean + log_share.min() - 40 * deviation
+    high = belief.log_mean + log_share.max() + 40 * deviation
+    for _ in range(80):
+        middle = (low + high) / 2
+        below = none + ndtr((middle[:, None] - belief.log_mean[:, None] - log_share) / deviation[:, None]) @ chance
+        low, high = np.where(below < wanted, middle, low), np.where(below < wanted, high, middle)
+    return np.asarray(np.exp(high))
+
+
+def _largest_evidence(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Strength ``a`` and noise ``s^2`` that make the launches seen likeliest, with ``s^2`` at its best for each ``a``."""
+    rows = len(y)
+    u, d, _ = np.linalg.svd(x, full_matrices=False)
+    along = u.T @ y
+    rest = float(y @ y - along @ along)
+    best = (-np.inf, 1.0, 1.0)
+    for strength in STRENGTHS:
+        shrunk = strength / (d**2 + strength)
+        noise = max((rest + float(along**2 @ shrunk)) / rows, 1e-6)
+        evidence = 0.5 * float(np.log(shrunk).sum()) - 0.5 * rows * np.log(noise)
+        best = max(best, (evidence, float(strength), noise))
+    return best[1], best[2]
+
+
+def _features(
+    titles: pd.DataFrame, levels: dict[str, tuple[str, ...]], launches: pd.DataFrame, order: np.ndarray
+) -> np.ndarray:
+    """(N, M) float: one column a level, log runtime (by kind too), the predecessor's launch and whether there is one, the number."""
+    columns = []
+    kind = _text(titles, "kind").to_numpy()
+    for category, known in levels.items():
+        value = (_weekday(titles) if category == "weekday" else _text(titles, category)).to_numpy()
+        columns += [value == level for level in known]
+    runtime = _number(titles, "runtime_minutes")
+    there = np.isfinite(runtime) & (runtime > 0)
+    log_runtime = np.where(there, np.log(np.where(there, runtime, 60.0)) - np.log(60.0), 0.0)
+    columns += [there, log_runtime, *(log_runtime * (kind == level) for level in levels["kind"])]
+    level = launches["log_volume"].mean() if len(launches) else 0.0
+    predecessor = _predecessors(titles, launches, order)
+    columns += [np.isfinite(predecessor), np.nan_to_num(predecessor - level)]
+    number = _number(titles, "number")
+    columns.append(np.log(np.clip(np.nan_to_num(number, nan=1.0), 1, 20)))
+    return np.column_stack([np.asarray(column, float) for column in columns])
+
+
+def _predecessors(titles: pd.DataFrame, launches: pd.DataFrame, order: np.ndarray) -> np.ndarray:
+    """(N,) log volume of the latest earlier launch of the same series with a smaller number, NaN without one."""
+    asked = pd.DataFrame(
+        {
+            "row": np.arange(len(titles)),
+            "series": _text(titles, "series").to_numpy(),
+            "number": _number(titles, "number"),
+            "order": order,
+        }
+    )
+    both = asked[asked["series"] != ""].merge(launches, on="series", suffixes=("", "_before"))
+    both = both[(both["order_before"] < both["order"]) & (both["number_before"] < both["number"])]
+    latest = both.sort_values(["row", "order_before"]).drop_duplicates("row", keep="last")
+    found = np.full(len(titles), np.nan)
+    found[latest["row"].to_numpy()] = latest["log_volume"].to_numpy()
+    return found
+
+
+def _weekday(titles: pd.DataFrame) -> pd.Series:
+    if "release_date" not in titles:
+        return _text(titles, "release_date")
+    return pd.to_datetime(titles["release_date"]).dt.day_name().fillna("").reset_index(drop=True)
+
+
+def _text(titles: pd.DataFrame, column: str) -> pd.Series:
+    if column not in titles:
+        return pd.Series([""] * len(titles), dtype=object)
+    return titles[column].fillna("").astype(str).reset_index(drop=True)
+
+
+def _number(titles: pd.DataFrame, column: str) -> np.ndarray:
+    if column not in titles:
+        return np.full(len(titles), np.nan)
+    return pd.to_numeric(titles[column], errors="coerce").to_numpy(float)
