@@ -46,6 +46,14 @@ class Topology:
             raise MissingError(f"{path.name} is not there")
         return path
 
+    def requests(self, alpha: str) -> Path:
+        """The request stream of a skew, however its number is written."""
+        for path in sorted(self.folder.glob(f"{self.name}_a*_requests.npz")):
+            written = path.name.removeprefix(f"{self.name}_a").removesuffix("_requests.npz")
+            if written.replace(".", "", 1).isdigit() and float(written) == float(alpha):
+                return path
+        return self.file(f"a{alpha}_requests.npz")
+
     @cached_property
     def nodes(self) -> pd.DataFrame:
         """The table of nodes."""
@@ -146,7 +154,7 @@ def replay_row(row: pd.Series, topology: Topology, redraws: int) -> dict[str, ob
         raise MissingError(f"no rule for strategy {strategy}")
     if policy not in POLICIES:
         raise MissingError(f"no rule for policy {policy}")
-    requests = np.load(topology.file(f"a{row['alpha']}_requests.npz"))
+    requests = np.load(topology.requests(row["alpha"]))
     content = requests["content"].astype(np.int64)
     source = requests["source_of_content"][content - 1]
     measured = requests["log"].astype(bool)
@@ -179,8 +187,13 @@ def replay_row(row: pd.Series, topology: Topology, redraws: int) -> dict[str, ob
 
 def replay_small_trace(path: Path) -> list[dict[str, object]]:
     """A trace with the serving node of every request: how many of them are the same, by strategy."""
-    meta = json.loads(path.with_name(path.name.replace(".csv.gz", ".meta.json")).read_text())
+    about = path.with_name(path.name.replace(".csv.gz", ".meta.json"))
+    if not about.is_file():
+        raise MissingError(f"{about.name} is not there")
+    meta = json.loads(about.read_text())
     topology, trace = Topology(path.parent, meta["topology"]), pd.read_csv(path)
+    if meta["policy"] not in POLICIES:
+        raise MissingError(f"no rule for policy {meta['policy']}")
     sizes, policy = {int(node): size for node, size in meta["cache_sizes"].items()}, POLICIES[meta["policy"]]
     caches = topology.caches["node"].to_numpy()
     capacity = np.array([sizes.get(node, 0) for node in caches.tolist()])
@@ -211,7 +224,12 @@ def run(folder: Path, redraws: int = REDRAWS) -> tuple[pd.DataFrame, list[dict[s
         except MissingError as error:
             ours.append({"equal": None, "note": str(error)})
     table = pd.concat([reference, pd.DataFrame(ours, index=reference.index)], axis=1)
-    small = [line for path in sorted(folder.glob("*small_trace.csv.gz")) for line in replay_small_trace(path)]
+    small: list[dict[str, object]] = []
+    for path in sorted(folder.glob("*small_trace.csv.gz")):
+        try:
+            small += replay_small_trace(path)
+        except MissingError as error:
+            print(f"{path.name}: {error}", file=sys.stderr)
     return table, small
 
 
