@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cdn.check import check
 from cdn.documents import write_json
 from cdn.errors import GuardrailError
 from cdn.jobs import Filled, days_before, make_forecast, place_demand, settle
 from cdn.placement.problem import Prices
-from cdn.plan import Plan, read_placement, read_plan, read_prices, write_plan
+from cdn.plan import Plan, placement_frame, read_placement, read_plan, read_prices, write_plan
 from cdn.rehearse import Rehearsal, decomposition, rehearse, write_rehearsal
 from cdn.settings import FILLED, PREVIOUS, Settings
 from cdn.store import PlanStore, Published
@@ -37,11 +38,14 @@ from sim.sessions import Sessions, sessions_from_playback
 from topology.errors import InputError, Problem
 from topology.network import TABLES, Network, read_network
 from topology.placement import Placement
+from topology.tables import write_table
 
 NIGHT = "night.json"
 """What a night found, beside the plan's own summary: fill, backtest, policies, what the rehearsal replayed."""
 READ = (*TABLES, "steering", "titles", "files", "availability", "events")
 """The tables a night reads."""
+BEFORE = "before"
+"""What the appliances held when the night began, in the plan's folder: ``verify PLAN --previous PLAN/before`` needs nothing else."""
 SOUND = ".sound"
 """Names the inputs that ``check`` last found sound."""
 
@@ -122,7 +126,8 @@ class _Night:
         with self._stage("guardrails"):
             guard(self.settings, metrics)
         with self._stage("publish"):
-            published = self._publish(plan_id, fingerprint, metrics, rehearsal)
+            held = placement_frame(before, network, catalogue)
+            published = self._publish(plan_id, fingerprint, metrics, rehearsal, held)
         return NightResult(
             plan_id=plan_id, published=True, folder=published.folder, stages=self.stages, metrics=metrics
         )
@@ -248,12 +253,15 @@ class _Night:
             "replayed": replayed,
         }
 
-    def _publish(self, plan_id: str, fingerprint: str, metrics: dict[str, Any], rehearsal: Rehearsal) -> Published:
+    def _publish(
+        self, plan_id: str, fingerprint: str, metrics: dict[str, Any], rehearsal: Rehearsal, held: pd.DataFrame
+    ) -> Published:
         draft = self.work / "draft"
         shutil.rmtree(draft, ignore_errors=True)
         shutil.copytree(self.work / "filled", draft)
         write_rehearsal(rehearsal, draft / "rehearsal")
         write_json(metrics, draft / NIGHT)
+        write_table(held, draft / BEFORE / "placement.parquet")
         published = self.store.publish(draft, plan_id, self.date, fingerprint, metrics)
         self._tidy()
         return published

@@ -16,6 +16,10 @@ USE_LABELS = ("under 25 %", "25 to 50 %", "50 to 75 %", "75 to 100 %", "over cap
 SITE_COLOURS = {"embedded": "#0072b2", "ix": "#009e73", "origin": "#3a3a3a"}
 KIND_LABELS = {"embedded": "site in a provider's network", "ix": "site at an exchange", "origin": "origin"}
 MOST_LABELS = 25
+ABOVE, BELOW = -14, 18
+"""Pixels from a site to its name; an origin often stands where an edge site does."""
+HEIGHT = 480
+"""About how many pixels the map is high on a wide screen: where a name stands, in degrees."""
 
 
 def map_figure(data: ReportData) -> Figure:
@@ -134,27 +138,27 @@ def _site_layers(sites: pd.DataFrame, view: geography.View) -> list[alt.Chart]:
             alt.Tooltip("throughput:Q", title="Throughput (Gbit/s)"),
         ],
     )
-    apart_x, apart_y = (view.right - view.left) * 0.16, (view.top - view.bottom) * 0.045
     layers = [circles]
-    for origin, offset in (
-        (False, -14),
-        (True, 18),
-    ):  # an origin often stands where an edge site does: its name goes below
-        part = _apart(rows[(rows["kind"] == "origin") == origin], apart_x, apart_y)
+    named = _apart(rows.assign(offset=np.where(rows["kind"] == "origin", BELOW, ABOVE)), view)
+    for offset in (ABOVE, BELOW):
+        part = named[named["offset"] == offset]
         if len(part):
             text = alt.Chart(inline(part[["x", "y", "site"]])).mark_text(dy=offset, fontSize=11, clip=True)
             layers.append(text.encode(longitude="x:Q", latitude="y:Q", text="site:N"))
     return layers
 
 
-def _apart(rows: pd.DataFrame, apart_x: float, apart_y: float) -> pd.DataFrame:
-    """Of the first sites, those whose names do not cover one of a larger site."""
+def _apart(rows: pd.DataFrame, view: geography.View) -> pd.DataFrame:
+    """Of the origins and the first sites, those whose names do not cover one before them; an origin's name, in ``offset`` pixels, stands below it."""
+    first = rows.iloc[:MOST_LABELS]
+    first = pd.concat([first[first["kind"] == "origin"], first[first["kind"] != "origin"]])
+    tall, wide = view.top - view.bottom, view.right - view.left
+    x, y = first["x"].to_numpy(), first["y"].to_numpy() - first["offset"].to_numpy() / HEIGHT * tall
     kept: list[int] = []
-    x, y = rows["x"].to_numpy(), rows["y"].to_numpy()
-    for i in range(min(len(rows), MOST_LABELS)):
-        if all(abs(x[i] - x[j]) > apart_x or abs(y[i] - y[j]) > apart_y for j in kept):
+    for i in range(len(first)):
+        if all(abs(x[i] - x[j]) > 0.16 * wide or abs(y[i] - y[j]) > 0.045 * tall for j in kept):
             kept.append(i)
-    return rows.iloc[kept]
+    return first.iloc[kept]
 
 
 def _shape(kind: str) -> str:

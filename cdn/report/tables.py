@@ -57,13 +57,19 @@ def policies_table(data: ReportData) -> Table:
         measure("Backbone cost", data.cost_unit, "backbone_cost", column, -1),
         measure("Backbone traffic", "GB", "backbone_gb", column, -1),
         measure("Footprint", "GB·km", "backbone_gb_km", column, -1),
-        Column(head="Filled", unit="GB", cells=column([value_of(p, "fill_gb") for p in policies])),
+        Column(head="Filled and pulled", unit="GB", cells=column([_taken_in(p) for p in policies])),
         measure("Busiest link, peak", "Gbit/s", "peak_link_gbps", column, -1),
         measure("Busiest link, 95 %", "Gbit/s", "p95_link_gbps", column, -1),
     ]
     hindsight = " and ".join(FORESIGHT)
     note = f"Bold: best of the policies that can be run; {hindsight} only mark what would be possible."
     return Table(caption="Policies on the same sessions", columns=_drop_empty(columns), note=note)
+
+
+def _taken_in(policy: Mapping[str, object]) -> float:
+    """GB that went into the sites, by fills and by pulls of reactive caches alike; NaN where neither is known."""
+    known = [key for key in ("fill_gb", "fetched_gb") if key in policy]
+    return sum(value_of(policy, key) for key in known) if known else float("nan")
 
 
 def misses_table(data: ReportData) -> Table | None:

@@ -186,16 +186,10 @@ def fill_up(weight: np.ndarray, cap: np.ndarray, total: float) -> np.ndarray:
     """
     if total <= 0 or not weight.any():
         return np.zeros(len(weight))
-    full = np.divide(
-        cap, weight, out=np.full(len(weight), np.inf), where=weight > 0
-    )  # the multiple at which each is at its cap
-    order = np.argsort(full, kind="stable")
+    full = np.divide(cap, weight, out=np.full(len(weight), np.inf), where=weight > 0)
+    order = np.argsort(full, kind="stable")  # those that reach their cap first
     capped = np.concatenate([[0.0], np.cumsum(cap[order])])[:-1]
     free = np.cumsum(weight[order][::-1])[::-1]
-    multiple = (total - capped) / np.maximum(free, 1e-300)
-    fits = np.flatnonzero(multiple <= full[order])
-    return np.asarray(
-        np.minimum(
-            weight * (multiple[fits[0]] if len(fits) else np.inf), cap, where=weight > 0, out=np.zeros(len(weight))
-        )
-    )
+    multiple = np.divide(total - capped, free, out=np.full(len(weight), np.inf), where=free > 0)
+    fits = np.flatnonzero((multiple <= full[order]) & (free > 0))
+    return np.minimum(weight * multiple[fits[0]], cap) if len(fits) else np.where(weight > 0, cap, 0.0)

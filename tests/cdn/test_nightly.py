@@ -68,6 +68,14 @@ def test_a_published_plan_is_whole_and_holds(two_nights):
     )
 
 
+def test_every_published_plan_can_be_verified_by_its_own_folder(two_nights):
+    """The first night too, which found the appliances as they were shipped."""
+    folder, results = two_nights
+    for night in results:
+        found = verify(folder, night.folder / "demand.parquet", night.folder, previous=night.folder / "before")
+        assert found.feasible, found.violations
+
+
 def test_only_what_changes_is_filled(two_nights):
     """Against the plan of the night before: fills and evictions are the two differences of the copies, so the plan names what will be there."""
     folder, (first, second) = two_nights
