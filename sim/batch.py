@@ -13,7 +13,7 @@ import numpy as np
 import simpy
 
 from sim.balance import BalanceError, check_balance
-from sim.caches import KERNEL_POLICIES, empty_caches
+from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, empty_caches, empty_memory
 from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, SWITCH, Moment
 from sim.fleet import Fleet
 from sim.kernel import (
@@ -153,6 +153,7 @@ class _Run:
         reserve[self.bit] = rules.reserve_bps(fleet)
         self.softly = rules.soft_limit < 1
         policy = 0 if scheme.policy is None else KERNEL_POLICIES[scheme.policy]
+        rule = KERNEL_ADMISSIONS[scheme.admission]
         pair_of, self.pair_paths = _pull_paths(fleet) if policy else (np.zeros((0, 0), np.int32), _no_paths())
         self.ground = Ground(
             candidate=np.ascontiguousarray(fleet.candidate, np.int32),
@@ -167,6 +168,8 @@ class _Run:
             pair_start=self.pair_paths.start,
             pair_arcs=self.pair_paths.arcs,
             policy=policy,
+            admission=rule,
+            largest=scheme.largest_bytes,
         )
         up = np.zeros(numbers.width, np.uint64)  # gaps are never up
         np.bitwise_or.at(up, self.bit // WORD, np.uint64(1) << (self.bit % WORD).astype(np.uint64))
@@ -180,6 +183,7 @@ class _Run:
             load=np.zeros(fleet.sites, np.int64),
             cache_meta=meta,
             cache_node=node,
+            cache_asked=empty_memory(rule, fleet.sites, fleet.files if policy else 0),
             evicted=np.zeros(fleet.files if policy else 0, np.int32),
         )
         self.calendar = _empty_calendar(FIRST_SHIFT)

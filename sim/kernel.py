@@ -18,7 +18,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from sim.caches import access, admit, contains
+from sim.caches import access, admit, admits, contains
 from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
 from sim.series import SLOT_MS
 
@@ -40,7 +40,7 @@ class Ground(NamedTuple):
 
     ``candidate`` (R, K) int32; per site (S,): ``word``, ``words``, ``mask`` (of its appliances in their first word), ``endless``
     (an origin's bit, -1 at the edge); ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the number of the path between two
-    sites, ``pair_start``, ``pair_arcs`` its arcs; ``policy`` a number of :mod:`sim.caches`.
+    sites, ``pair_start``, ``pair_arcs`` its arcs; ``policy`` and ``admission`` numbers of :mod:`sim.caches`, ``largest`` the threshold of the admission by size.
     """
 
     candidate: np.ndarray
@@ -55,6 +55,8 @@ class Ground(NamedTuple):
     pair_start: np.ndarray
     pair_arcs: np.ndarray
     policy: int
+    admission: int
+    largest: int
 
 
 class Calendar(NamedTuple):
@@ -80,7 +82,7 @@ class State(NamedTuple):
     """What changes.
 
     ``copies`` (F, 2W) uint64: a bit for each copy that is there, then one for each planned copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load`` (S,)
-    bit/s provided; the caches of :mod:`sim.caches`, and room for what they evict.
+    bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, and room for what they evict.
     """
 
     copies: np.ndarray
@@ -89,6 +91,7 @@ class State(NamedTuple):
     load: np.ndarray
     cache_meta: np.ndarray
     cache_node: np.ndarray
+    cache_asked: np.ndarray
     evicted: np.ndarray
 
 
@@ -386,6 +389,12 @@ def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None
 
 
 @compiled
+def _lets_in(ground: Ground, state: State, site: int, file: int) -> bool:
+    """Whether the site's rule of admission lets a missed file into its cache."""
+    return bool(admits(ground.admission, ground.largest, state.cache_asked[site], ground.file_bytes, file))
+
+
+@compiled
 def _pull(ground: Ground, state: State, books: Books, site: int, provider: int, file: int, size: int) -> int:
     """A front site takes a file in: what its cache does, and the bytes fetched."""
     node, meta = state.cache_node[site], state.cache_meta[site]
@@ -448,6 +457,8 @@ def play(
         provider = ground.candidate[row, served]
         if cached:
             access(ground.policy, state.cache_meta[provider], state.cache_node[provider], file)
+        if front >= 0 and not _lets_in(ground, state, ground.candidate[row, front], file):
+            front = NOBODY
         k, source = served, NOBODY
         fetched, fetch_rate = 0, 0
         if front >= 0:
@@ -498,7 +509,7 @@ def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) 
         if ground.endless[site] >= 0 or _is_copy(ground, state, site, file, 1):
             continue
         node, meta = state.cache_node[site], state.cache_meta[site]
-        if not access(ground.policy, meta, node, file):
+        if not access(ground.policy, meta, node, file) and _lets_in(ground, state, site, file):
             admit(ground.policy, meta, node, ground.file_bytes, file, state.evicted)
 
 

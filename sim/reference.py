@@ -153,7 +153,7 @@ class _Model:
             k, appliance, cached, front, front_appliance, outcome = self.walk(region, file, rate, soft=False)
         if cached:
             self.cache(sites[k]).access(file)
-        if front < 0:
+        if front < 0 or not self.state.lets_in(sites[front], file, self.file_bytes[file]):
             return k, appliance, -1, NONE, 0, outcome
         self.cache(sites[front]).access(file)
         self.cache(sites[front]).admit(file, self.file_bytes[file])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.fleet import Fleet
-from sim.policies import POLICIES
+from sim.policies import ADMISSIONS, POLICIES
 from topology.errors import InputError, Problem
 from topology.placement import Placement
 
@@ -31,6 +31,10 @@ class Scheme:
         A name of :data:`sim.policies.POLICIES`: the reactive cache of every site; None: no site reacts.
     reactive_share
         Share of each site's storage the cache gets, 0..1, pooled over the site's appliances.
+    admission
+        A name of :data:`sim.policies.ADMISSIONS`: which missed files the caches let in.
+    largest_bytes
+        The largest file that the admission ``size`` lets in.
     """
 
     label: str
@@ -39,6 +43,8 @@ class Scheme:
     switch_ms: int | None = None
     policy: str | None = None
     reactive_share: float = 0.0
+    admission: str = "all"
+    largest_bytes: int = 0
 
     def cache_bytes(self, fleet: Fleet) -> np.ndarray:
         """(S,) int64: bytes of each site's reactive cache, rounded down."""
@@ -174,6 +180,11 @@ def _scheme_problems(fleet: Fleet, scheme: Scheme) -> list[Problem]:
         mend = "use one of " + ", ".join(POLICIES)
         problems.append(
             Problem(table="scheme", column="policy", value=scheme.policy, message="unknown policy", mend=mend)
+        )
+    if scheme.admission not in ADMISSIONS:
+        value, mend = scheme.admission, "use one of " + ", ".join(ADMISSIONS)
+        problems.append(
+            Problem(table="scheme", column="admission", value=value, message="unknown admission", mend=mend)
         )
     if not 0 <= scheme.reactive_share <= 1:
         value = str(scheme.reactive_share)

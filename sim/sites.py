@@ -7,7 +7,7 @@ import numpy as np
 
 from sim.fleet import Fleet
 from sim.log import CONTENT, HEALTH, NOT_YET_FILLED
-from sim.policies import CachePolicy, make_policy
+from sim.policies import ADMISSIONS, CachePolicy, make_policy
 from sim.scheme import Fills, Rules, Scheme, copy_keys, dropped_copies
 from topology.placement import Placement
 
@@ -35,6 +35,7 @@ class SiteState:
         if scheme.placement is not None:
             self._plan(fleet, scheme, scheme.placement, fills)
         self.caches = _make_caches(fleet, scheme)
+        self._admissions = [ADMISSIONS[scheme.admission](scheme.largest_bytes) for _ in self.caches]
 
     def _plan(self, fleet: Fleet, scheme: Scheme, placement: Placement, fills: Fills) -> None:
         there = copies_there(fleet, scheme, fills)
@@ -91,8 +92,14 @@ class SiteState:
     def warm(self, site: int, file: int, size_bytes: int) -> None:
         """One request of the day before: it goes to the cache unless the file is planned here."""
         cache = self.caches[site]
-        if cache is not None and site * self._files + file not in self._planned and not cache.access(file):
+        if cache is None or site * self._files + file in self._planned or cache.access(file):
+            return
+        if self.lets_in(site, file, size_bytes):
             cache.admit(file, size_bytes)
+
+    def lets_in(self, site: int, file: int, size_bytes: int) -> bool:
+        """Whether the site's rule of admission lets a missed file into its cache; the rule remembers that it was asked for."""
+        return self._admissions[site].admits(file, size_bytes)
 
     def _freest(self, appliances: list[int], rate_bps: int, soft: bool) -> int:
         best, most = NONE, rate_bps - 1

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sim import batch, reference
 from sim.caches import KERNEL_POLICIES
 from sim.log import OUTCOMES
+from sim.policies import ADMISSIONS
 from sim.scheme import Fills, Outage, Rules, Scheme
 from sim.sessions import DAY_MS, Sessions, build_sessions
 from topology.errors import InputError
@@ -96,6 +97,8 @@ def rehearsals(draw, make):
         initial=None if last_night is None else make.placement(*sorted(last_night)),
         policy=policy,
         reactive_share=draw(st.sampled_from([0.25, 0.5, 1.0])),
+        admission=draw(st.sampled_from(["all", *ADMISSIONS])),
+        largest_bytes=draw(st.sampled_from([0, 10**9, 3 * 10**9])),
         switch_ms=draw(st.sampled_from([None, -1000, 0, 3000, 5000])) if planned and last_night is not None else None,
     )
     rules = Rules(

@@ -62,7 +62,7 @@ class PlainLoop:
         self.planned = set() if scheme.placement is None else pairs(scheme.placement)
         last_night = self.planned if scheme.initial is None else pairs(scheme.initial)
         self.there = (self.planned & last_night) - set(zip(fills.appliance.tolist(), fills.file.tolist(), strict=True))
-        self.caches = {}
+        self.caches, self.missed, self.scheme = {}, [], scheme
         for site in range(SITES - 1) if scheme.policy else ():
             room = scheme.reactive_share * network.appliances["storage_gb"][network.appliance_site == site].sum()
             self.caches[site] = NaiveLru(room) if scheme.policy == "lru" else Other(scheme.policy, room)
@@ -75,8 +75,15 @@ class PlainLoop:
             return
         if file in self.caches[site].files:
             self.caches[site].ask(file)
-        elif SIZES[file] <= self.caches[site].room:
+        elif SIZES[file] <= self.caches[site].room and self.lets_in(site, file):
             self.caches[site].take(file)
+
+    def lets_in(self, site, file):
+        """The rule of admission, asked for a file that is not in the cache."""
+        if self.scheme.admission == "second_hit":
+            self.missed.append((site, file))
+            return self.missed.count((site, file)) > 1
+        return self.scheme.admission == "all" or SIZES[file] * 1e9 <= self.scheme.largest_bytes
 
     def run(self):
         events = []
@@ -140,7 +147,7 @@ class PlainLoop:
         why = self.why(sites[0], file)
         appliance, by_cache = self.serve(sites[server], file, rate)
         cache = self.caches.get(sites[front])
-        if front < server and cache and SIZES[file] <= cache.room:
+        if front < server and cache and SIZES[file] <= cache.room and self.lets_in(sites[front], file):
             carrier = self.best(self.of_site(sites[front]), rate)
             self.rows.append((front, carrier, server, appliance, why))
             self.busy.append((("session", i), carrier, rate))
@@ -206,6 +213,8 @@ def rehearsals(draw, make):
         initial=None if last_night is None else make.placement(*sorted(last_night)),
         policy=reactive,
         reactive_share=draw(st.sampled_from([0.25, 0.5, 1.0])),
+        admission=draw(st.sampled_from(["all", "all", "second_hit", "size"])),
+        largest_bytes=draw(st.sampled_from([0, 1_500_000_000])),
     )
     brought = [copy for copy in planned if draw(st.booleans())] if scheme.placement is not None else []
     times = [(draw(st.integers(-2, 10)), draw(st.integers(1, 6))) for _ in brought]
