@@ -278,6 +278,7 @@ def test_by_hour_adds_up_to_the_totals(make, two_sites_and_origin):
     ("scheme", "transfer", "outage", "word"),
     [
         ({"policy": "mru", "reactive_share": 1.0}, None, None, "unknown policy"),
+        ({"policy": "lru", "reactive_share": 1.0, "admission": "never"}, None, None, "unknown admission"),
         ({"policy": "lru", "reactive_share": 1.5}, None, None, "not a share"),
         ({}, (0, 3, -3, 0, 10, 1), None, "not in the placement"),
         ({}, (0, 0, -2, 0, 10, 1), None, "nor an origin"),
