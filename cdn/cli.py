@@ -158,6 +158,8 @@ def forecast(
             against=available_forecasters() if full_backtest else BASELINES, regret=full_backtest, saved=load_model,
             save=save_model,
         )  # fmt: skip
+    for note in made.notes:
+        console.say(f"note: {note}")
     if output is not None:
         write_demand(made.demand, network.region_ids, catalogue.file_ids, output)
     rows = made.backtest.to_dict("records")
@@ -177,7 +179,14 @@ def forecast(
     written = "" if output is None else f" -> {output}"
     summary = f"{made.model}: {len(made.demand):,} rows, {made.demand.gb.sum():,.0f} GB for {day}{written}"
     console.emit(
-        {"model": made.model, "date": day, "rows": len(made.demand), "backtest": rows, "path": output},
+        {
+            "model": made.model,
+            "date": day,
+            "rows": len(made.demand),
+            "backtest": rows,
+            "notes": [note.as_dict() for note in made.notes],
+            "path": output,
+        },
         as_json,
         [scores, summary] if rows else [summary],
     )

@@ -34,6 +34,7 @@ from demand.forecast import (
     make_forecaster,
     save_forecaster,
 )
+from demand.forecast.care import mend_history
 from demand.playback import playback_dates, read_history
 from topology.errors import InputError
 from topology.errors import Problem as Wrong
@@ -58,6 +59,8 @@ class Forecast:
         Days of log it was made from.
     recent_gb
         Mean volume of the last seven of them.
+    notes
+        What was wrong with the log and mended before the forecast.
     """
 
     demand: Demand
@@ -65,6 +68,7 @@ class Forecast:
     backtest: pd.DataFrame
     days: int
     recent_gb: float
+    notes: Sequence[Problem] = ()
 
 
 def make_forecast(
@@ -103,7 +107,8 @@ def make_forecast(
             name, known=known, days=rules.days, half_life_days=rules.half_life_days, horizon=horizon, seed=rules.seed
         )
 
-    fitted = make(model).fit(history) if saved is None else load_forecaster(saved, known).refresh(history)
+    mended, notes = mend_history(history, network.region_ids, catalogue)
+    fitted = make(model).fit(mended) if saved is None else load_forecaster(saved, known).refresh(mended)
     if save is not None:
         save_forecaster(fitted, save)
     tested = min(origins, len(dates) - 1)
@@ -111,10 +116,21 @@ def make_forecast(
     if tested > 0:
         models = [make(name) for name in dict.fromkeys([fitted.name, *against])]
         judge = PlanJudge(network, catalogue, settings) if regret else None
-        scores = backtest(history, models, origins=tested, judge=judge)
-    recent = history.hourly_gb.sum(axis=(1, 2))[-7:]
+        scores = backtest(
+            history,
+            models,
+            origins=tested,
+            judge=judge,
+            prepare=lambda before: mend_history(before, network.region_ids, catalogue)[0],
+        )
+    recent = mended.hourly_gb.sum(axis=(1, 2))[-7:]
     return Forecast(
-        demand=fitted.predict(date), model=fitted.name, backtest=scores, days=len(dates), recent_gb=float(recent.mean())
+        demand=fitted.predict(date),
+        model=fitted.name,
+        backtest=scores,
+        days=len(dates),
+        recent_gb=float(recent.mean()),
+        notes=notes,
     )
 
 

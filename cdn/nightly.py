@@ -186,6 +186,7 @@ class _Night:
                 "recent_gb": made.recent_gb,
                 "days": made.days,
                 "backtest": made.backtest.to_dict("records"),
+                "notes": [note.as_dict() for note in made.notes],
             }
             write_json(facts, self.work / f"{name}.json")
             write_demand(made.demand, network.region_ids, catalogue.file_ids, path)

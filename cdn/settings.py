@@ -63,7 +63,7 @@ class DemandRules(Section):
 class Forecast(Section):
     """How tomorrow is predicted."""
 
-    model: Literal["pooled", "smoothing", "last-day", "same-weekday"] = Field(
+    model: Literal["pooled", "smoothing", "last-day", "same-weekday", "boosted", "autoets", "mstl", "ensemble"] = Field(
         "pooled", description="The model the nightly job uses."
     )
     seed: int = Field(0, ge=0, description="Seed of every random draw of a forecaster.")

@@ -5,22 +5,28 @@ from pathlib import Path
 
 from demand.forecast.backtest import backtest
 from demand.forecast.base import Forecaster, popularity
+from demand.forecast.boosting import Boosted
+from demand.forecast.ensemble import Ensemble
 from demand.forecast.known import Known, build_known
 from demand.forecast.naive import LastDay, SameWeekday
 from demand.forecast.pooled import Pooled
 from demand.forecast.saved import read_learned, save_forecaster
 from demand.forecast.smoothing import Smoothing
+from demand.forecast.statistical import Statistical
 from topology.errors import InputError, Problem
 
 __all__ = [
     "BASELINES",
     "FORECASTERS",
+    "Boosted",
+    "Ensemble",
     "Forecaster",
     "Known",
     "LastDay",
     "Pooled",
     "SameWeekday",
     "Smoothing",
+    "Statistical",
     "available_forecasters",
     "backtest",
     "build_known",
@@ -30,9 +36,18 @@ __all__ = [
     "save_forecaster",
 ]
 
-FORECASTERS: tuple[str, ...] = ("pooled", "smoothing", "last-day", "same-weekday")
+FORECASTERS: tuple[str, ...] = (
+    "pooled",
+    "smoothing",
+    "last-day",
+    "same-weekday",
+    "boosted",
+    "autoets",
+    "mstl",
+    "ensemble",
+)
 """The names of :func:`make_forecaster`, the usual one first."""
-NEEDS: dict[str, str] = {}
+NEEDS = {"boosted": "lightgbm", "autoets": "statsforecast", "mstl": "statsforecast", "ensemble": "lightgbm"}
 """The library of the extra ``forecast`` that a model is made of."""
 BASELINES: tuple[str, ...] = ("smoothing", "last-day", "same-weekday")
 """What any model is tested against: they need no extra and next to no time."""
@@ -70,6 +85,17 @@ def make_forecaster(
     match name:
         case "pooled":
             return Pooled(known=known, horizon=horizon, seed=seed)
+        case "boosted":
+            return Boosted(known=known, horizon=horizon, seed=seed)
+        case "autoets" | "mstl":
+            return Statistical(name=name, known=known, horizon=horizon, seed=seed)
+        case "ensemble":
+            members = (
+                Pooled(known=known, horizon=horizon, seed=seed),
+                Boosted(known=known, horizon=horizon, seed=seed),
+                Smoothing(days=days, half_life_days=half_life_days, horizon=horizon, seed=seed),
+            )
+            return Ensemble(members=members, seed=seed)
         case "smoothing":
             return Smoothing(days=days, half_life_days=half_life_days, horizon=horizon, seed=seed)
         case "last-day":

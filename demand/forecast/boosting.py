@@ -1,0 +1,236 @@
+"""One gradient-boosted model for all regions and titles, on top of the pooled forecast (LightGBM, of the extra ``forecast``).
+
+The pooled forecast ``base`` is what the model starts from: a Poisson regression with a log link whose initial score is ``log(base)``, so that
+trees only learn by which factor to correct it, large series weigh by their volume, and the mean stays the mean. How much of the correction is
+kept is decided on days that the trees have not seen; on the same days the bands are learned.
+"""
+
+import datetime as dt
+import os
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from demand.demand import Demand
+from demand.forecast.bands import BAND_ORIGINS, FAR_LEAD, Bands, Errors, bands_as_arrays, bands_from_arrays, learn_bands
+from demand.forecast.base import Learned, day_ages, forecast_demand, require_history
+from demand.forecast.features import CATEGORIES, NAMES, RECENT, Days, candidate_rows, feature_rows
+from demand.forecast.known import Known, known_from, offered
+from demand.forecast.pooled import PooledState, file_entries, pooled_states, young
+from demand.playback import History
+from topology.errors import InputError, Problem
+
+TRAIN_ORIGINS, TRAIN_STEP = 10, 2
+"""Origins that the trees learn from, and days between two of them."""
+LEADS = (1, 2, 4, 7)
+"""Days ahead that they learn, as far as the horizon goes."""
+ROWS = 300_000
+"""Rows that they learn from, at most."""
+ROUNDS = 40
+KEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Parts of the correction that are tried."""
+PARAMETERS = {
+    "objective": "poisson", "learning_rate": 0.04, "num_leaves": 7, "min_data_in_leaf": 1000, "feature_fraction": 0.8,
+    "lambda_l2": 10.0, "boost_from_average": False, "deterministic": True, "force_row_wise": True, "verbosity": -1,
+    "num_threads": 1,
+}  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Boosted:
+    """The pooled forecast, corrected by boosted trees.
+
+    Parameters
+    ----------
+    known
+        What is known in advance; None: what the log alone tells.
+    horizon
+        Days ahead the trees and the bands are made for.
+    seed
+        Of the rows that are learned from, of the trees, and of the draws in the bands.
+    """
+
+    known: Known | None = None
+    horizon: int = 1
+    seed: int = 0
+    name: str = "boosted"
+    _history: History | None = field(default=None, repr=False)
+    _state: PooledState | None = field(default=None, repr=False)
+    _days: Days | None = field(default=None, repr=False)
+    _trees: Any = field(default=None, repr=False)
+    _kept: float = 0.0
+    _bands: Bands | None = field(default=None, repr=False)
+
+    def fit(self, history: History) -> Self:
+        """Grow the trees on origins before the last days, and learn on those what to keep of them and the bands."""
+        n = len(require_history(history).dates)
+        known = self._facts(history)
+        leads = [lead for lead in LEADS if lead <= max(self.horizon, 1)]
+        last = n - BAND_ORIGINS - max(leads) + 1
+        train = list(range(last, max(7, last - TRAIN_ORIGINS * TRAIN_STEP), -TRAIN_STEP))[::-1]
+        tested = dict.fromkeys(range(max(1, n - BAND_ORIGINS), n), 1)
+        if self.horizon > 1:
+            tested |= dict.fromkeys(range(max(1, n - FAR_LEAD - 1), max(1, n - FAR_LEAD + 1)), FAR_LEAD)
+        self._days = Days.of(history, known, min([*train, *tested]) - max(RECENT) - 1)
+        rng = np.random.default_rng(self.seed)
+        learned: list[tuple[np.ndarray, ...]] = []
+        held: list[tuple[int, int, PooledState]] = []
+        self._trees, self._bands = None, None
+        for u, state in pooled_states(history, known, None, sorted({*train, *tested, n})):
+            if u in train:
+                for lead in leads:
+                    rows = self._rows(history, known, state, u, lead, rng, ROWS // (len(train) * len(leads)))
+                    if rows is not None:
+                        learned.append(rows)
+            if u in tested:
+                held.append((u, tested[u], state))
+            if u == n:
+                self._state = state
+        if learned:
+            self._trees = _grow(*map(np.concatenate, zip(*learned, strict=True)), seed=self.seed)
+        self._history = history
+        self._calibrate(history, known, held)
+        return self
+
+    def refresh(self, history: History) -> Self:
+        """Bring the pooled forecast and the recent days up to date; the trees stay."""
+        self._history = require_history(history)
+        known = self._facts(history)
+        ((_, self._state),) = pooled_states(history, known, None, [len(history.dates)])
+        self._days = Days.of(history, known, len(history.dates) - max(RECENT) - 1)
+        return self
+
+    def predict(self, date: dt.date) -> Demand:
+        """A day's demand, with a band where the log has two days or more.
+
+        Raises
+        ------
+        InputError
+            Not fitted, or ``date`` is not after the log.
+        """
+        history, state = require_history(self._history), self._state
+        assert state is not None
+        lead = int(day_ages(history, date).min())
+        known = self._facts(history)
+        titles = self._titles(known, state, history.dates, date, self._kept)
+        region, file, gb = file_entries(state, known, date, titles)
+        if self._bands is None:
+            return forecast_demand(history, date, region, file, gb)
+        rng = np.random.default_rng([self.seed, date.toordinal()])
+        low, high = self._bands.around(gb, young(state, file, date), lead, rng)
+        return forecast_demand(history, date, region, file, gb, low, high)
+
+    def learned(self) -> Learned:
+        """The trees in LightGBM's own text, what is kept of them, and the bands."""
+        texts = {} if self._trees is None else {"trees": self._trees.model_to_string()}
+        numbers = {"horizon": self.horizon, "seed": self.seed, "kept": self._kept}
+        return Learned(numbers=numbers, arrays=bands_as_arrays(self._bands), texts=texts)
+
+    def recall(self, learned: Learned) -> Self:
+        """Take up trees and bands."""
+        self.horizon, self.seed = int(learned.numbers["horizon"]), int(learned.numbers["seed"])
+        self._kept, self._bands = float(learned.numbers["kept"]), bands_from_arrays(learned.arrays)
+        text = learned.texts.get("trees")
+        self._trees = None if text is None else _lightgbm().Booster(model_str=text)
+        return self
+
+    def _facts(self, history: History) -> Known:
+        return known_from(history) if self.known is None else self.known
+
+    def _rows(
+        self, history: History, known: Known, state: PooledState, origin: int, lead: int, rng: np.random.Generator, limit: int
+    ) -> tuple[np.ndarray, ...] | None:  # fmt: skip
+        """Features, GB that came, log of the pooled forecast and weight of the rows of one origin and day ahead; None where the log has a gap."""
+        dates = history.dates
+        date = dates[origin - 1] + dt.timedelta(days=lead)
+        if date not in dates:
+            return None
+        assert self._days is not None
+        base = state.titles(date)
+        cells, weight = candidate_rows(base, limit, rng)
+        if not len(cells):
+            return None
+        rows = feature_rows(state, known, self._days, dates[:origin], base, date, cells)
+        return rows, self._days.gb[dates.index(date)].ravel()[cells], np.log(base.ravel()[cells]), weight
+
+    def _titles(
+        self, known: Known, state: PooledState, dates: tuple[dt.date, ...], date: dt.date, kept: float
+    ) -> np.ndarray:
+        """(R, T) GB of a day after ``dates``: the pooled forecast times the kept part of the correction."""
+        base = state.titles(date)
+        open_ = offered(known, len(base), np.datetime64(date))
+        if open_ is not None:
+            base = base * open_
+        if kept > 0 and self._trees is not None:
+            base = base * self._correction(known, state, dates, date, base).reshape(base.shape) ** kept
+        return base
+
+    def _correction(
+        self, known: Known, state: PooledState, dates: tuple[dt.date, ...], date: dt.date, base: np.ndarray
+    ) -> np.ndarray:
+        assert self._days is not None
+        factor = np.ones(base.size)
+        cells = np.flatnonzero(base > 0)
+        if len(cells):
+            rows = feature_rows(state, known, self._days, dates, base, date, cells)
+            factor[cells] = np.exp(np.clip(self._trees.predict(rows, raw_score=True, num_threads=1), -2.5, 2.5))
+        return factor
+
+    def _calibrate(self, history: History, known: Known, held: list[tuple[int, int, PooledState]]) -> None:
+        """Keep the part of the correction with the least Poisson deviance on the held-out days, and learn the bands there."""
+        assert self._days is not None
+        loss = np.zeros(len(KEEP))
+        cases = []
+        for u, lead, state in held:
+            dates = history.dates[:u]
+            date = dates[-1] + dt.timedelta(days=lead)
+            if date not in history.dates:
+                continue
+            base = self._titles(known, state, dates, date, 0.0)
+            factor = np.ones(base.size) if self._trees is None else self._correction(known, state, dates, date, base)
+            day = history.dates.index(date)
+            came = self._days.gb[day].ravel()
+            some = base.ravel() > 0
+            for i, kept in enumerate(KEEP):
+                mean = base.ravel()[some] * factor[some] ** kept
+                loss[i] += float((mean - came[some] * np.log(mean)).sum())
+            cases.append((lead, state, date, day, base, factor))
+        self._kept = KEEP[int(loss.argmin())] if self._trees is not None else 0.0
+        errors = []
+        for lead, state, date, day, base, factor in cases:
+            titles = base * factor.reshape(base.shape) ** self._kept
+            region, file, gb = file_entries(state, known, date, titles)
+            rows = history.day == day
+            cell = history.region[rows].astype(np.int64) * history.files + history.file[rows]
+            asked = np.bincount(cell, history.gb[rows], history.regions * history.files)[region * history.files + file]
+            errors.append(Errors(lead=lead, forecast=gb, came=asked, young=young(state, file, date)))
+        self._bands = learn_bands(errors)
+
+
+def _grow(features: np.ndarray, came: np.ndarray, score: np.ndarray, weight: np.ndarray, *, seed: int) -> Any:
+    lightgbm = _lightgbm()
+    data = lightgbm.Dataset(
+        features, came, weight=weight, init_score=score, feature_name=list(NAMES), categorical_feature=list(CATEGORIES),
+        free_raw_data=True,
+    )  # fmt: skip
+    return lightgbm.train({**PARAMETERS, "seed": seed}, data, num_boost_round=ROUNDS)
+
+
+def _lightgbm() -> Any:
+    """LightGBM, whose idle threads must not spin on cores that others use.
+
+    Raises
+    ------
+    InputError
+        It is not installed.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        import lightgbm
+    except ImportError as error:
+        mend = "pip install 'fillplan[forecast]', or choose the model pooled, which needs nothing more"
+        raise InputError(
+            Problem(table="settings", column="model", value="boosted", message="LightGBM is not installed", mend=mend)
+        ) from error
+    return lightgbm

@@ -1,0 +1,235 @@
+"""What is wrong with a log that can be read, named and mended before anything is forecast from it.
+
+Rows that are no sound rows at all (negative, not finite, unknown names) are refused when the log is read, each with its row. What is left are logs that are
+sound row by row and still cannot be right as a whole. :func:`mend_history` names each case as a :class:`~topology.errors.Problem` and returns the
+history that forecasters should see; the log itself stays as it is.
+"""
+
+import dataclasses
+import datetime as dt
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from demand.catalogue import Catalogue
+from demand.playback import HOURS, History
+from topology.errors import Problem
+
+ABSURD = 10.0
+"""One file asked for this many times what its whole region asks for on a usual day is a fault of the log."""
+SILENT_ENTRIES = 20
+"""A region that usually asks for as many files a day does not ask for none by chance: a Poisson count of 20 is 0 once in 500 million days."""
+BRIDGE_DAYS = 7
+"""Silent days of a region that are filled from the week before; what is silent longer is gone."""
+SHIFT_DAYS = 2
+"""Days on either side over which a shift of a region's hours must hold."""
+SHIFT_HOURS = 2
+"""Smallest shift that is named; an hour is daylight saving."""
+SHIFT_FIT = 0.9
+"""Least correlation of the shifted hours with those before, and the most without the shift is ``SHIFT_FIT`` of that."""
+MOST_NAMED = 20
+
+
+def mend_history(history: History, regions: pd.Index, catalogue: Catalogue) -> tuple[History, list[Problem]]:
+    """A history to forecast from, and what was found on the way.
+
+    Days that the log lacks are named and stay unknown. A renamed title hands its past to its new name. Values that cannot be are replaced, silent days of
+    a region are filled for a week, and hours before a change of clocks are moved to the new one.
+    """
+    found: list[Problem] = []
+    if not history.dates:
+        return history, found
+    _name_gaps(history, found)
+    _name_silent_titles(history, found)
+    history = _join_renamed(history, catalogue, found)
+    history = _without_absurd(history, regions, catalogue, found)
+    history = _bridged(history, regions, found)
+    return _same_clock(history, regions, found), found
+
+
+def _say(found: list[Problem], column: str, value: object, message: str, mend: str) -> None:
+    found.append(Problem(table="playback", column=column, value=str(value), message=message, mend=mend))
+
+
+def _name_gaps(history: History, found: list[Problem]) -> None:
+    first, last = history.dates[0], history.dates[-1]
+    missing = [d for i in range((last - first).days) if (d := first + dt.timedelta(days=i)) not in set(history.dates)]
+    if missing:
+        days = ", ".join(map(str, missing[:MOST_NAMED])) + (" …" if len(missing) > MOST_NAMED else "")
+        _say(found, "start", days, f"{len(missing)} days without a log; taken as unknown, not as silent", "import them")
+
+
+def _name_silent_titles(history: History, found: list[Problem]) -> None:
+    if len(history.gb) and history.gb.sum() <= 0:
+        _say(found, "gb", 0, "the log holds sessions, but not one byte; nothing is forecast", "check the size column")
+
+
+def _join_renamed(history: History, catalogue: Catalogue, found: list[Problem]) -> History:
+    """Titles of one display name, kind and release day: where the second begins after the first ends, it is the first under a new identifier."""
+    titles = catalogue.titles
+    if "name" not in titles:
+        return history
+    name = titles["name"].fillna("").astype(str).str.casefold().str.replace(r"[\W_]+", "", regex=True)
+    keys = pd.DataFrame({"name": name})
+    for column in ("kind", "release_date", "series"):
+        if column in titles:
+            keys[column] = titles[column].astype(str)
+    twins = keys[(name != "").to_numpy() & keys.duplicated(keep=False).to_numpy()]
+    if twins.empty:
+        return history
+    title = catalogue.title_of[history.file]
+    days = len(history.dates)
+    first, last = np.full(len(titles), days), np.full(len(titles), -1)
+    np.minimum.at(first, title, history.day)
+    np.maximum.at(last, title, history.day)
+    new_file = np.arange(history.files)
+    place = {
+        (t, p): f for f, (t, p) in enumerate(zip(catalogue.title_of.tolist(), catalogue.files["profile"], strict=True))
+    }
+    for _, group in twins.groupby(list(keys.columns), sort=False):
+        order = sorted(group.index.tolist(), key=lambda t: first[t])
+        for a, b in itertools.pairwise(order):
+            names = f"{catalogue.title_ids[a]}, {catalogue.title_ids[b]}"
+            if last[a] < 0 or last[b] < 0 or last[a] >= first[b]:
+                _say(
+                    found,
+                    "title",
+                    names,
+                    "two titles have the same name; they are counted as two",
+                    "make them one, if they are",
+                )
+                continue
+            _say(
+                found,
+                "title",
+                names,
+                "the same name, the second from the day the first ends; its past is handed on",
+                "keep one identifier a title",
+            )
+            for f in np.flatnonzero(catalogue.title_of == a).tolist():
+                target = place.get((b, catalogue.files["profile"].iloc[f]))
+                if target is not None:
+                    new_file[new_file == f] = target
+    if (new_file == np.arange(history.files)).all():
+        return history
+    return _sorted(history, history.day, history.region, new_file[history.file].astype(np.int32), history.gb)
+
+
+def _without_absurd(history: History, regions: pd.Index, catalogue: Catalogue, found: list[Problem]) -> History:
+    days, R = len(history.dates), history.regions
+    cell = history.region.astype(np.int64) * days + history.day
+    total = np.bincount(cell, history.gb, R * days).reshape(R, days)
+    usual = np.array([np.median(row[row > 0]) if (row > 0).any() else 0.0 for row in total])
+    wrong = np.flatnonzero((history.gb > ABSURD * usual[history.region]) & (days > 2))
+    if not len(wrong):
+        return history
+    gb = history.gb.copy()
+    hourly = history.hourly_gb.copy()
+    series = history.file.astype(np.int64) * R + history.region
+    for i in wrong.tolist():
+        alike = gb[np.searchsorted(series, series[i]) : np.searchsorted(series, series[i], side="right")]
+        sound = alike[alike <= ABSURD * usual[history.region[i]]]
+        gb[i] = float(np.median(sound)) if len(sound) else 0.0
+    for i in wrong[:MOST_NAMED].tolist():
+        where = f"{history.dates[history.day[i]]}, {regions[history.region[i]]}, {catalogue.file_ids[history.file[i]]}"
+        times = history.gb[i] / usual[history.region[i]]
+        message = f"{history.gb[i]:.6g} GB of one file, {times:.3g} times what the region asks for on a usual day; taken as {gb[i]:.6g}"
+        more = (
+            f" (and {len(wrong) - MOST_NAMED} more)" if len(wrong) > MOST_NAMED and i == wrong[MOST_NAMED - 1] else ""
+        )
+        _say(found, "gb", where, message + more, "correct the log")
+    for r, d in {(int(history.region[i]), int(history.day[i])) for i in wrong}:
+        curve = np.delete(hourly[:, r], [int(history.day[i]) for i in wrong if history.region[i] == r], axis=0).sum(
+            axis=0
+        )
+        now = float(gb[cell == r * days + d].sum())
+        hourly[d, r] = now * (curve / curve.sum() if curve.sum() > 0 else np.full(HOURS, 1 / HOURS))
+    return dataclasses.replace(history, gb=gb, hourly_gb=hourly)
+
+
+def _bridged(history: History, regions: pd.Index, found: list[Problem]) -> History:
+    """Silent days of regions that are never silent, filled with the same weekday of the week before, or the day before."""
+    days, R = len(history.dates), history.regions
+    entries = np.bincount(history.region.astype(np.int64) * days + history.day, minlength=R * days).reshape(R, days)
+    index = {date: i for i, date in enumerate(history.dates)}
+    parts = [(history.day, history.region, history.file, history.gb)]
+    hourly = history.hourly_gb.copy()
+    for r in np.flatnonzero((entries == 0).any(axis=1) & (entries > 0).any(axis=1)).tolist():
+        there = np.flatnonzero(entries[r] > 0)
+        if np.median(entries[r, there]) < SILENT_ENTRIES:
+            continue
+        silent = np.flatnonzero((entries[r] == 0) & (np.arange(days) > there[0]))
+        if not len(silent):
+            continue
+        runs = np.split(silent, np.flatnonzero(np.diff(silent) > 1) + 1)
+        for run in runs:
+            gone = int(run[-1]) == days - 1
+            filled = run[:BRIDGE_DAYS]
+            what = f"{history.dates[run[0]]} to {history.dates[run[-1]]}, {regions[r]}"
+            rest = "" if len(run) <= BRIDGE_DAYS else f"; silent since, it counts as gone after {BRIDGE_DAYS} days"
+            vanished = "vanished from the log" if gone else "is silent"
+            message = f"the region {vanished} for {len(run)} days; filled from the week before{rest}"
+            _say(found, "region", what, message, "import its sessions, or remove the region")
+            for d in filled.tolist():
+                week_before = index.get(history.dates[d] - dt.timedelta(days=7), -1)
+                source = week_before if week_before >= 0 and entries[r, week_before] > 0 else int(there[there < d][-1])
+                rows = np.flatnonzero((history.region == r) & (history.day == source))
+                parts.append(
+                    (np.full(len(rows), d, np.int32), history.region[rows], history.file[rows], history.gb[rows])
+                )
+                hourly[d, r] = history.hourly_gb[source, r]
+    if len(parts) == 1:
+        return history
+    day, region, file, gb = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return _sorted(dataclasses.replace(history, hourly_gb=hourly), day, region, file, gb)
+
+
+def _same_clock(history: History, regions: pd.Index, found: list[Problem]) -> History:
+    """Hours of days before a region's clock was changed, moved to where they are now; the bytes of the days stay."""
+    days = len(history.dates)
+    if days < 2 * SHIFT_DAYS:
+        return history
+    total = history.hourly_gb.sum(axis=2, keepdims=True)
+    shape = np.divide(history.hourly_gb, total, out=np.zeros_like(history.hourly_gb), where=total > 0)
+    spectrum = np.fft.rfft(shape - 1 / HOURS, axis=2)
+    hourly = history.hourly_gb
+    for d in range(SHIFT_DAYS, days - SHIFT_DAYS + 1):
+        before, after = (spectrum[s].mean(axis=0) for s in (slice(d - SHIFT_DAYS, d), slice(d, d + SHIFT_DAYS)))
+        norm = np.sqrt((np.abs(before) ** 2).sum(axis=1) * (np.abs(after) ** 2).sum(axis=1))
+        fit = (
+            np.fft.irfft(after * np.conj(before), HOURS, axis=1) * HOURS / 2 / np.where(norm > 0, norm, np.inf)[:, None]
+        )
+        best = fit.argmax(axis=1)
+        shift = (best + HOURS // 2) % HOURS - HOURS // 2
+        top = fit[np.arange(len(fit)), best]
+        moved = (np.abs(shift) >= SHIFT_HOURS) & (top > SHIFT_FIT) & (fit[:, 0] < SHIFT_FIT * top)
+        for r in np.flatnonzero(moved).tolist():
+            edge = shape[d - 1 : d + 1, r]
+            rolled = np.roll(edge[0], shift[r])
+            if not _alike(rolled, edge[1]) or _alike(edge[0], edge[1]):
+                continue  # the change lies on another day
+            hourly = hourly.copy() if hourly is history.hourly_gb else hourly
+            hourly[:d, r] = np.roll(hourly[:d, r], shift[r], axis=1)
+            spectrum[:d, r] = np.fft.rfft(np.roll(shape[:d, r], shift[r], axis=1) - 1 / HOURS, axis=1)
+            message = f"from this day on the hours of the region lie {shift[r]:+d} h off; earlier days were moved alike"
+            _say(found, "start", f"{history.dates[d]}, {regions[r]}", message, "write all times in UTC")
+    return history if hourly is history.hourly_gb else dataclasses.replace(history, hourly_gb=hourly)
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> bool:
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return size > 0 and float(a @ b) / size > SHIFT_FIT
+
+
+def _sorted(history: History, day: np.ndarray, region: np.ndarray, file: np.ndarray, gb: np.ndarray) -> History:
+    """A history of other entries, sorted; entries of one day, region and file are added up."""
+    key = (file.astype(np.int64) * history.regions + region) * len(history.dates) + day
+    keys, inverse = np.unique(key, return_inverse=True)
+    series, new_day = np.divmod(keys, len(history.dates))
+    new_file, new_region = np.divmod(series, history.regions)
+    return dataclasses.replace(
+        history, day=new_day.astype(np.int32), region=new_region.astype(np.int32), file=new_file.astype(np.int32),
+        gb=np.bincount(inverse, gb, len(keys)),
+    )  # fmt: skip
