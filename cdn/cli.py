@@ -23,6 +23,7 @@ from cdn.plan import Plan, read_placement, read_plan, read_prices, refuse_foreig
 from cdn.rehearse import decomposition, rehearse, write_rehearsal
 from cdn.report import write_report
 from cdn.report.numbers import column, counts, number, percent, percents
+from cdn.robust import place_robust
 from cdn.sample import FIRST_DAY, SampleSize, refuse_to_overwrite, regrow_fleet, write_backbone, write_sample
 from cdn.scenario import read_scenarios
 from cdn.settings import read_settings
@@ -34,6 +35,7 @@ from demand.laws import load_laws
 from demand.logs import import_log
 from demand.netflix import import_netflix
 from demand.playback import playback_dates
+from demand.scenarios import demand_quantile
 from sim.draw import draw_sessions
 from sim.sessions import Sessions, sessions_from_playback
 from topology.errors import InputError, Problem
@@ -211,12 +213,26 @@ def place(
         str | None, typer.Option(help="auto, exact, lagrangian or greedy; default: the setting placement.method.")
     ] = None,
     solver: Annotated[str | None, typer.Option(help="highs or cbc; default: the setting placement.solver.")] = None,
+    quantile: Annotated[
+        float | None,
+        typer.Option(
+            "--demand-quantile", help="Plan for this quantile of the demand's band, 0.1 to 0.9, not its mean."
+        ),
+    ] = None,
+    scenarios: Annotated[
+        int | None, typer.Option(help="Draw so many days from the band, and take the plan that costs least on average.")
+    ] = None,
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Decide which appliance stores which file, at least cost, with a proven gap.
 
     Ctrl-C ends the search and writes the best plan so far with its gap; a second one leaves without a plan.
+    With --demand-quantile or --scenarios the plan is made for another demand than the one given: it stands in the plan folder.
     """
+    if quantile is not None and scenarios is not None:
+        message, mend = "both --demand-quantile and --scenarios", "give one of them"
+        raise InputError(Problem(table="arguments", column="--scenarios", message=message, mend=mend))
     settings = read_settings(
         folder, {"placement": {"gap": gap, "time_limit_s": time_limit, "method": method, "solver": solver}}
     )
@@ -225,14 +241,20 @@ def place(
     refuse_foreign(output)
     before = read_placement(previous, network, catalogue).stored(network, len(catalogue.files)) if previous else None
     prices = read_prices(previous, network) if previous else None
+    candidates: list[dict[str, Any]] = []
     with (
         console.live(f"place {len(catalogue.files):,} files at {len(network.sites):,} sites") as show,
         console.interrupt() as stop,
     ):
-        plan = place_demand(
-            network, catalogue, wanted, settings, before, prices=prices, stop=stop,
-            progress=lambda r: show(f"cost {r.cost:,.6g}  bound {r.bound:,.6g}  gap {percent(r.gap)}  {r.seconds:,.0f} s"),
-        )  # fmt: skip
+        if scenarios is not None:
+            robust = place_robust(network, catalogue, wanted, settings, before, scenarios=scenarios, seed=seed)
+            plan, candidates = robust.plan, robust.candidates
+        else:
+            planned = wanted if quantile is None else demand_quantile(wanted, quantile)
+            plan = place_demand(
+                network, catalogue, planned, settings, before, prices=prices, stop=stop,
+                progress=lambda r: show(f"cost {r.cost:,.6g}  bound {r.bound:,.6g}  gap {percent(r.gap)}  {r.seconds:,.0f} s"),
+            )  # fmt: skip
     write_plan(plan, network, catalogue, output)
     s = plan.summary
     text = [
@@ -240,7 +262,13 @@ def place(
         _cost_line(s),
         f"{len(plan.placement):,} copies stored -> {output}   ({s['seconds']:.1f} s)",
     ]
-    console.emit({**s, "path": output}, as_json, text)
+    text += [
+        f"rates {c['rates']}: mean cost of {scenarios} scenarios {c['mean_cost']:,.6g}, worst {c['worst_cost']:,.6g}"
+        + (" (chosen)" if c["chosen"] else "")
+        for c in candidates
+    ]
+    extra = {"candidates": candidates} if candidates else {}
+    console.emit({**s, **extra, "path": output}, as_json, text)
 
 
 @app.command()

@@ -68,7 +68,7 @@ class Forecast:
     backtest: pd.DataFrame
     days: int
     recent_gb: float
-    notes: Sequence[Problem] = ()
+    notes: Sequence[Wrong] = ()
 
 
 def make_forecast(

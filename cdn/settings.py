@@ -63,9 +63,9 @@ class DemandRules(Section):
 class Forecast(Section):
     """How tomorrow is predicted."""
 
-    model: Literal["pooled", "smoothing", "last-day", "same-weekday", "boosted", "autoets", "mstl", "ensemble"] = Field(
-        "pooled", description="The model the nightly job uses."
-    )
+    model: Literal[
+        "pooled", "smoothing", "last-day", "same-weekday", "boosted", "autoets", "mstl", "ensemble", "reconciled"
+    ] = Field("pooled", description="The model the nightly job uses.")
     seed: int = Field(0, ge=0, description="Seed of every random draw of a forecaster.")
     days: int = Field(14, ge=1, description="Days of history that the model smoothing looks at.")
     half_life_days: float = Field(3.0, gt=0, description="Age at which a day counts half.")

@@ -7,6 +7,7 @@ from demand.forecast.backtest import backtest
 from demand.forecast.base import Forecaster, popularity
 from demand.forecast.boosting import Boosted
 from demand.forecast.ensemble import Ensemble
+from demand.forecast.hierarchy import Reconciled
 from demand.forecast.known import Known, build_known
 from demand.forecast.naive import LastDay, SameWeekday
 from demand.forecast.pooled import Pooled
@@ -24,6 +25,7 @@ __all__ = [
     "Known",
     "LastDay",
     "Pooled",
+    "Reconciled",
     "SameWeekday",
     "Smoothing",
     "Statistical",
@@ -45,6 +47,7 @@ FORECASTERS: tuple[str, ...] = (
     "autoets",
     "mstl",
     "ensemble",
+    "reconciled",
 )
 """The names of :func:`make_forecaster`, the usual one first."""
 NEEDS = {"boosted": "lightgbm", "autoets": "statsforecast", "mstl": "statsforecast", "ensemble": "lightgbm"}
@@ -89,6 +92,8 @@ def make_forecaster(
             return Boosted(known=known, horizon=horizon, seed=seed)
         case "autoets" | "mstl":
             return Statistical(name=name, known=known, horizon=horizon, seed=seed)
+        case "reconciled":
+            return Reconciled(known=known, horizon=horizon, seed=seed)
         case "ensemble":
             members = (
                 Pooled(known=known, horizon=horizon, seed=seed),

@@ -48,7 +48,7 @@ MIX_SESSIONS = 20.0
 RAKES = 3
 """Rounds in which tastes and what a region's titles draw together are brought into line."""
 DISPLACED = 0.5
-"""Part of a launch's demand that would have gone to other titles; the rest comes on top. See docs/forecasting.md."""
+"""Part of a launch's demand that would have gone to other titles; the rest comes on top. See docs/daily-forecasts.md."""
 LEAST_SHARE = 1e-8
 """Part of a region's volume below which an entry is left out."""
 CELLS = 4_000_000
@@ -256,7 +256,7 @@ def _lean(total: np.ndarray, share: np.ndarray, asked: np.ndarray, group: np.nda
     for _ in range(RAKES):  # a region's titles share its volume: what it gives to those of its taste, the others lose
         drawn = taste @ share
         expected = (total / np.where(drawn > 0, drawn, 1.0)) @ share.T
-        noise, spread = _noise_and_spread(expected, of_group)
+        noise, spread = noise_and_spread(expected, of_group)
         taste = (noise / spread + of_group) / (noise / spread + expected)
     size = np.bincount(group, minlength=groups)
     together = np.flatnonzero(size[group] > 1)
@@ -266,11 +266,11 @@ def _lean(total: np.ndarray, share: np.ndarray, asked: np.ndarray, group: np.nda
     of = group[together]
     whole, own = of_group.sum(axis=0)[of], asked[:, together].sum(axis=0)
     even = 1 / size[of]
-    n, s = _noise_and_spread(whole * even, own)
+    n, s = noise_and_spread(whole * even, own)
     part = (n / s * even + own) / (n / s + whole)
     part /= np.bincount(of, part, groups)[of]
     usual = expected[:, of] * taste[:, of] * part
-    n, s = _noise_and_spread(usual, asked[:, together])
+    n, s = noise_and_spread(usual, asked[:, together])
     lean[:, together] *= part * (n / s + asked[:, together]) / (n / s + usual)
     return lean, noise
 
@@ -337,7 +337,7 @@ def _volume(dates: Sequence[dt.date], total: np.ndarray) -> tuple[np.ndarray, np
     return factor, plain @ weight / weight.sum()
 
 
-def _noise_and_spread(expected: np.ndarray, asked: np.ndarray) -> tuple[float, float]:
+def noise_and_spread(expected: np.ndarray, asked: np.ndarray) -> tuple[float, float]:
     """GB of noise per GB expected, and the variance of tastes, from ``variance(asked) = noise * expected + spread * expected ** 2``.
 
     Weighted least squares over the pairs of region and title, the weights being those of the last answer: five rounds from a rough start.

@@ -9,7 +9,7 @@ import pytest
 
 from demand.forecast import LastDay, Pooled, Smoothing, build_known
 from demand.forecast.known import known_from
-from demand.forecast.pooled import _noise_and_spread, pooled_states
+from demand.forecast.pooled import noise_and_spread, pooled_states
 from demand.forecast.world import age_curve, attention, launches, world_of
 from tests.drawn_logs import START, dense, draw, history_of, make_catalogue, regions_frame
 from topology.errors import InputError
@@ -146,11 +146,11 @@ def test_a_title_seen_before_its_announced_day_was_launched_then_and_a_late_one_
     assert found[2] < -1000
 
 
-def test_noise_and_spread_are_found_again():
+def testnoise_and_spread_are_found_again():
     rng = np.random.default_rng(0)
     expected = rng.lognormal(1, 1.5, (50, 400))
     asked = 2.0 * rng.poisson(rng.gamma(1 / 0.3, 0.3, expected.shape) * expected / 2.0)
-    noise, spread = _noise_and_spread(expected, asked)
+    noise, spread = noise_and_spread(expected, asked)
     assert noise == pytest.approx(2.0, rel=0.25)
     assert spread == pytest.approx(0.3, rel=0.25)
 
