@@ -50,7 +50,7 @@ from sim.scheme import RULES, Fills, Outage, Rules, Scheme, check_scheme, droppe
 from sim.series import SLOT_MS, SLOTS, arc_bytes, crossings, loads_of_marks
 from sim.sessions import DAY_MS, Sessions, build_sessions, check_sessions
 from sim.sites import copies_there
-from sim.tally import HOUR_MS, Tally, fill_loads
+from sim.tally import HOUR_MS, STARTUP_BINS, Tally, fill_loads, startup_bin
 from topology.errors import InputError, Problem
 from topology.placement import Placement
 from topology.routing import Paths
@@ -167,6 +167,8 @@ class _Run:
             pair_of=pair_of,
             pair_start=self.pair_paths.start,
             pair_arcs=self.pair_paths.arcs,
+            path_us=fleet.round_trip_us(fleet.region_paths),
+            pair_us=fleet.round_trip_us(self.pair_paths),
             policy=policy,
             admission=rule,
             largest=scheme.largest_bytes,
@@ -226,6 +228,7 @@ class _Run:
             path=np.zeros((paths, 2), np.int64),
             pulled=np.zeros((paths, 2), np.int64),
             pair=np.zeros((len(self.pair_paths.start) - 1, 3), np.int64),
+            startup=np.zeros(1 + STARTUP_BINS, np.int64),
             peak=np.zeros(fleet.sites, np.int64),
             marks=np.zeros((1, paths, 2), np.int64),
             arc_marks=np.zeros((days * SLOTS, fleet.arcs, 2), np.int64),
@@ -424,7 +427,9 @@ class _Run:
         fleet, books, fills, ran = self.fleet, self.books, self.fills, self.fill_ran
         shape, hour = fleet.candidate.shape, books.hour
         delivering, first = np.maximum(fleet.candidate, 0).ravel(), fleet.candidate[:, 0]
-        direct = (books.path - books.pulled).reshape(*shape, 2)[:, 0]
+        unpulled = (books.path - books.pulled).reshape(*shape, 2)
+        direct, path_us = unpulled[:, 0], self.ground.path_us
+        once = unpulled[:, :, COUNT].ravel()
         targets, sources = self._pair_sites()
         delivered = _sum_by(delivering, books.path[:, BYTES], fleet.sites)
         sourced = _sum_by(sources, books.pair[:, BYTES], fleet.sites)
@@ -453,6 +458,8 @@ class _Run:
             pulled_sessions=_sum_by(targets, books.pair[:, COUNT], fleet.sites),
             fetched_bytes=_sum_by(targets, books.pair[:, FETCHED], fleet.sites),
             sourced_bytes=sourced,
+            startup_us=books.startup[:1] + once @ path_us,
+            startup_sessions=books.startup[1:] + _sum_by(startup_bin(path_us), once, STARTUP_BINS),
             peak_bps=books.peak,
             arc_load=load + fill_loads(fleet, fills, ran, self.days) if self.link_loads else load,
         )

@@ -241,7 +241,7 @@ def alias_tables(weight: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.
     return keep, other
 
 
-@nb.njit(cache=True)
+@nb.njit(cache=True, nogil=True)
 def _fill(
     rng: np.random.Generator,
     counts: np.ndarray,

@@ -14,6 +14,8 @@ from topology.routing import Paths, Routes, SiteTrees
 
 BYTES_PER_GB = 1_000_000_000
 BITS_PER_GBIT = 1_000_000_000
+ROUND_TRIP_US_PER_KM = 10
+"""Light in fibre takes 5 microseconds a kilometre, there and back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +91,11 @@ class Fleet:
         """2L."""
         return len(self.arc_capacity_bps)
 
+    def round_trip_us(self, paths: Paths) -> np.ndarray:
+        """(P,) int64: propagation there and back along each path, in microseconds, whole for every arc."""
+        arc_us = _whole(self.arc_length_km * ROUND_TRIP_US_PER_KM)
+        return np.diff(np.concatenate([[0], np.cumsum(arc_us[paths.arcs])])[paths.start])
+
     def site_paths(self, sources: np.ndarray, targets: np.ndarray) -> Paths:
         """The arcs from ``sources[p]`` to ``targets[p]``, sites both, for every p; empty where they share a node."""
         return self.trees.paths(np.asarray(sources, np.int64), self.site_node[np.asarray(targets, np.int64)])
@@ -132,6 +139,9 @@ def build_fleet(network: Network, catalogue: Catalogue, trees: SiteTrees, routes
 
 
 def _check_candidates(network: Network, trees: SiteTrees, routes: Routes) -> None:
+    if not (len(network.regions) and len(network.sites)):
+        message, mend = "the network has no regions or no sites", "add at least one region and an origin"
+        raise InputError([Problem(table="regions", message=message, mend=mend)])
     cost = trees.cost_per_gb[np.maximum(routes.site, 0), network.region_node[:, None]]
     cut_off = np.argwhere((routes.site >= 0) & np.isinf(cost))
     served = (network.is_origin[np.maximum(routes.site, 0)] & (routes.site >= 0)).any(axis=1)

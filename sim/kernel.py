@@ -40,7 +40,8 @@ class Ground(NamedTuple):
 
     ``candidate`` (R, K) int32; per site (S,): ``word``, ``words``, ``mask`` (of its appliances in their first word), ``endless``
     (an origin's bit, -1 at the edge); ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the number of the path between two
-    sites, ``pair_start``, ``pair_arcs`` its arcs; ``policy`` and ``admission`` numbers of :mod:`sim.caches`, ``largest`` the threshold of the admission by size.
+    sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's path; ``policy`` and ``admission``
+    numbers of :mod:`sim.caches`, ``largest`` the threshold of the admission by size.
     """
 
     candidate: np.ndarray
@@ -54,6 +55,8 @@ class Ground(NamedTuple):
     pair_of: np.ndarray
     pair_start: np.ndarray
     pair_arcs: np.ndarray
+    path_us: np.ndarray
+    pair_us: np.ndarray
     policy: int
     admission: int
     largest: int
@@ -96,12 +99,13 @@ class State(NamedTuple):
 
 
 class Books(NamedTuple):
-    """What is counted: see :class:`sim.tally.Tally`. ``marks`` (T', R * K, 2) and ``arc_marks`` (T, 2L, 2) hold parts and levels of flows."""
+    """What is counted: see :class:`sim.tally.Tally`; ``startup`` of pulls alone, the sum before the bins. ``marks`` (T', R * K, 2) and ``arc_marks`` (T, 2L, 2) hold parts and levels of flows."""
 
     hour: np.ndarray
     path: np.ndarray
     pulled: np.ndarray
     pair: np.ndarray
+    startup: np.ndarray
     peak: np.ndarray
     marks: np.ndarray
     arc_marks: np.ndarray
@@ -125,8 +129,8 @@ COUNT, BYTES, FETCHED = range(3)
 PART, LEVEL = range(2)
 
 
-compiled = nb.njit(cache=True, _nrt=False, error_model="numpy")
-"""Without reference counts, which cost more than all the rest: nothing here makes or keeps an array."""
+compiled = nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")
+"""Without reference counts, which cost more than all the rest: nothing here makes or keeps an array. Other threads go on meanwhile."""
 
 
 @intrinsic
@@ -467,6 +471,9 @@ def play(
             fetched = _pull(ground, state, books, site, provider, file, size)
             books.pulled[row * width + k, COUNT] += 1
             books.pulled[row * width + k, BYTES] += size
+            startup_us = ground.path_us[row * width + k] + ground.pair_us[ground.pair_of[provider, site]]
+            books.startup[0] += startup_us
+            books.startup[1 + min(startup_us // 1000, len(books.startup) - 2)] += 1
             fetch_rate = int(np.rint(fetched * 8000.0 / duration_ms[i]))
             _take(state, books.peak, provider, source, rate)
             appliance = front_appliance

@@ -11,6 +11,7 @@ from sim.series import SLOTS, arc_slot_loads, even_rate_bps, peak_bps
 from sim.sessions import Sessions
 
 HOUR_MS = 3_600_000
+STARTUP_BINS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,6 +30,10 @@ class Tally:
         (S,): hits of each site.
     pulled_sessions, fetched_bytes, sourced_bytes
         (S,): sessions a site pulled, bytes it fetched for them, session bytes it had for the pulls of others.
+    startup_us
+        (1,): round trips of all sessions, from the region to the delivering site and, of a pull, on to its source, in microseconds.
+    startup_sessions
+        (1024,): sessions by that time in whole milliseconds, the last for all above.
     peak_bps
         (S,): the highest sum of rates a site provided at any moment.
     arc_load
@@ -46,6 +51,8 @@ class Tally:
     pulled_sessions: np.ndarray
     fetched_bytes: np.ndarray
     sourced_bytes: np.ndarray
+    startup_us: np.ndarray
+    startup_sessions: np.ndarray
     peak_bps: np.ndarray
     arc_load: np.ndarray
 
@@ -61,6 +68,8 @@ def tally_log(fleet: Fleet, sessions: Sessions, log: SessionLog, ledger: Ledger,
     from_origin = fleet.is_origin[provider]
     place = sessions.region.astype(np.int64) * fleet.candidate.shape[1] + candidate
     shape = fleet.candidate.shape
+    startup_us = fleet.round_trip_us(fleet.region_paths)[place]
+    startup_us[pulled] += fleet.round_trip_us(fleet.site_paths(provider[pulled], site[pulled]))
     return Tally(
         hour_sessions=_count(hour * len(OUTCOMES) + log.outcome, hours * len(OUTCOMES)).reshape(hours, len(OUTCOMES)),
         hour_bytes=_sum(hour, size, hours),
@@ -73,11 +82,18 @@ def tally_log(fleet: Fleet, sessions: Sessions, log: SessionLog, ledger: Ledger,
         pulled_sessions=_count(site[pulled], fleet.sites),
         fetched_bytes=_sum(site[pulled], log.fetched_bytes[pulled], fleet.sites),
         sourced_bytes=_sum(provider[pulled], size[pulled], fleet.sites),
+        startup_us=startup_us.sum(keepdims=True),
+        startup_sessions=_count(startup_bin(startup_us), STARTUP_BINS),
         peak_bps=_peaks(fleet, sessions, fills, site, provider, pulled, np.flatnonzero(ledger.fill_ran)),
         arc_load=_session_loads(fleet, sessions, place)
         + _pull_loads(fleet, sessions, log, site, provider, pulled)
         + fill_loads(fleet, fills, ledger.fill_ran, sessions.days),
     )
+
+
+def startup_bin(startup_us: np.ndarray) -> np.ndarray:
+    """Place in ``startup_sessions``."""
+    return np.asarray(np.minimum(startup_us // 1000, STARTUP_BINS - 1))
 
 
 def fill_loads(fleet: Fleet, fills: Fills, ran: np.ndarray, days: int) -> np.ndarray:

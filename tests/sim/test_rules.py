@@ -7,7 +7,7 @@ import pytest
 
 from sim import batch, reference
 from sim.log import HEALTH, HIT
-from sim.scheme import Fills, Rules, Scheme
+from sim.scheme import Fills, Outage, Rules, Scheme
 from topology.errors import InputError
 
 
@@ -75,3 +75,30 @@ def test_rules_that_cannot_be_are_refused(make, two_sites_and_origin, simulate):
             simulate(two_sites_and_origin(), make.sessions([]), Scheme(label="none"), rules=rules)
     with pytest.raises(InputError, match="nothing to switch between"):
         simulate(two_sites_and_origin(), make.sessions([]), Scheme(label="none", switch_ms=5))
+
+
+def test_startup_is_a_round_trip_to_the_server_and_for_a_pull_on_to_its_source(make, two_sites_and_origin, simulate):
+    """100 km from site 1 to region 0 and 200 km more from the origin, at 10 microseconds a kilometre there and back."""
+    day = make.sessions([(0, 0, 0, 5, 0.001), (1, 0, 0, 5, 0.001), (2, 0, 1, 5, 0.001), (3, 1, 0, 5, 0.001)])
+    planned = simulate(two_sites_and_origin(), day, Scheme(label="plan", placement=make.placement((1, 0)))).totals()
+    assert planned["startup_ms_mean"] == pytest.approx((1 + 1 + 3 + 0) / 4)
+    assert planned["startup_ms_p95"] == 4  # within the fourth millisecond
+    pulled = simulate(two_sites_and_origin(), day, Scheme(label="lru", policy="lru", reactive_share=1.0)).totals()
+    # pull from the origin, hit, pull from the origin, pull from site 0
+    assert pulled["startup_ms_mean"] == pytest.approx((3 + 0 + 3 + 1) / 4)
+
+
+def test_fills_that_cannot_start_are_not_finished(make, two_sites_and_origin, simulate):
+    columns = {
+        "appliance": [0, 1],
+        "file": [0, 0],
+        "source": [-3, -3],
+        "start_ms": [0, 0],
+        "end_ms": [10, 10],
+        "bytes": [5, 5],
+    }
+    fills = Fills(**{name: np.array(column) for name, column in columns.items()})
+    scheme = Scheme(label="plan", placement=make.placement((0, 0), (1, 0)))
+    outages = [Outage(appliance=1, from_ms=0, to_ms=5)]
+    figures = simulate(two_sites_and_origin(), make.sessions([]), scheme, fills, outages=outages).totals()
+    assert (figures["fills_due"], figures["fills_finished"]) == (2, 1)

@@ -1,0 +1,87 @@
+"""Replications: the same comparison on several draws, every scheme of it on the same sessions, with 95 % intervals."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from topology.errors import InputError, Problem
+
+CONFIDENCE = 0.95
+Figures = Mapping[str, Mapping[str, Any]]
+"""Scheme -> what :meth:`sim.metrics.SimulationResult.totals` gives."""
+
+
+def replicate(
+    run: Callable[[np.random.Generator], Figures], replications: int, *, seed: int = 0, workers: int = 2
+) -> pd.DataFrame:
+    """Repeat a comparison on independent draws.
+
+    Parameters
+    ----------
+    run
+        Draws sessions with the generator it is given and simulates every scheme on them (common random numbers). It may run in several threads at once:
+        the kernels let each other go on, so two take two cores.
+    replications
+        >= 2: one alone has no interval.
+    seed
+        Replication i draws from the i-th child of this seed, whatever the number of workers.
+
+    Returns
+    -------
+    One row a scheme and numeric figure: scheme, metric, value (the mean), ci_low, ci_high; and against the first scheme, pairwise: delta,
+    delta_low, delta_high. Figures within figures are named ``misses.content`` and so on.
+
+    Raises
+    ------
+    InputError
+        Fewer than two replications.
+    """
+    if replications < 2:
+        mend = "ask for at least 2"
+        raise InputError(
+            [
+                Problem(
+                    table="arguments", column="replications", value=str(replications), message="no interval", mend=mend
+                )
+            ]
+        )
+    generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(replications)]
+    with ThreadPoolExecutor(workers) as pool:
+        found = [{name: _flat(figures) for name, figures in one.items()} for one in pool.map(run, generators)]
+    base = next(iter(found[0]))
+    rows = []
+    for scheme in found[0]:
+        for metric in found[0][scheme]:
+            values, against = (np.array([one[name][metric] for one in found]) for name in (scheme, base))
+            value, low, high = interval(values)
+            delta, delta_low, delta_high = interval(values - against)
+            rows.append((scheme, metric, value, low, high, delta, delta_low, delta_high))
+    columns = ["scheme", "metric", "value", "ci_low", "ci_high", "delta", "delta_low", "delta_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of independent values and the ends of its 95 % interval, by Student's t.
+
+    Examples
+    --------
+    >>> [round(x, 3) for x in interval(np.array([1.0, 2.0, 3.0]))]
+    [2.0, -0.484, 4.484]
+    """
+    mean = float(np.mean(values))
+    half = float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+def _flat(figures: Mapping[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{name}.{inner}": float(number) for inner, number in value.items()})
+        else:
+            flat[name] = float(value)
+    return flat

@@ -1,0 +1,106 @@
+"""Key sampling: simulate a share of the titles on a fleet scaled to it, and say how far off that may be.
+
+References
+----------
+C. Waldspurger, N. Park, A. Garthwaite, I. Ahmad, "Efficient MRC construction with SHARDS", FAST 2015 (sampling by key, caches scaled down).
+W. Cochran, "Sampling Techniques", 1977, chapter 6 (the error of a ratio).
+"""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from sim.fleet import Fleet
+from sim.log import HIT, SessionLog
+from sim.sessions import Sessions
+from topology.errors import InputError, Problem
+
+Z = float(norm.ppf(0.975))
+
+
+def sample_titles(titles: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """(titles,) bool: a share of the titles, at least two, drawn without looking at them.
+
+    Raises
+    ------
+    InputError
+        If the share is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        mend = "give a number above 0, at most 1"
+        raise InputError([Problem(table="arguments", column="share", value=str(share), message="no share", mend=mend)])
+    kept = np.zeros(titles, bool)
+    kept[rng.permutation(titles)[: max(round(share * titles), 2)]] = True
+    return kept
+
+
+def sampled(fleet: Fleet, sessions: Sessions, title_of: np.ndarray, kept: np.ndarray) -> tuple[Fleet, Sessions]:
+    """The sessions of the titles kept, and the fleet scaled to them.
+
+    Storage shrinks to the share of the titles, so that reactive caches hold the same share of what is asked for; throughput to the share of the bytes, so
+    that sites are as full as they were. A placement stays as it is: its copies of other titles are never asked for.
+
+    Parameters
+    ----------
+    title_of
+        (F,) int: the title of each file.
+    kept
+        As :func:`sample_titles` gives it.
+    """
+    mine = kept[title_of[sessions.file]]
+    storage_share = float(kept.mean())
+    byte_share = float(sessions.bytes[mine].sum() / max(int(sessions.bytes.sum()), 1))
+
+    def scaled(values: np.ndarray, share: float) -> np.ndarray:
+        return np.rint(values * share).astype(np.int64)
+
+    columns = {field.name: getattr(sessions, field.name) for field in dataclasses.fields(sessions)}
+    part = Sessions(**{name: c if name == "days" else c[mine] for name, c in columns.items()})
+    return (
+        dataclasses.replace(
+            fleet,
+            appliance_storage_bytes=scaled(fleet.appliance_storage_bytes, storage_share),
+            site_storage_bytes=scaled(fleet.site_storage_bytes, storage_share),
+            appliance_throughput_bps=scaled(fleet.appliance_throughput_bps, byte_share),
+            site_throughput_bps=scaled(fleet.site_throughput_bps, byte_share),
+        ),
+        part,
+    )
+
+
+def sampled_ratios(
+    fleet: Fleet, sessions: Sessions, log: SessionLog, title_of: np.ndarray, kept: np.ndarray
+) -> pd.DataFrame:
+    """Ratios of a sampled simulation, and their error.
+
+    The titles are the sample, so a ratio of two sums over titles has the standard error ``sqrt((1 - f) / n) * sd(y - r x) / mean(x)`` with n titles kept,
+    the share f of all: it is 0 when all are kept. What scaling the fleet does to the result comes on top.
+
+    Parameters
+    ----------
+    sessions, log
+        Those of the sample, with the log that the engine was asked to keep.
+
+    Returns
+    -------
+    metric (request_hit_ratio, byte_hit_ratio, edge_offload), value, standard_error, ci_low, ci_high (95 %).
+    """
+    title, titles = title_of[sessions.file], len(kept)
+    place = np.where(log.source >= 0, log.source, log.candidate)
+    from_edge = ~fleet.is_origin[fleet.candidate[sessions.region, place]]
+    hit, size = log.outcome == HIT, sessions.bytes
+    everything = np.ones(len(sessions))
+    rows = []
+    for metric, part, whole in (
+        ("request_hit_ratio", hit, everything),
+        ("byte_hit_ratio", hit * size, size),
+        ("edge_offload", from_edge * size, size),
+    ):
+        y, x = (np.bincount(title, values, titles)[kept] for values in (part, whole))
+        value = float(y.sum() / x.sum()) if x.sum() else 0.0
+        spread = float(np.std(y - value * x, ddof=1)) if len(x) > 1 else 0.0
+        error = np.sqrt((1 - kept.mean()) / len(x)) * spread / x.mean() if x.sum() else 0.0
+        rows.append((metric, value, error, value - Z * error, value + Z * error))
+    return pd.DataFrame(rows, columns=["metric", "value", "standard_error", "ci_low", "ci_high"])

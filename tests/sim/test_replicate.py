@@ -1,0 +1,114 @@
+"""Replications and key sampling: intervals that cover, and draws that do not depend on the number of workers."""
+
+import datetime as dt
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp, ttest_rel
+
+from demand.demand import build_demand
+from sim.batch import simulate
+from sim.draw import draw_sessions
+from sim.replicate import interval, replicate
+from sim.sampling import sample_titles, sampled, sampled_ratios
+from sim.scheme import Scheme
+from topology.errors import InputError
+
+FILES = 400
+
+
+@pytest.fixture(scope="module")
+def week(make):
+    """A line of two sites and an origin, full at times; a few hundred titles with a steep popularity."""
+    network = make.network(
+        nodes=3,
+        links=[(0, 1, 100.0, 1.0), (1, 2, 200.0, 2.0)],
+        regions=[0, 1],
+        sites=[(0, "embedded"), (1, "embedded"), (2, "origin")],
+        appliances=[(0, 100.0, 0.5), (1, 100.0, 0.5)],
+    )
+    catalogue = make.catalogue([2.0] * FILES)
+    rng = np.random.default_rng(3)
+    gb = rng.permutation(np.arange(1, FILES + 1) ** -0.6)
+    demand = build_demand(np.repeat([0, 1], FILES), np.tile(np.arange(FILES), 2), np.tile(gb / gb.sum() * 4000, 2))
+    return network, catalogue, demand, make.fleet(network, catalogue)
+
+
+def schemes(make):
+    rng = np.random.default_rng(4)
+    copies = {(int(a), int(f)) for a, f in rng.integers(0, [[2, FILES]], (120, 2))}
+    yield Scheme(label="plan", placement=make.placement(*copies))
+    yield Scheme(label="lru", policy="lru", reactive_share=1.0)
+
+
+def test_replications_are_paired_and_do_not_depend_on_the_workers(make, week):
+    network, catalogue, demand, fleet = week
+    kept = []
+
+    def run(rng):
+        day = draw_sessions(demand, network, catalogue, rng, date=dt.date(2026, 1, 5))
+        figures = {scheme.label: simulate(fleet, day, scheme).totals() for scheme in schemes(make)}
+        kept.append(figures)
+        return figures
+
+    one, two = (replicate(run, 4, seed=11, workers=workers) for workers in (1, 2))
+    assert one.equals(two)
+    offload = {name: [figures[name]["edge_offload"] for figures in kept[:4]] for name in ("plan", "lru")}
+    row = one[(one["scheme"] == "lru") & (one["metric"] == "edge_offload")].iloc[0]
+    alone, pair = ttest_1samp(offload["lru"], 0), ttest_rel(offload["lru"], offload["plan"])
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(alone.confidence_interval()))
+    assert (row["delta_low"], row["delta_high"]) == pytest.approx(tuple(pair.confidence_interval()))
+    assert "misses.content" in set(one["metric"])
+    assert (one.loc[one["scheme"] == "plan", ["delta", "delta_low", "delta_high"]] == 0).all(axis=None)
+
+
+def test_an_interval_covers_its_mean_95_times_in_a_hundred():
+    rng = np.random.default_rng(0)
+    ends = np.array([interval(rng.normal(5, 2, 6))[1:] for _ in range(2000)])
+    covered = ((ends[:, 0] < 5) & (ends[:, 1] > 5)).mean()
+    assert covered == pytest.approx(0.95, abs=0.015)
+
+
+def test_one_replication_has_no_interval():
+    with pytest.raises(InputError, match="no interval"):
+        replicate(lambda _: {}, 1)
+
+
+def test_all_titles_are_the_whole_simulation_without_error(make, week):
+    network, catalogue, demand, fleet = week
+    day = draw_sessions(demand, network, catalogue, np.random.default_rng(1), date=dt.date(2026, 1, 5))
+    kept = sample_titles(FILES, 1.0, np.random.default_rng(2))
+    for scheme in schemes(make):
+        whole, part = simulate(fleet, day, scheme), sampled(fleet, day, catalogue.title_of, kept)
+        result = simulate(*part, scheme, keep_log=True)
+        assert result.totals() == whole.totals()
+        ratios = sampled_ratios(*part, result.log, catalogue.title_of, kept).set_index("metric")
+        assert (ratios["standard_error"] == 0).all()
+        for metric in ratios.index:
+            assert ratios.loc[metric, "value"] == pytest.approx(whole.totals()[metric])
+
+
+def test_a_quarter_of_the_titles_comes_as_close_as_it_says(make, week):
+    network, catalogue, demand, fleet = week
+    day = draw_sessions(demand, network, catalogue, np.random.default_rng(1), date=dt.date(2026, 1, 5))
+    for scheme in schemes(make):
+        truth, within, errors, values = simulate(fleet, day, scheme).totals()["edge_offload"], [], [], []
+        for seed in range(60):
+            kept = sample_titles(FILES, 0.25, np.random.default_rng(seed))
+            part = sampled(fleet, day, catalogue.title_of, kept)
+            log = simulate(*part, scheme, keep_log=True).log
+            ratios = sampled_ratios(*part, log, catalogue.title_of, kept).set_index("metric")
+            low, high = ratios.loc["edge_offload", ["ci_low", "ci_high"]]
+            within.append(low <= truth <= high)
+            values.append((low + high) / 2)
+            errors.append(ratios.loc["edge_offload", "standard_error"])
+        # files that meet in a cache are no independent sample, so intervals of a reactive scheme cover less
+        assert np.mean(within) > (0.85 if scheme.policy is None else 0.7)
+        assert np.mean(values) == pytest.approx(truth, abs=0.015)
+        assert 0 < np.mean(errors) < 0.1
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.1, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(InputError, match="no share"):
+        sample_titles(10, share, np.random.default_rng(0))
