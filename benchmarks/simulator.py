@@ -1,10 +1,11 @@
-"""Both engines of the simulator on one scenario: ``python -m benchmarks.simulator [--sessions N] [--json]``.
+"""Both engines of the simulator on one scenario: ``python -m benchmarks.simulator [--sessions N | --scale N …] [--json]``.
 
 100 appliances on 50 sites, 20,000 files, 50 regions that each know 10 edge sites and an origin, seven days, a tick every hour, 20 failures with their
 repairs, 700 fills. Everything is timed in this process, by the processor's clock, medians over rounds that take the variants in turn:
 
 - kernel: sessions ready in memory (40 bytes each), through the batch engine;
 - end to end: sessions drawn hour by hour and simulated as they come, the control events, the tables;
+- LRU: a fifth of every site's storage as a cache beside the plan (``lru_factor``), or the caches and no plan (``lru_alone_factor``);
 - SimPy: the reference on the first sessions of the same seven days, which the batch engine then repeats: every number of every table must be the same.
 """
 
@@ -218,6 +219,7 @@ def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict
     draw_arguments = (scenario.demand, scenario.network, scenario.catalogue)
     ready = draw_sessions(*draw_arguments, rng, **drawing)  # type: ignore[arg-type]
     fleet, scheme, fills, outages = scenario.fleet, scenario.scheme, scenario.fills, scenario.outages
+    mixed = dataclasses.replace(scheme, policy="lru", reactive_share=0.2)
     lru = Scheme(label="lru", policy="lru", reactive_share=0.2)
     small_scenario = build_scenario(slice_)
     small = draw_sessions(small_scenario.demand, *draw_arguments[1:], rng, **drawing)  # type: ignore[arg-type]
@@ -235,13 +237,14 @@ def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict
     variants: dict[str, Callable[[], Any]] = {
         "kernel": lambda: engine(ready, scheme, link_loads=False),
         "kernel_link_loads": lambda: engine(ready, scheme),
-        "kernel_lru": lambda: engine(ready, lru, link_loads=False),
+        "kernel_lru": lambda: engine(ready, mixed, link_loads=False),
+        "kernel_lru_alone": lambda: engine(ready, lru, link_loads=False),
         "end_to_end": lambda: engine(draw_parts(*draw_arguments, np.random.default_rng(seed + 1), **drawing), scheme),  # type: ignore[arg-type]
         "simpy": lambda: week(reference),
         "kernel_on_the_slice": lambda: week(batch, keep_log=True),
     }
     engine(every_nth(ready, 1000), scheme)  # compiles
-    engine(every_nth(ready, 1000), lru)
+    engine(every_nth(ready, 1000), mixed)
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     results: dict[str, SimulationResult] = {}
     for _ in range(repeats):
@@ -262,12 +265,36 @@ def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict
         / len(ready),
         "link_loads_factor": round(median["kernel_link_loads"] / median["kernel"], 2),
         "lru_factor": round(median["kernel_lru"] / median["kernel"], 2),
+        "lru_alone_factor": round(median["kernel_lru_alone"] / median["kernel"], 2),
         "misses": totals["misses"],
         "request_hit_ratio": totals["request_hit_ratio"],
         "edge_offload": totals["edge_offload"],
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         "repeats": repeats,
     }
+
+
+def scaling(counts: list[int], seed: int) -> list[dict[str, float]]:
+    """The same week with more and more sessions, drawn and simulated hour by hour: what one costs, and the memory."""
+    rows = []
+    for count in counts:
+        scenario = build_scenario(count)
+        parts = draw_parts(
+            scenario.demand, scenario.network, scenario.catalogue, np.random.default_rng(seed),
+            date=DATE, days=DAYS, mean_minutes=MEAN_MINUTES, spread=SPREAD,
+        )  # fmt: skip
+        spent, result = timed(
+            lambda s=scenario, p=parts: batch.simulate(s.fleet, p, s.scheme, s.fills, outages=s.outages)  # type: ignore[misc]
+        )
+        rows.append(
+            {
+                "sessions": result.sessions,
+                "seconds": round(spent, 2),
+                "ns_per_session": round(spent / result.sessions * 1e9),
+                "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+            }
+        )
+    return rows
 
 
 def main() -> None:
@@ -278,7 +305,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--scale", type=int, nargs="+", metavar="N", help="instead: the week with so many sessions")
     args = parser.parse_args()
+    if args.scale:
+        rows = scaling([1000, *args.scale], args.seed)[1:]  # the first compiles
+        print(json.dumps(rows) if args.json else pd.DataFrame(rows).to_string(index=False))
+        return
     figures = compare_engines(args.sessions, args.slice, args.repeats, args.seed)
     if args.json:
         print(json.dumps(figures))

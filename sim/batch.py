@@ -186,6 +186,7 @@ class _Run:
             cache_meta=meta,
             cache_node=node,
             cache_asked=empty_memory(rule, fleet.sites, fleet.files if policy else 0),
+            cached=np.zeros((fleet.files if policy else 0, -(-fleet.sites // WORD)), np.uint64),
             evicted=np.zeros(fleet.files if policy else 0, np.int32),
         )
         self.calendar = _empty_calendar(FIRST_SHIFT)

@@ -85,7 +85,8 @@ class State(NamedTuple):
     """What changes.
 
     ``copies`` (F, 2W) uint64: a bit for each copy that is there, then one for each planned copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load`` (S,)
-    bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, and room for what they evict.
+    bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
+    whose cache holds the file, and room for what a cache evicts.
     """
 
     copies: np.ndarray
@@ -95,6 +96,7 @@ class State(NamedTuple):
     cache_meta: np.ndarray
     cache_node: np.ndarray
     cache_asked: np.ndarray
+    cached: np.ndarray
     evicted: np.ndarray
 
 
@@ -228,7 +230,7 @@ def _steer(
             break
         appliance = _holder(ground, state, site, file, soft, rate)
         if reactive and appliance < 0:
-            cached = contains(state.cache_node[site], file)
+            cached = (state.cached[file, site >> 6] >> np.uint64(site & 63)) & np.uint64(1) != 0
             if cached:
                 appliance = _carrier(ground, state, site, soft, rate)
         if appliance >= 0:
@@ -399,11 +401,22 @@ def _lets_in(ground: Ground, state: State, site: int, file: int) -> bool:
 
 
 @compiled
+def _take_in(ground: Ground, state: State, site: int, file: int) -> None:
+    """A site's cache takes in a file that it missed."""
+    node = state.cache_node[site]
+    gone = admit(ground.policy, state.cache_meta[site], node, ground.file_bytes, file, state.evicted)
+    word, bit = site >> 6, np.uint64(1) << np.uint64(site & 63)
+    for i in range(gone):
+        state.cached[state.evicted[i], word] &= ~bit
+    if contains(node, file):
+        state.cached[file, word] |= bit
+
+
+@compiled
 def _pull(ground: Ground, state: State, books: Books, site: int, provider: int, file: int, size: int) -> int:
     """A front site takes a file in: what its cache does, and the bytes fetched."""
-    node, meta = state.cache_node[site], state.cache_meta[site]
-    access(ground.policy, meta, node, file)
-    admit(ground.policy, meta, node, ground.file_bytes, file, state.evicted)
+    access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
+    _take_in(ground, state, site, file)
     fetched = max(ground.file_bytes[file], size)
     pair = ground.pair_of[provider, site]
     books.pair[pair, COUNT] += 1
@@ -515,9 +528,9 @@ def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) 
         site, file = ground.candidate[region[i], 0], file_of[i]
         if ground.endless[site] >= 0 or _is_copy(ground, state, site, file, 1):
             continue
-        node, meta = state.cache_node[site], state.cache_meta[site]
-        if not access(ground.policy, meta, node, file) and _lets_in(ground, state, site, file):
-            admit(ground.policy, meta, node, ground.file_bytes, file, state.evicted)
+        if not access(ground.policy, state.cache_meta[site], state.cache_node[site], file):
+            if _lets_in(ground, state, site, file):
+                _take_in(ground, state, site, file)
 
 
 @compiled
