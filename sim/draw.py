@@ -169,8 +169,10 @@ def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -
         rng,
         counts,
         first * QUARTER_MS,
-        keep.reshape(rate.shape),
-        other.reshape(rate.shape),
+        keep,
+        other,
+        rate.shape[1],
+        np.empty(int(counts.max(initial=0)) + 1),
         law.start,
         law.file,
         law.keep,
@@ -241,13 +243,15 @@ def alias_tables(weight: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.
     return keep, other
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")  # as in sim.kernel: no reference counts
 def _fill(
     rng: np.random.Generator,
     counts: np.ndarray,
     begin_ms: int,
     region_keep: np.ndarray,
     region_other: np.ndarray,
+    regions: int,
+    spacing: np.ndarray,
     start: np.ndarray,
     entry_file: np.ndarray,
     keep: np.ndarray,
@@ -264,10 +268,9 @@ def _fill(
     rate_bps: np.ndarray,
 ) -> None:
     """Draw quarter after quarter into the columns of :class:`Sessions`."""
-    first, regions = 0, region_keep.shape[1]
+    first = 0
     for quarter in range(len(counts)):
         count = counts[quarter]
-        spacing = np.empty(count + 1)
         total = 0.0
         for i in range(count + 1):
             total += rng.standard_exponential()
@@ -276,7 +279,7 @@ def _fill(
         for i in range(count):
             at = first + i
             start_ms[at] = quarter_ms + min(int(spacing[i] / total * QUARTER_MS), QUARTER_MS - 1)
-            r = _pick(rng.random() * regions, region_keep[quarter], region_other[quarter], 0)
+            r = _pick(rng.random() * regions, region_keep, region_other, quarter * regions)
             entry = start[r] + _pick(rng.random() * (start[r + 1] - start[r]), keep, other, start[r])
             f = entry_file[entry]
             length = min(np.exp(location + spread * rng.standard_normal()), whole_ms[f])
@@ -286,7 +289,7 @@ def _fill(
         first += count
 
 
-@nb.njit(cache=True)
+@nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")
 def _pick(drawn: float, keep: np.ndarray, other: np.ndarray, begin: int) -> int:
     """A place of an alias table from a number drawn evenly from 0 to its size: the whole part is a place, the fraction decides whether it is kept."""
     place = int(drawn)

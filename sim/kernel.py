@@ -528,9 +528,9 @@ def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) 
         site, file = ground.candidate[region[i], 0], file_of[i]
         if ground.endless[site] >= 0 or _is_copy(ground, state, site, file, 1):
             continue
-        if not access(ground.policy, state.cache_meta[site], state.cache_node[site], file):
-            if _lets_in(ground, state, site, file):
-                _take_in(ground, state, site, file)
+        hit = access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
+        if not hit and _lets_in(ground, state, site, file):
+            _take_in(ground, state, site, file)
 
 
 @compiled
