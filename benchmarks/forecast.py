@@ -6,15 +6,17 @@ one as it is. With it the default model knows which titles come out in the week 
 
 ``--global-hours FILE``: next week's hours of the titles of the global lists, and of their places; first-week hours of titles that nobody has
 watched. ``--youtube FILE…``: tomorrow's views of trending videos, and of new ones after their first days. ``--elsewhere`` (with ``--top10``):
-a title's points in a country from those in others.
+a title's points in a country from those in others. ``--evidence`` (with ``--top10``): a perfect choice among the candidates, a model told in how
+many other countries a title will be listed, and models that learnt from fewer weeks.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -29,7 +31,7 @@ from benchmarks.forecast_series import (
     title_hours,
 )
 from demand.forecast.calendar import ReleaseCalendar, read_calendar
-from demand.forecast.candidates import weekly_candidates
+from demand.forecast.candidates import Candidates, weekly_candidates
 from demand.forecast.factors import fit_factors
 from demand.forecast.growth import GrowthModel, backtest_growth
 from demand.forecast.launch import fit_launch_curve, fit_launch_prior, update
@@ -43,10 +45,15 @@ VIEW_ORIGINS = 14
 LAUNCH_WEEKS = 104
 """Weeks whose launches are forecast, back from the last; the model learns afresh every four."""
 
+LEARNING_WEEKS = (8, 16, 24)
+"""Latest weeks that the models of the learning curve learn from."""
+
 Table = dict[str, dict[str, Any]]
 
 
-def run_top10(lists: TopLists, calendar: ReleaseCalendar | None, origins: int, refit_every: int) -> dict[str, Any]:
+def run_top10(
+    lists: TopLists, calendar: ReleaseCalendar | None, origins: int, refit_every: int, evidence: bool
+) -> dict[str, Any]:
     """Backtest the rankers; the seconds of each include its candidates."""
     default = BoostedRanker(name="boosted" if calendar is None else "boosted-calendar")
     began = time.perf_counter()
@@ -54,7 +61,39 @@ def run_top10(lists: TopLists, calendar: ReleaseCalendar | None, origins: int, r
     preparing = time.perf_counter() - began
     table = backtest_rankers(weeks, [SameList(), default], origins=origins, refit_every=refit_every)
     table["seconds"] += preparing
+    if evidence:
+        curve = [BoostedRanker(name=f"{default.name}, {n} weeks", weeks=n) for n in LEARNING_WEEKS]
+        fewer = backtest_rankers(weeks, [PerfectChoice(), *curve], origins=origins, refit_every=refit_every)
+        told = BoostedRanker(name=f"{default.name}, told next week's holders")
+        oracle = backtest_rankers(list(map(tell_holders, weeks)), [told], origins=origins, refit_every=refit_every)
+        table = pd.concat([table, fewer, oracle])
     return {"default": default.name, "origins": origins, "last_week": str(lists.weeks[-1]), "models": by_model(table)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerfectChoice:
+    """Knows which candidates come: what no choice among them can exceed."""
+
+    name: str = "perfect choice of candidates"
+
+    def fit(self, past: Sequence[Candidates]) -> Self:  # noqa: ARG002
+        """Nothing is learnt."""
+        return self
+
+    def score(self, candidates: Candidates) -> np.ndarray:
+        """The better the rank to come the higher."""
+        assert candidates.next_rank is not None
+        return np.where(candidates.next_rank > 0, -candidates.next_rank, -np.inf)
+
+
+def tell_holders(candidates: Candidates) -> Candidates:
+    """The candidates with an oracle's feature: in how many other countries the title will be listed a week later."""
+    if candidates.next_rank is None:
+        return candidates
+    comes = candidates.next_rank > 0
+    others = np.bincount(candidates.title, comes, candidates.universe.titles)[candidates.title] - comes
+    features = np.column_stack([candidates.features, others]).astype(np.float32)
+    return replace(candidates, names=(*candidates.names, "holders_next"), features=features)
 
 
 def run_hours(path: Path, calendar: ReleaseCalendar | None) -> dict[str, Table]:
@@ -172,6 +211,7 @@ def main() -> None:
     parser.add_argument("--calendar", type=Path)
     parser.add_argument("--origins", type=int, default=20, help="weeks of lists to forecast, back from the last")
     parser.add_argument("--refit-every", type=int, default=4, help="origins between two fits of the ranking model")
+    parser.add_argument("--evidence", action="store_true", help="also ceilings and a learning curve of the lists")
     parser.add_argument("--elsewhere", action="store_true")
     parser.add_argument("--global-hours", type=Path)
     parser.add_argument("--youtube", type=Path, nargs="*", default=[])
@@ -182,7 +222,7 @@ def main() -> None:
     series: dict[str, Table] = {}
     if args.top10:
         lists = read_top_lists(args.top10)
-        result |= run_top10(lists, calendar, args.origins, args.refit_every)
+        result |= run_top10(lists, calendar, args.origins, args.refit_every, args.evidence)
         if args.elsewhere:
             series["points elsewhere"] = elsewhere(lists)
     if args.global_hours:

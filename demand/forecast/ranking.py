@@ -50,28 +50,34 @@ class SameList:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class BoostedRanker:
-    """Gradient-boosted trees over the features of :mod:`demand.forecast.candidates`, all countries and categories in one model (LightGBM).
+    """Gradient-boosted trees over the features of :mod:`demand.forecast.candidates` (LightGBM), all countries and categories together.
 
-    The objective is LambdaRank: pairs within a country's list are weighted by what their exchange does to NDCG.
+    Two models give the log odds of being listed: one of next week's releases that no list has shown, one of everything else. The first needs far
+    larger leaves: what is known of a release is the same in every country, so that a hundred of its rows are hardly more than one. Each is
+    the mean of ``models`` that differ in the rows and features they were shown.
 
     Parameters
     ----------
-    rounds, leaves, smallest_leaf, learning_rate
-        Size of the model.
+    rounds, leaves, learning_rate
+        Size of the models.
+    smallest_leaf, smallest_release_leaf
+        Fewest rows of a leaf for everything else and for releases.
     weeks
-        Latest weeks it learns from.
+        Latest weeks they learn from.
     seed
         Of the row and feature sampling; equal inputs give equal scores.
     """
 
     name: str = "boosted"
-    rounds: int = 200
+    rounds: int = 220
     leaves: int = 15
+    learning_rate: float = 0.06
     smallest_leaf: int = 300
-    learning_rate: float = 0.08
+    smallest_release_leaf: int = 3000
+    models: int = 1
     weeks: int = 104
     seed: int = 1
-    _booster: Any = field(default=None, repr=False)
+    _boosters: tuple[list[Any], list[Any]] | None = field(default=None, repr=False)
 
     def fit(self, past: Sequence[Candidates]) -> Self:
         """Learn from the latest weeks of the past.
@@ -81,48 +87,69 @@ class BoostedRanker:
         InputError
             There is no week with an outcome.
         """
-        import lightgbm
-
         latest = max((candidates.week for candidates in past), default=0)
         used = [c for c in past if c.next_rank is not None and c.week > latest - self.weeks]
         if not used:
             mend = "give lists of six weeks in a row or more"
             raise InputError(Problem(table="top lists", message="no past week to learn a ranking from", mend=mend))
-        features = np.vstack([candidates.features for candidates in used])
-        listed = np.concatenate([_outcomes(candidates) > 0 for candidates in used]).astype(float)
-        groups = np.concatenate([np.unique(candidates.country, return_counts=True)[1] for candidates in used])
-        parameters = {
-            "objective": "lambdarank",
-            "lambdarank_truncation_level": LENGTH + 5,
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.leaves,
-            "min_data_in_leaf": self.smallest_leaf,
-            "feature_fraction": 0.7,
-            "bagging_fraction": 0.7,
-            "bagging_freq": 1,
-            "lambda_l2": 5.0,
-            "seed": self.seed,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": 1,
-            "verbose": -1,
-        }
-        data = lightgbm.Dataset(features, listed, group=groups)
-        self._booster = lightgbm.train(parameters, data, self.rounds)
+        unseen = [_unseen_releases(candidates) for candidates in used]
+        self._boosters = (
+            self._learn(used, [~rows for rows in unseen], self.smallest_leaf),
+            self._learn(used, unseen, self.smallest_release_leaf),
+        )
         return self
 
     def score(self, candidates: Candidates) -> np.ndarray:
-        """The trees' score.
+        """Log odds of being listed next week.
 
         Raises
         ------
         InputError
             Not fitted.
         """
-        if self._booster is None:
+        if self._boosters is None:
             mend = "fit the ranker on past weeks first"
             raise InputError(Problem(table="top lists", message="nothing was learnt yet", mend=mend))
-        return np.asarray(self._booster.predict(candidates.features, num_threads=1))
+        unseen = _unseen_releases(candidates)
+        score = np.full(len(unseen), -np.inf)
+        for boosters, rows in zip(self._boosters, (~unseen, unseen), strict=True):
+            if boosters and rows.any():
+                features = candidates.features[rows]
+                odds = [booster.predict(features, raw_score=True, num_threads=1) for booster in boosters]
+                score[rows] = np.mean(odds, axis=0)
+        return score
+
+    def _learn(self, used: Sequence[Candidates], chosen: Sequence[np.ndarray], smallest_leaf: int) -> list[Any]:
+        """Models of the chosen rows; none where none of them ever came."""
+        import lightgbm
+
+        features = np.vstack([candidates.features[rows] for candidates, rows in zip(used, chosen, strict=True)])
+        listed = np.concatenate([_outcomes(c)[rows] > 0 for c, rows in zip(used, chosen, strict=True)])
+        if not listed.any():
+            return []
+        parameters = {
+            "objective": "binary",
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.leaves,
+            "min_data_in_leaf": smallest_leaf,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "lambda_l2": 5.0,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": 1,
+            "verbose": -1,
+        }
+        data = lightgbm.Dataset(features, listed.astype(float), free_raw_data=False)
+        return [lightgbm.train(parameters | {"seed": self.seed + n}, data, self.rounds) for n in range(self.models)]
+
+
+def _unseen_releases(candidates: Candidates) -> np.ndarray:
+    """(N,) bool: releases of next week that no list has shown."""
+    if "released_next" not in candidates.names:
+        return np.zeros(len(candidates.title), bool)
+    return (candidates.column("released_next") > 0) & (candidates.column("since_first_anywhere") < 0)
 
 
 def best_of(candidates: Candidates, score: np.ndarray, length: int = LENGTH) -> tuple[np.ndarray, np.ndarray]:

@@ -178,7 +178,9 @@ def test_the_future_changes_nothing(
     scored = []
     for source in (frame, changed):
         weeks = weekly_candidates(build_top_lists(source), planned)
-        ranker = BoostedRanker(rounds=10, smallest_leaf=5).fit([c for c in weeks if c.week < origin])
+        ranker = BoostedRanker(rounds=10, smallest_leaf=5, smallest_release_leaf=5).fit(
+            [c for c in weeks if c.week < origin]
+        )
         scored.append([described(c).assign(score=ranker.score(c)) for c in weeks if c.week == origin])
     assert sum(len(table) for table in scored[0]) > 100
     for before, after in zip(*scored, strict=True):
@@ -282,7 +284,7 @@ def test_ties_go_to_the_earlier_candidate(lists: TopLists) -> None:
 def test_what_can_be_learnt_is_learnt(lists: TopLists, calendar: ReleaseCalendar) -> None:
     """The made-up lists follow their titles' strength and age, so that a ranker must beat the repeated list, and equal runs agree."""
     weeks = weekly_candidates(lists, calendar)
-    ranker = BoostedRanker(rounds=60, smallest_leaf=10, leaves=7)
+    ranker = BoostedRanker(rounds=60, smallest_leaf=10, smallest_release_leaf=10, leaves=7)
     table = backtest_rankers(weeks, [SameList(), ranker, ranker], origins=4).set_index("model")
     assert (table.loc["boosted", "precision_at_10"] > table.loc["last-value", "precision_at_10"] + 0.03).all()
     assert table.loc["boosted", "precision_at_10"].nunique() == 1
