@@ -1,7 +1,7 @@
 """Daily forecasts: accuracy and regret on generated networks, speed and memory at 100,000 and 1,000,000 series.
 
 ``python -m benchmarks.daily_forecast accuracy [--seeds 3] [--json]``: networks of ``fillplan new``'s generator, rolling origin over the last days, every model that
-can run here; regret of the plan as in ``fillplan forecast --backtest``; and the floor: the same scores of a forecaster that knows the rates the log was drawn from.
+can run here; regret of the plan as in ``fillplan forecast --backtest``, by the solver of ``--method``.
 
 ``python -m benchmarks.daily_forecast speed [--json]``: a drawn history of 100,000 series x 120 days, fitted and forecast seven days ahead, CPU seconds.
 
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from cdn.jobs import make_forecast
+from cdn.placement.solve import METHODS
 from cdn.sample import FIRST_DAY, SampleSize, write_sample
 from cdn.settings import Settings
 from demand.catalogue import read_catalogue
@@ -39,8 +40,11 @@ SIZES = {
 SCORES = ("wape", "bias", "mase", "coverage", "precision_at_10", "ndcg_at_10", "regret", "seconds")
 
 
-def accuracy(seeds: int, origins: int, models: tuple[str, ...], sizes: tuple[str, ...]) -> list[dict[str, object]]:
+def accuracy(
+    seeds: int, origins: int, models: tuple[str, ...], sizes: tuple[str, ...], method: str
+) -> list[dict[str, object]]:
     """One row a network size and model: means over the seeds of the backtest's scores."""
+    settings = Settings.model_validate({"placement": {"method": method}})
     rows = []
     for size in sizes:
         frames = []
@@ -51,7 +55,7 @@ def accuracy(seeds: int, origins: int, models: tuple[str, ...], sizes: tuple[str
                 network, catalogue = read_network(folder), read_catalogue(folder)
                 day = FIRST_DAY + dt.timedelta(days=SIZES[size].days)
                 made = make_forecast(
-                    folder, network, catalogue, day, Settings(), model=models[0], origins=origins, against=models,
+                    folder, network, catalogue, day, settings, model=models[0], origins=origins, against=models,
                     regret=True,
                 )  # fmt: skip
                 frames.append(made.backtest)
@@ -169,11 +173,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--origins", type=int, default=5)
     parser.add_argument("--regions", type=int)
+    parser.add_argument("--method", choices=METHODS, default="greedy", help="solver of the plans that regret compares")
     parser.add_argument("--json", action="store_true", help="print a list of rows instead of a table")
     args = parser.parse_args()
     rows: list[dict[str, Any]]
     if args.what == "accuracy":
-        rows = accuracy(args.seeds, args.origins, tuple(args.models or available_forecasters()), tuple(args.sizes))
+        rows = accuracy(
+            args.seeds, args.origins, tuple(args.models or available_forecasters()), tuple(args.sizes), args.method
+        )
     elif args.what == "speed":
         models = tuple(args.models or ("smoothing", "pooled", "boosted", "last-day", "same-weekday"))
         rows = speed(models, args.regions or 50, 2000, 120)
