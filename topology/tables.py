@@ -5,13 +5,14 @@ keys and references. :func:`read_table` never stops at the first fault: it appen
 it is given and returns the rows only if the table is sound.
 """
 
+import contextlib
 import csv
 import gzip
 import io
 import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -24,9 +25,22 @@ import pyarrow.parquet as pq
 from topology.columns import Schema, convert_column, load_schema, report_rows
 from topology.errors import InputError, Problem
 
-__all__ = ["ENDINGS", "Schema", "find_table", "index_of", "load_schema", "read_table", "write_table"]
+__all__ = [
+    "ENDINGS",
+    "ROWS",
+    "Schema",
+    "find_table",
+    "index_of",
+    "load_schema",
+    "read_table",
+    "write_parquet",
+    "write_table",
+]
 
 ENDINGS = (".parquet", ".csv", ".csv.gz")
+
+ROWS = 1 << 20
+"""Rows of a row group of the Parquet files written here at most."""
 
 _FOREIGN = {
     b"PAR1": ("a Parquet file", ".parquet"),
@@ -112,12 +126,11 @@ def read_table(
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table whole or not at all, as CSV or Parquet by its ending."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        if path.name.endswith(".parquet"):
-            pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), draft)
-        elif path.name.endswith(".csv.gz"):
+    if path.name.endswith(".parquet"):
+        write_parquet((frame.iloc[first : first + ROWS] for first in range(0, max(len(frame), 1), ROWS)), path)
+        return
+    with _draft(path) as draft:
+        if path.name.endswith(".csv.gz"):
             with (
                 draft.open("wb") as file,
                 gzip.GzipFile(
@@ -134,6 +147,29 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
                     table=path.name, message="unknown kind of table", mend="end the name in .csv, .csv.gz or .parquet"
                 )
             )
+
+
+def write_parquet(parts: Iterable[pd.DataFrame], path: Path) -> None:
+    """Write a Parquet file whole or not at all, from one or more parts of a table: each is a row group, and none need be there at once."""
+    with _draft(path) as draft:
+        writer: pq.ParquetWriter | None = None
+        try:
+            for frame in parts:
+                part = pa.Table.from_pandas(frame, schema=writer and writer.schema, preserve_index=False)
+                writer = writer or pq.ParquetWriter(draft, part.schema)
+                writer.write_table(part)
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+@contextlib.contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` that takes its place if all goes well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
