@@ -84,24 +84,32 @@ def _sorted(columns: dict[str, np.ndarray]) -> Demand:
 
     ``columns`` is emptied, so that nothing but the result holds what was sorted.
     """
-    region, file = columns["region"], columns["file"]
-    if len(region) and min(region.min(), file.min()) < 0:
-        raise ValueError("a region or file below 0")
-    if not _is_sorted(file, region):
-        if (region[1:] < region[:-1]).any():
-            _sort_by("region", columns)
-        _sort_by("file", columns)
-    del region, file
+    if not _is_sorted(columns["file"], columns["region"]):
+        for key in ("region", "file"):
+            _sort_by(key, columns)
     return Demand(**{name: columns.pop(name) for name in list(columns)})
 
 
 def _sort_by(key: str, columns: dict[str, np.ndarray]) -> None:
     values = columns[key]
-    count = np.bincount(values)
-    for name, column in columns.items():
+    if (values[1:] >= values[:-1]).all():
+        return
+    count = _count(values, int(values.max()) + 1)
+    for name in list(columns):
         if name != key:
-            columns[name] = _scatter(column, values, np.cumsum(count) - count)
+            columns[name] = _scatter(columns[name], values, np.cumsum(count) - count)
     columns[key] = np.repeat(np.arange(len(count), dtype=np.int32), count)
+
+
+@nb.njit(cache=True)
+def _count(values: np.ndarray, n: int) -> np.ndarray:
+    """How often each of 0 .. n - 1 is there: as ``np.bincount``, without a copy of the values."""
+    count = np.zeros(n, np.int64)
+    for value in values:
+        if value < 0:
+            raise ValueError("a region or file below 0")
+        count[value] += 1
+    return count
 
 
 @nb.njit(cache=True)

@@ -1,9 +1,10 @@
 """A sound demand table in Parquet, read batch by batch into the arrays it becomes.
 
-Long tables (millions of rows) are read here at 32 bytes a row. Whatever is out of the ordinary makes :func:`stream_demand` return None: then the reader
+Long tables (millions of rows) are read here in 32 bytes a row. Whatever is out of the ordinary makes :func:`stream_demand` return None: then the reader
 of all tables (:func:`topology.tables.read_table`) reads the file again, and says what is wrong with it.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def _read(
     rows = table.metadata.num_rows
     columns = {a.name: np.empty(rows, np.int32 if a.name in positions else float) for a in there}
     first = 0
-    for batch in table.iter_batches(ROWS, columns=list(columns), use_threads=False):
+    for batch in _batches(table, list(columns)):
         for a in there:
             column, out = batch[a.name], columns[a.name][first : first + batch.num_rows]
             if a.name in positions:
@@ -62,7 +63,14 @@ def _read(
             if not sound:
                 return None
         first += batch.num_rows
+    pa.default_memory_pool().release_unused()
     return columns if first == rows else None
+
+
+def _batches(table: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Row group by row group: asked for all at once, Arrow would hold the whole file."""
+    for group in range(table.num_row_groups):
+        yield from table.iter_batches(ROWS, row_groups=[group], columns=columns, use_threads=False)
 
 
 class _Positions:
