@@ -16,8 +16,10 @@ import numpy as np
 
 from cdn.placement.choices import Choices, build_choices
 from cdn.placement.control import Controller, Gains, Limits, PriceVector
+from cdn.placement.exchange import exchange
 from cdn.placement.greedy import assemble
 from cdn.placement.groups import group_sites
+from cdn.placement.master import Master
 from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution, evaluate
 from cdn.placement.repair import fit_sites
 from cdn.placement.serving import best_shares
@@ -36,8 +38,16 @@ NODE_LIMIT = 2000
 BLOCK = 200_000
 """Ways to serve in a shard's batch at least: smaller ones are not worth a thread."""
 
-PLAN_EACH_EPOCH = 2_000_000
-"""Ways to serve up to which a plan is made after every exact epoch: with few files chance decides much, and a try is cheap."""
+SMALL = 2_000_000
+"""Ways to serve up to which a plan is made after every exact epoch, prices are finished by Dantzig-Wolfe and plans by exchange: with few files chance and
+single files decide much, and every step is cheap."""
+
+CALM, CALMEST = 0.9, 0.1
+"""In a small problem each file shakes the prices, so gains fall by this factor every epoch, to this part of their start."""
+
+MASTER_STEPS = 6
+EXCHANGES = 60
+"""Steps of Dantzig-Wolfe, and tries of exchange, at every report of a small problem."""
 
 PATIENCE = 5
 """Reports without a better gap before the solver gives up on its target."""
@@ -98,41 +108,41 @@ def solve_lagrangian(
     def over() -> bool:
         return time.perf_counter() - began > time_limit or (stop is not None and stop())
 
+    small = len(problem.gb) * problem.candidates <= SMALL
+    reports: list[Report] = []
     with search.crew:
         best = search.plan()
-        reports: list[Report] = []
-        epochs, warm = 0, start is not None
-        for epoch in range(0 if warm else APPROACH_EPOCHS):
-            search.epoch(APPROACH, APPROACH.at(epoch, APPROACH_EPOCHS), exact=False)
-            epochs += 1
-            if over():
-                break
+        if start is None:
+            search.approach(over)
+        plans = [search.plan()]
         while True:
             search.raise_bound()
-            best = min(best, search.plan(), key=lambda plan: plan.costs.objective)
-            report = Report(
-                cost=best.costs.objective, bound=search.bound, seconds=time.perf_counter() - began, epochs=epochs
-            )
-            reports.append(report)
+            if small:
+                search.finish_prices()
+                plans = [search.exchange(_cheapest(plans))]
+            best = _cheapest([best, *plans])
+            seconds = time.perf_counter() - began
+            reports.append(Report(cost=best.costs.objective, bound=search.bound, seconds=seconds, epochs=search.epochs))
             if progress is not None:
-                progress(report)
-            stalled = (
-                len(reports) > PATIENCE and min(r.gap for r in reports[-PATIENCE:]) >= reports[-PATIENCE - 1].gap * 0.99
-            )
-            if report.gap <= gap or over() or stalled:
+                progress(reports[-1])
+            if reports[-1].gap <= gap or over() or _stalled(reports):
                 break
-            for epoch in range(CYCLE):
-                search.epoch(SETTLE, SETTLE.at(epoch, CYCLE), exact=True)
-                epochs += 1
-                if len(problem.gb) * problem.candidates <= PLAN_EACH_EPOCH:
-                    best = min(best, search.plan(), key=lambda plan: plan.costs.objective)
-                if over():
-                    break
-    status = "optimal within the gap" if report.gap <= gap else "no further progress" if stalled else "time limit"
+            plans = search.settle(over, cycle=len(reports) - 1, small=small)
+    status = (
+        "optimal within the gap"
+        if reports[-1].gap <= gap
+        else "no further progress"
+        if _stalled(reports)
+        else "time limit"
+    )
     return assemble(
         best.stored, best.shares, best.costs, search.shadow_prices(), search.bound,
         method="lagrangian", status=status, reason=reason, seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def _stalled(reports: list[Report]) -> bool:
+    return len(reports) > PATIENCE and min(r.gap for r in reports[-PATIENCE:]) >= 0.99 * reports[-PATIENCE - 1].gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,6 +150,10 @@ class _Plan:
     stored: np.ndarray
     shares: Shares
     costs: Costs
+
+
+def _cheapest(plans: list[_Plan]) -> _Plan:
+    return min(plans, key=lambda plan: plan.costs.objective)
 
 
 class _Search:
@@ -167,7 +181,27 @@ class _Search:
         )
         prices, toll = self.mean, self._toll(self.mean)
         self.uses: list[Use] = [self.crew.measure(batch, prices, toll) for batch in range(batches)]
-        self.fresh = True
+        self.fresh, self.epochs = True, 0
+        self.master: Master | None = None
+
+    def approach(self, over: Callable[[], bool]) -> None:
+        """From first prices to about the right ones, by local search."""
+        for epoch in range(APPROACH_EPOCHS):
+            self.epoch(APPROACH, APPROACH.at(epoch, APPROACH_EPOCHS), exact=False)
+            if over():
+                break
+
+    def settle(self, over: Callable[[], bool], *, cycle: int, small: bool) -> list[_Plan]:
+        """A cycle of exact epochs; returns the plans made on the way, the last at its end."""
+        plans = []
+        for epoch in range(CYCLE):
+            calm = max(CALMEST, CALM ** (CYCLE * cycle + epoch)) if small else SETTLE.at(epoch, CYCLE)
+            self.epoch(SETTLE, calm, exact=True)
+            if small:
+                plans.append(self.plan())
+            if over():
+                break
+        return plans or [self.plan()]
 
     def epoch(self, gains: Gains, scale: float, *, exact: bool) -> None:
         """Solve every file once, batch by batch, while prices follow."""
@@ -186,14 +220,48 @@ class _Search:
             self.controller.learn(self._use(storage, fill, flow), gains, scale / batches)
             paid = prices if paid is None else paid.blend(prices, 1 / (done + 1))
         assert paid is not None
+        self.epochs += 1
         self.mean = paid if self.fresh else self.mean.blend(paid, 0.5)
         self.fresh = False
 
     def raise_bound(self) -> None:
         """Bound the problem at the mean prices; keep the best."""
-        found = self.crew.bound(self.mean, self._toll(self.mean)) - self.limits.worth(self.mean)
-        if found > self.bound:
-            self.bound, self.best_prices = found, self.mean.copy()
+        self._bound_at(self.mean)
+
+    def finish_prices(self) -> None:
+        """Some steps of Dantzig-Wolfe from the best prices."""
+        if self.master is None:
+            self.master = Master(self.choices, self.limits)
+            self.master.add(np.zeros_like(self.stored), self._toll(self.best_prices))
+        self.master.add(self.stored, self._toll(self.mean))
+        for _ in range(MASTER_STEPS):
+            prices = self.master.prices(self.best_prices)
+            better, found = self._bound_at(prices)
+            new = self.master.add(found, self._toll(prices))
+            if not better:
+                self.master.width *= 0.6
+            if not new and not better:
+                break
+
+    def exchange(self, plan: _Plan) -> _Plan:
+        """The plan after some exchanges."""
+        prices = self.mean.copy()
+
+        def toll(rate: np.ndarray) -> np.ndarray:
+            prices.rate = rate
+            return self._toll(prices)
+
+        stored, shares, costs = exchange(self.problem, self.choices, plan.stored, self.mean.rate, toll, EXCHANGES)
+        return _Plan(stored=stored, shares=shares, costs=costs)
+
+    def _bound_at(self, prices: PriceVector) -> tuple[bool, np.ndarray]:
+        """Bound the problem; keep the bound and its prices if best. Says whether it was, and where the files are stored at these prices, (F, S)."""
+        stored = self.stored.copy()
+        found = self.crew.bound(prices, self._toll(prices), stored) - self.limits.worth(prices)
+        better = found > self.bound
+        if better:
+            self.bound, self.best_prices = found, prices.copy()
+        return better, stored
 
     def plan(self) -> _Plan:
         """A plan from what the files hold now: overfull sites first shed, then every site packs what it has room for, and demand is split."""

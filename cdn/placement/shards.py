@@ -58,10 +58,10 @@ class Shard:
         """What one batch uses as it is stored."""
         return self._improve(self.batches[batch], toll, opening_at(self.choices, prices), 0)
 
-    def bound(self, prices: PriceVector, toll: np.ndarray) -> float:
-        """Sum of the files' bounds at these prices; leaves what is stored alone."""
+    def bound(self, prices: PriceVector, toll: np.ndarray, stored: np.ndarray) -> float:
+        """Sum of the files' bounds at these prices; where they are stored then is written to ``stored`` (F, S), what the shard holds stays."""
         opening, files = opening_at(self.choices, prices), np.concatenate(self.batches)
-        self._solve(files, toll, opening, self.stored.copy())
+        self._solve(files, toll, opening, stored)
         return float(np.sum(self.bounds[files]))
 
     def _solve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray) -> None:
@@ -97,9 +97,9 @@ class Crew:
         """What one batch of every shard uses; see :meth:`Shard.measure`."""
         return total(self._each(lambda shard: shard.measure(batch, prices, toll)))
 
-    def bound(self, prices: PriceVector, toll: np.ndarray) -> float:
-        """The files' bounds at these prices."""
-        return sum(self._each(lambda shard: shard.bound(prices, toll)))
+    def bound(self, prices: PriceVector, toll: np.ndarray, stored: np.ndarray) -> float:
+        """The files' bounds at these prices; see :meth:`Shard.bound`."""
+        return sum(self._each(lambda shard: shard.bound(prices, toll, stored)))
 
     def _each(self, job: Callable[[Shard], T]) -> list[T]:
         return list(self.pool.map(job, self.shards)) if self.pool else [job(shard) for shard in self.shards]

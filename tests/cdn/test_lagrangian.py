@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from cdn.errors import InfeasiblePlanError
 from cdn.placement import lagrangian, shards
 from cdn.placement.branch import solve_files
 from cdn.placement.choices import Opening, build_choices
@@ -15,6 +16,7 @@ from cdn.placement.facility import improve
 from cdn.placement.groups import group_sites
 from cdn.placement.lagrangian import solve_lagrangian
 from cdn.placement.problem import Problem, evaluate
+from cdn.placement.relaxation import solve_relaxation
 from tests.strategies_placement import cases
 
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -210,3 +212,38 @@ def test_a_gap_within_a_percent_where_throughput_binds():
     problem = make_problem(7, sites=12, regions=16, files=2000, candidates=6)
     found = solve_lagrangian(problem, gap=0.005, time_limit=60.0)
     assert found.gap <= 0.005
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_prices_agree_with_the_relaxation_where_files_are_many(seed):
+    """Tests that the bound is at least the linear relaxation's, but for a hair, and that its prices are near the relaxation's duals."""
+    problem = make_problem(seed, sites=5, files=400)
+    relaxed = solve_relaxation(problem, time_limit=60.0)
+    found = solve_lagrangian(problem, gap=0.0, time_limit=15.0)
+    assert relaxed.optimal
+    assert relaxed.prices is not None
+    assert found.lower_bound >= relaxed.value * (1 - 1e-3)
+    assert found.objective_cost >= relaxed.value * (1 - 1e-9)
+    priced = relaxed.prices.storage > 1e-3 * relaxed.prices.storage.max()
+    assert np.median(np.abs(found.prices.storage[priced] / relaxed.prices.storage[priced] - 1)) < 0.1
+
+
+@given(cases(links=True))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+def test_link_limits_are_kept_and_priced(case):
+    """Tests bound <= optimum <= plan with link limits, and that the plan keeps them; where none can, both solvers say so."""
+    assume(len(case.network.links) and len(case.network.appliances))
+    problem = case.problem()
+    try:
+        exact = solve_exact(problem, gap=0.0)
+    except InfeasiblePlanError:
+        with pytest.raises(InfeasiblePlanError):
+            solve_lagrangian(problem, time_limit=5.0)
+        return
+    found = solve_lagrangian(problem, gap=0.0, time_limit=20.0)
+    slack = 1e-6 * max(1.0, exact.objective_cost)
+    assert found.lower_bound <= exact.objective_cost + slack
+    assert found.objective_cost >= exact.lower_bound - slack
+    load = evaluate(problem, found.stored, found.shares).arc_load_gbps
+    assert load is not None
+    assert (load <= problem.arc_capacity_gbps * (1 + 1e-6) + 1e-9).all()

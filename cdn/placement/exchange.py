@@ -1,0 +1,97 @@
+"""The last step for small problems: exchange files at a site, one try at a time, as the split's own prices suggest, and keep what is cheaper.
+
+With many files a site packed by density is as good as full and right; with a thousand, single files count, and so do the loads they draw.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cdn.placement.choices import PINNED, Choices
+from cdn.placement.control import PriceVector
+from cdn.placement.problem import Costs, Problem, Shares, evaluate
+from cdn.placement.repair import site_values
+from cdn.placement.serving import best_shares
+from cdn.placement.shards import opening_at
+
+TRIES = 3
+"""Failures at a site before the next one's turn."""
+
+NEWCOMERS = 40
+"""Files of the highest worth per GB that are considered for a site."""
+
+
+def exchange(
+    problem: Problem,
+    choices: Choices,
+    stored: np.ndarray,
+    rate: np.ndarray,
+    toll: Callable[[np.ndarray], np.ndarray],
+    tries: int,
+) -> tuple[np.ndarray, Shares, Costs]:
+    """Improve a placement by exchanges.
+
+    Parameters
+    ----------
+    stored
+        (S, F) bool.
+    rate
+        (M,) prices of the rate limits; those of throughput are replaced by the split's own as it goes.
+    toll
+        From such prices to (R, C).
+    tries
+        Splits to compute at most.
+
+    Returns
+    -------
+    The placement, its shares and costs; never dearer than what was given.
+    """
+    S, edge = problem.sites, np.flatnonzero(~problem.is_origin).tolist()
+    rate, held = rate.copy(), np.ascontiguousarray(stored.T)
+    nothing = PriceVector(storage=np.zeros(S), fill=np.zeros(S), rate=rate)
+    opening = opening_at(choices, nothing)
+    serving = best_shares(problem, stored)
+    best = stored, serving.shares, evaluate(problem, stored, serving.shares)
+    rate[:S] = serving.throughput_price
+    value, failed, improved = np.zeros(problem.files), set[tuple[int, int]](), True
+    while improved and tries > 0:
+        improved = False
+        for s in edge:
+            misses = 0
+            while misses < TRIES and tries > 0:
+                site_values(s, choices.entries, choices.candidates, toll(rate), opening, held, value)
+                move = _best_move(s, value, choices, held, failed, 1e-7 * best[2].objective)
+                if move is None:
+                    break
+                tries -= 1
+                trial = best[0].copy()
+                trial[s, move[1]], trial[s, move[0]] = False, True
+                serving = best_shares(problem, trial, throughput_price=rate[:S])
+                costs = evaluate(problem, trial, serving.shares)
+                if costs.objective < best[2].objective * (1 - 1e-9):
+                    best, improved = (trial, serving.shares, costs), True
+                    held[:, s] = trial[s]
+                    rate[:S] = serving.throughput_price
+                else:
+                    failed.add((s, move[0]))
+                    misses += 1
+    return best
+
+
+def _best_move(
+    s: int, value: np.ndarray, choices: Choices, held: np.ndarray, failed: set[tuple[int, int]], least: float
+) -> tuple[int, np.ndarray] | None:
+    """The file whose coming to site s promises most, less the files that must leave for it; None where none promises ``least``."""
+    density = value / choices.size
+    here = held[:, s]
+    out = np.flatnonzero(here & ((choices.state[:, s] & PINNED) == 0))
+    out = out[np.argsort(density[out], kind="stable")]
+    room = choices.room[s] - choices.size[here].sum()
+    gone_gb, gone_value = (np.concatenate([[0.0], np.cumsum(a[out])]) for a in (choices.size, value))
+    coming = np.flatnonzero(~here & (value > 0) & (choices.state[:, s] < PINNED) & (choices.size <= choices.room[s]))
+    best: tuple[int, np.ndarray] | None = None
+    for f in coming[np.argsort(-density[coming], kind="stable")][:NEWCOMERS].tolist():
+        leave = int(np.searchsorted(gone_gb, choices.size[f] - room))
+        if (s, f) not in failed and leave < len(gone_gb) and value[f] - gone_value[leave] > least:
+            best, least = (f, out[:leave]), value[f] - gone_value[leave]
+    return best
