@@ -13,7 +13,7 @@ import numba as nb
 import numpy as np
 import pandas as pd
 
-from cdn.placement.problem import Problem, Solution, evaluate, split
+from cdn.placement.problem import Problem, Solution, evaluate, served_peak
 from cdn.placement.serving import best_shares
 from topology.network import Network
 from topology.placement import Placement
@@ -31,10 +31,8 @@ def into_appliances(
     -------
     The copies, and the solution with its cost and gap recomputed if anything was dropped.
     """
-    S, F = problem.sites, problem.files
-    row, candidate, share = split(problem, solution.stored, solution.shares)
-    site = problem.site[problem.region[row], candidate].astype(np.int64)
-    peak = np.bincount(site * F + problem.file[row], problem.peak_gbps[row] * share, S * F).reshape(S, F)
+    S = problem.sites
+    peak = served_peak(problem, solution.stored, solution.shares)
     names = hash_names(network.appliance_ids), hash_names(file_ids)
     storage = network.appliances["storage_gb"].to_numpy(float)
     throughput = network.appliances["throughput_gbps"].to_numpy(float)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cdn.placement.choices import Choices
+from cdn.placement.problem import add_up
 
 LARGEST = 20
 """Sites of a group at most: branch and bound is cheap up to here."""
@@ -26,7 +27,7 @@ def group_sites(choices: Choices, largest: int = LARGEST) -> Groups:
     """
     candidates, entries = choices.candidates, choices.entries
     S = len(choices.room)
-    asked = np.bincount(entries.region, entries.gb, len(candidates.site))
+    asked = add_up(entries.region, entries.gb, len(candidates.site))
     ties: list[dict[int, float]] = [{} for _ in range(S)]
     for r, sites in enumerate(candidates.site):
         known = np.flatnonzero(sites >= 0)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numba as nb
 import numpy as np
 
 from cdn.placement.choices import Choices, build_choices
@@ -20,7 +21,7 @@ from cdn.placement.exchange import exchange
 from cdn.placement.greedy import assemble
 from cdn.placement.groups import group_sites
 from cdn.placement.master import Master
-from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution, evaluate
+from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution, add_up, evaluate
 from cdn.placement.repair import fit_sites
 from cdn.placement.serving import best_shares
 from cdn.placement.shards import Crew, Shard, Use, cut, opening_at, total
@@ -48,6 +49,9 @@ CALM, CALMEST = 0.9, 0.1
 MASTER_STEPS = 6
 EXCHANGES = 60
 """Steps of Dantzig-Wolfe, and tries of exchange, at every report of a small problem."""
+
+HOME_BLOCK = 8_000_000
+"""Pairs of a site and a file whose first worth is taken at a time."""
 
 PATIENCE = 5
 """Reports without a better gap before the solver gives up on its target."""
@@ -168,7 +172,7 @@ class _Search:
         self.stored = np.zeros((files, problem.sites), bool)
         if start is not None:
             self.stored[:] = start[0].T & ~problem.is_origin
-        asked = np.add.reduceat(np.append(problem.gb, 0.0), problem.file_start[:-1]) * (np.diff(problem.file_start) > 0)
+        asked = add_up(problem.file, problem.gb, files)
         hands = cut(files, asked, shards, batches, self.rng)
         groups = group_sites(choices)
         self.crew = Crew([Shard(choices, groups, hand, self.stored, NODE_LIMIT) for hand in hands], workers)
@@ -308,7 +312,8 @@ def _savings(problem: Problem, choices: Choices) -> float:
     candidates = choices.candidates
     origin = candidates.origin_cost.min(axis=1)
     nearest = np.minimum(candidates.cost.min(axis=1), origin)
-    return float(np.sum(problem.gb * (origin - nearest)[problem.region])) or 1.0
+    asked = add_up(problem.region, problem.gb, len(origin))
+    return float(np.sum((asked * (origin - nearest))[asked > 0])) or 1.0
 
 
 def _first_prices(
@@ -333,21 +338,30 @@ def _first_prices(
     regions = np.arange(len(at))
     home = candidates.site[regions, at]
     saving = np.where(home >= 0, np.maximum(origin - candidates.cost[regions, at], 0.0), 0.0) / 2
-    file_of = np.repeat(np.arange(files), np.diff(problem.file_start))
-    worth = np.bincount(
-        np.maximum(home, 0)[problem.region].astype(np.int64) * files + file_of,
-        problem.gb * saving[problem.region],
-        S * files,
-    )
     price = np.zeros(S)
-    for s, value in enumerate(worth.reshape(S, files)):
-        density = value / choices.size
-        order = np.argsort(-density, kind="stable")
-        last = np.searchsorted(np.cumsum(choices.size[order]), choices.room[s])
-        price[s] = density[order[min(last, files - 1)]] if files else 0.0
+    width = max(1, HOME_BLOCK // max(files, 1))
+    for first in range(0, S, width):
+        worth = np.zeros((min(width, S - first), files))
+        _add_home_worth(home - first, saving, problem.region, problem.file, problem.gb, worth)
+        for s, value in enumerate(worth, first):
+            density = value / choices.size
+            order = np.argsort(-density, kind="stable")
+            last = np.searchsorted(np.cumsum(choices.size[order]), choices.room[s])
+            price[s] = density[order[min(last, files - 1)]] if files else 0.0
     typical = float(price[edge].mean()) if edge.any() else 0.0
     return PriceVector(
         storage=np.where(edge, np.maximum(price, max(1e-3 * typical, least)), 0.0),
         fill=np.zeros(S),
         rate=np.zeros(len(limits.rate)),
     )
+
+
+@nb.njit(cache=True, nogil=True)
+def _add_home_worth(
+    home: np.ndarray, saving: np.ndarray, region: np.ndarray, file: np.ndarray, gb: np.ndarray, worth: np.ndarray
+) -> None:  # fmt: skip
+    """What each file saves at each site, for the regions whose home is one of the rows of ``worth`` (sites, F)."""
+    for n in range(len(gb)):
+        s = home[region[n]]
+        if 0 <= s < len(worth):
+            worth[s, file[n]] += gb[n] * saving[region[n]]

@@ -168,7 +168,8 @@ def build_problem(
     trees = site_trees(network) if trees is None else trees
     routes = steering_routes(network, trees, candidates=candidates)
     cost, _ = fill_costs(network, trees)
-    wanted = (demand.gb > 0) | (demand.peak_gbps > 0)
+    asked = (demand.gb > 0) | (demand.peak_gbps > 0)
+    wanted = slice(None) if asked.all() else asked  # nothing is copied where everything is wanted
     files = len(catalogue.files)
     file = demand.file[wanted]
     arcs = region_paths(network, trees, routes) if link_limits else None
@@ -226,19 +227,16 @@ def split(problem: Problem, stored: np.ndarray, shares: Shares) -> tuple[np.ndar
 def evaluate(problem: Problem, stored: np.ndarray, shares: Shares) -> Costs:
     """Cost and use of a placement: the objective of the contract, term by term."""
     R, K = problem.site.shape
-    first = first_holder(problem, stored)
-    first[shares.row] = -1
-    serving, load = np.zeros(len(problem.site)), np.zeros((R, K))
-    rows = np.arange(len(first), dtype=np.int32)
-    _add_served(
-        rows, first, np.ones(1), problem.region, problem.gb, problem.peak_gbps, problem.cost_per_gb, serving, load
-    )
-    _add_served(
+    serving, load = np.zeros(R), np.zeros((R, K))
+    _add_first(
+        _unnamed(problem, stored, shares), problem.region, problem.gb, problem.peak_gbps, problem.cost_per_gb, serving, load
+    )  # fmt: skip
+    _add_parts(
         shares.row, shares.candidate, shares.share, problem.region, problem.gb, problem.peak_gbps, problem.cost_per_gb, serving, load
     )  # fmt: skip
     edge = stored & ~problem.is_origin[:, None]
     new_gb = (edge & ~problem.previous) @ problem.size_gb
-    asked = np.bincount(problem.region, problem.gb, R)
+    asked = add_up(problem.region, problem.gb, R)
     known = problem.site.ravel() >= 0
     return Costs(
         serving=float(np.sum(serving)),
@@ -250,20 +248,72 @@ def evaluate(problem: Problem, stored: np.ndarray, shares: Shares) -> Costs:
     )
 
 
+def served_peak(problem: Problem, stored: np.ndarray, shares: Shares) -> np.ndarray:
+    """(S, F) Gbit/s that each site serves of each file, in the regions' busiest hours."""
+    peak = np.zeros((problem.sites, problem.files))
+    _add_peaks(
+        _unnamed(problem, stored, shares), shares.row, shares.candidate, shares.share,
+        problem.site, problem.region, problem.file, problem.peak_gbps, peak,
+    )  # fmt: skip
+    return peak
+
+
+def add_up(key: np.ndarray, value: np.ndarray, n: int) -> np.ndarray:
+    """(n,) sum of the values of each key: as ``np.bincount``, which would copy the keys."""
+    return np.asarray(_add_up(key, value, np.zeros(n)))
+
+
 @nb.njit(cache=True, nogil=True)
-def _add_served(
+def _add_up(key: np.ndarray, value: np.ndarray, out: np.ndarray) -> np.ndarray:
+    for n in range(len(key)):
+        out[key[n]] += value[n]
+    return out
+
+
+def _unnamed(problem: Problem, stored: np.ndarray, shares: Shares) -> np.ndarray:
+    """(N,) the best-ranked holder of the entries that the shares do not name, -1 for the others."""
+    first = first_holder(problem, stored)
+    first[shares.row] = -1
+    return first
+
+
+@nb.njit(cache=True, nogil=True)
+def _add_first(
+    first: np.ndarray, region: np.ndarray, gb: np.ndarray, peak: np.ndarray, cost: np.ndarray, serving: np.ndarray, load: np.ndarray
+) -> None:  # fmt: skip
+    """Add each entry's serving cost to its region's, and its peak to its pair's, if it has a holder of its own."""
+    for n in range(len(first)):
+        k = first[n]
+        if k >= 0:
+            r = region[n]
+            serving[r] += gb[n] * cost[r, k]
+            load[r, k] += peak[n]
+
+
+@nb.njit(cache=True, nogil=True)
+def _add_parts(
     rows: np.ndarray, candidate: np.ndarray, share: np.ndarray, region: np.ndarray, gb: np.ndarray, peak: np.ndarray, cost: np.ndarray,
     serving: np.ndarray, load: np.ndarray,
 ) -> None:  # fmt: skip
-    """Add each row's serving cost to its region's, and its peak to its pair's; ``share`` may be one for all, and candidates below 0 are left out."""
-    one = len(share) == 1 and len(rows) != 1
+    """Likewise for the parts of entries that several serve."""
     for i in range(len(rows)):
-        k = candidate[i]
-        if k >= 0:
-            n, part = rows[i], share[0] if one else share[i]
-            r = region[n]
-            serving[r] += gb[n] * cost[r, k] * part
-            load[r, k] += peak[n] * part
+        n, k, part = rows[i], candidate[i], share[i]
+        r = region[n]
+        serving[r] += gb[n] * cost[r, k] * part
+        load[r, k] += peak[n] * part
+
+
+@nb.njit(cache=True, nogil=True)
+def _add_peaks(
+    first: np.ndarray, rows: np.ndarray, candidate: np.ndarray, share: np.ndarray,
+    site: np.ndarray, region: np.ndarray, file: np.ndarray, peak: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    for n in range(len(first)):
+        if first[n] >= 0:
+            out[site[region[n], first[n]], file[n]] += peak[n]
+    for i in range(len(rows)):
+        n = rows[i]
+        out[site[region[n], candidate[i]], file[n]] += peak[n] * share[i]
 
 
 def arc_loads(problem: Problem, load: np.ndarray) -> np.ndarray:
@@ -281,4 +331,4 @@ def cheapest_origin(problem: Problem) -> np.ndarray:
 
 def unlimited_storage_bound(problem: Problem) -> float:
     """A true bound: every entry from its cheapest candidate, as if storage, throughput, links and fills were free."""
-    return float(np.sum(np.bincount(problem.region, problem.gb, len(problem.site)) * problem.cost_per_gb.min(axis=1)))
+    return float(np.sum(add_up(problem.region, problem.gb, len(problem.site)) * problem.cost_per_gb.min(axis=1)))

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from cdn.errors import InfeasiblePlanError
-from cdn.placement.problem import Problem, Shares, arc_loads
+from cdn.placement.problem import Problem, Shares, add_up, arc_loads
 
 SLACK = 2e-7
 """Relative share of every limit that is left unused, so that rounding never exceeds it."""
@@ -89,7 +89,7 @@ def _group(problem: Problem, stored: np.ndarray) -> _Groups:
     safe = np.maximum(site, 0)
     holds = (site >= 0) & (stored[safe, problem.file[first][:, None]] | problem.is_origin[safe])
     return _Groups(
-        of=of, region=region, gb=np.bincount(of, problem.gb, len(first)), peak=np.bincount(of, problem.peak_gbps, len(first)), holds=holds
+        of=of, region=region, gb=add_up(of, problem.gb, len(first)), peak=add_up(of, problem.peak_gbps, len(first)), holds=holds
     )  # fmt: skip
 
 
@@ -295,24 +295,25 @@ def _named(groups: _Groups, group: np.ndarray, candidate: np.ndarray, share: np.
     order = np.flatnonzero(differs[group])
     order = order[np.argsort(group[order], kind="stable")]
     start = np.searchsorted(group[order], np.arange(G + 1))
-    row, part = _write_out(groups.of, start)
-    at = order[part]
-    return Shares(row=row, candidate=candidate[at].astype(np.int32), share=share[at])
+    row, of, part = _write_out(groups.of, start, candidate[order].astype(np.int32), share[order])
+    return Shares(row=row, candidate=of, share=part)
 
 
 @nb.njit(cache=True, nogil=True)
-def _write_out(of: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every entry once for each part of its group: (M,) entry and (M,) part."""
+def _write_out(
+    of: np.ndarray, start: np.ndarray, candidate: np.ndarray, share: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every entry once for each part of its group: (M,) entry, candidate and share."""
     count = 0
     for g in of:
         count += start[g + 1] - start[g]
-    row, part = np.empty(count, np.int64), np.empty(count, np.int64)
+    row, candidates, shares = np.empty(count, np.int64), np.empty(count, np.int32), np.empty(count)
     at = 0
     for n in range(len(of)):
         for p in range(start[of[n]], start[of[n] + 1]):
-            row[at], part[at] = n, p
+            row[at], candidates[at], shares[at] = n, candidate[p], share[p]
             at += 1
-    return row, part
+    return row, candidates, shares
 
 
 def _overloaded_links(problem: Problem) -> list[str]:

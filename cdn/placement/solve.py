@@ -50,7 +50,8 @@ def solve(
     InfeasiblePlanError
         If no plan keeps the link limits.
     """
-    shares = int((problem.site[problem.region] >= 0).sum())
+    known = (problem.site >= 0).sum(axis=1).astype(np.int16)
+    shares = int(known[problem.region].sum(dtype=np.int64))
     if method == "auto":
         exact = shares <= EXACT_SHARES
         reason = f"auto: {shares:,} shares, the exact solver takes up to {EXACT_SHARES:,}"
