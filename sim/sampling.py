@@ -10,14 +10,14 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from sim.fleet import Fleet
 from sim.log import HIT, SessionLog
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem
 
-Z = float(norm.ppf(0.975))
+Z = float(ndtri(0.975))
 
 
 def sample_titles(titles: int, share: float, rng: np.random.Generator) -> np.ndarray:
