@@ -23,7 +23,7 @@ from topology.tables import find_table, index_of, load_schema, read_table
 TOLERANCE = 1e-6
 """Relative excess of a limit that counts as rounding."""
 
-BLOCK = 2_000_000
+BLOCK = 500_000
 """Entries (regions x files) whose duals are raised together."""
 
 
