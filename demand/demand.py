@@ -44,7 +44,7 @@ class Demand:
 
     def file_start(self, files: int) -> np.ndarray:
         """(F + 1,) int64: the entries of file f are ``file_start[f]:file_start[f + 1]``."""
-        return np.searchsorted(self.file, np.arange(files + 1)).astype(np.int64)
+        return np.searchsorted(self.file, np.arange(files + 1, dtype=self.file.dtype)).astype(np.int64)
 
 
 def build_demand(

@@ -184,7 +184,7 @@ def build_problem(
         file=file,
         gb=demand.gb[wanted],
         peak_gbps=demand.peak_gbps[wanted],
-        file_start=np.searchsorted(file, np.arange(files + 1)).astype(np.int64),
+        file_start=np.searchsorted(file, np.arange(files + 1, dtype=file.dtype)).astype(np.int64),
         fill_cost=np.where(network.is_origin, 0.0, fill_weight * cost),
         previous=np.zeros((len(network.sites), files), bool) if previous is None else previous,
         arc_capacity_gbps=np.repeat(network.links["capacity_gbps"].to_numpy(float), 2) if link_limits else None,
