@@ -1,6 +1,6 @@
 """A sound demand table in Parquet, read batch by batch into the arrays it becomes.
 
-Long tables (millions of rows) are read here in 32 bytes a row. Whatever is out of the ordinary makes :func:`stream_demand` return None: then the reader
+Long tables (millions of rows) are read here in about 34 bytes a row. Whatever is out of the ordinary makes :func:`stream_demand` return None: then the reader
 of all tables (:func:`topology.tables.read_table`) reads the file again, and says what is wrong with it.
 """
 
