@@ -1,4 +1,4 @@
-"""Files of a site to its appliances: weighted rendezvous hashing, copies of files too hot for one appliance.
+"""Files of every site to its appliances: weighted rendezvous hashing by name; within a site :mod:`cdn.balance` sets the weights and makes the copies.
 
 Rendezvous hashing (Thaler and Ravishankar, 1998) with the logarithmic weights of Schindelhauer and Schomaker (2005): every (appliance, file) pair has
 its own pseudo-random score, a file goes to its best appliance, and an appliance that joins or leaves moves only the files it wins or loses. Scores
@@ -13,6 +13,7 @@ import numba as nb
 import numpy as np
 import pandas as pd
 
+from cdn.balance import Site, fit
 from cdn.placement.problem import Problem, Solution, evaluate, served_peak
 from cdn.placement.serving import best_shares
 from topology.network import Network
@@ -24,8 +25,8 @@ def into_appliances(
 ) -> tuple[Placement, Solution]:
     """Put every stored file on appliances of its site, and cost what is finally stored.
 
-    The hottest files choose first, each its best-scored appliance with room; a file gets copies until its holders' throughput carries its peak, as
-    far as room allows. What fits on no appliance (storage comes in pieces) is dropped: the solution returned is without it.
+    Within a site :mod:`cdn.balance` decides. Where copies, or storage that comes in pieces, leave no room for all that the solver chose, the files least worth
+    their room are dropped: the solution returned is without them.
 
     Returns
     -------
@@ -39,22 +40,62 @@ def into_appliances(
     scale = np.ones(S)  # the plan's part of the storage, where a share is left to a reactive cache
     edge = ~problem.is_origin & (network.site_storage_gb > 0)
     scale[edge] = np.minimum(1.0, problem.storage_gb[edge] / network.site_storage_gb[edge])
-    stored = solution.stored.copy()
+    stored, worth = solution.stored.copy(), copies_worth(problem, solution)
     copies: list[np.ndarray] = []
     for s in np.flatnonzero(~problem.is_origin).tolist():
         own = np.flatnonzero(network.appliance_site == s)
+        own = own[np.argsort(names[0][own], kind="stable")]  # any order of the tables gives the same sums
         files = np.flatnonzero(stored[s])
-        order = files[np.lexsort((files, -peak[s, files]))]
-        score = rendezvous_scores(names[0][own], names[1][order], storage[own])
-        where, fits = _pack(score, problem.size_gb[order], peak[s, order], storage[own] * scale[s], throughput[own])
-        stored[s, order[~fits]] = False
+        files = files[np.argsort(names[1][files], kind="stable")]
+        if not len(files):
+            continue
+        site = Site(
+            storage_gb=storage[own] * scale[s], throughput_gbps=throughput[own], size_gb=problem.size_gb[files], peak_gbps=peak[s, files],
+            chance=chances(names[0][own], names[1][files]),
+        )  # fmt: skip
+        where = fit(site, worth[s, files] / problem.size_gb[files])
+        stored[s, files[~where.any(axis=1)]] = False
         at, which = np.nonzero(where)
-        copies.append(np.column_stack([own[which], order[at]]))
+        copies.append(np.column_stack([own[which], files[at]]))
     pairs = np.concatenate(copies) if copies else np.zeros((0, 2), np.int64)
     placement = Placement.of(pairs[:, 0], pairs[:, 1])
     if (stored == solution.stored).all():
         return placement, solution
     return placement, _recost(problem, solution, stored)
+
+
+def copies_worth(problem: Problem, solution: Solution) -> np.ndarray:
+    """(S, F) float32: what a day would cost more without the site's copies of a file, all else as planned, at the solution's prices of throughput.
+
+    Every entry that the site serves best would go to its next best holder; what was spent on the fill, unless it lies there already, is saved.
+    """
+    worth = np.outer(-problem.fill_cost.astype(np.float32), problem.size_gb.astype(np.float32))
+    worth[problem.previous] = 0
+    toll = np.where(problem.is_origin, 0.0, solution.prices.throughput)
+    _add_worth(
+        problem.site, problem.cost_per_gb, problem.is_origin, problem.region, problem.file, problem.gb, problem.peak_gbps, solution.stored, toll, worth
+    )  # fmt: skip
+    return worth
+
+
+@nb.njit(cache=True, nogil=True)
+def _add_worth(
+    site: np.ndarray, cost: np.ndarray, is_origin: np.ndarray, region: np.ndarray, file: np.ndarray, gb: np.ndarray, peak: np.ndarray,
+    stored: np.ndarray, toll: np.ndarray, worth: np.ndarray,
+) -> None:  # fmt: skip
+    for n in range(len(gb)):
+        r, f = region[n], file[n]
+        best, least, second = -1, np.inf, np.inf
+        for k in range(site.shape[1]):
+            s = site[r, k]
+            if s >= 0 and (is_origin[s] or stored[s, f]):
+                pays = gb[n] * cost[r, k] + peak[n] * toll[s]
+                if pays < least:
+                    best, least, second = s, pays, least
+                elif pays < second:
+                    second = pays
+        if best >= 0 and not is_origin[best] and second < np.inf:
+            worth[best, f] += second - least
 
 
 def hash_names(ids: pd.Index) -> np.ndarray:
@@ -75,49 +116,19 @@ def rendezvous_scores(appliances: np.ndarray, files: np.ndarray, weight: np.ndar
 
     Returns
     -------
-    (F, A) float: ``weight / -log(u)`` with u in (0, 1) drawn from the pair by the SplitMix64 finaliser (Steele et al., 2014).
+    (F, A) float: ``weight / chances``.
     """
+    return np.asarray(weight[None, :] / chances(appliances, files))
+
+
+def chances(appliances: np.ndarray, files: np.ndarray) -> np.ndarray:
+    """(F, A) > 0: ``-log(u)`` with u in (0, 1) drawn from the pair of hashed names by the SplitMix64 finaliser (Steele et al., 2014)."""
     mixed = files[:, None] ^ (appliances[None, :] * np.uint64(0x9E3779B97F4A7C15))
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed ^= mixed >> np.uint64(31)
     unit = ((mixed >> np.uint64(11)).astype(float) + 0.5) / 2.0**53
-    return np.asarray(weight[None, :] / -np.log(unit))
-
-
-@nb.njit(cache=True)
-def _pack(
-    score: np.ndarray, size: np.ndarray, peak: np.ndarray, storage: np.ndarray, throughput: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give each file, hottest first, to its best-scored appliance with room; then copies where one cannot carry the peak."""
-    F, A = score.shape
-    where = np.zeros((F, A), np.bool_)
-    fits = np.zeros(F, np.bool_)
-    room = storage * (1 + 1e-12)
-    order = np.empty((F, A), np.int64)
-    for f in range(F):
-        order[f] = np.argsort(-score[f])
-        for a in order[f]:
-            if size[f] <= room[a]:
-                where[f, a] = True
-                fits[f] = True
-                room[a] -= size[f]
-                break
-    for f in range(F):
-        if not fits[f]:
-            continue
-        carried = 0.0
-        for a in range(A):
-            if where[f, a]:
-                carried += throughput[a]
-        for a in order[f]:
-            if carried >= peak[f]:
-                break
-            if not where[f, a] and size[f] <= room[a]:
-                where[f, a] = True
-                room[a] -= size[f]
-                carried += throughput[a]
-    return where, fits
+    return np.asarray(-np.log(unit))
 
 
 def _recost(problem: Problem, solution: Solution, stored: np.ndarray) -> Solution:

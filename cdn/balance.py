@@ -1,0 +1,403 @@
+"""One site: which of its appliances store which of its files, so that each carries its share of the peak.
+
+Weighted rendezvous hashing (:mod:`cdn.cluster`) spreads the files; what it cannot know is that hot files should lie where throughput is and cold ones where
+room is. So an appliance's weight depends on how hot a file is: ``w_a(d) = T_a exp(-pi_a - mu_a d)`` for a file of d Gbit/s per GB, with ``pi, mu >= 0`` the prices of
+room and load at which the expected use fits every appliance: among all such spreads that of most entropy, and ``w = T`` where room is no matter. Prices move little when
+an appliance joins, and equal appliances have equal prices, so little else moves. What chance leaves uneven, copies of the hottest files level (their peak flows to
+where there is throughput), and a few moves of the files that matter most do the rest.
+"""
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+from scipy.optimize import minimize
+
+AIM = 0.005
+"""How far over the least possible load the weights may expect an appliance to be."""
+
+REACH = 0.015
+"""How far over it files are moved until none is."""
+
+HOT = 0.25
+"""The part of its share of the peak that an appliance may owe to one file; a hotter one gets copies."""
+
+WARM = 0.05
+"""The part of its share from which a file gets a second copy."""
+
+MOVES = 100
+"""Moves at most, for each appliance of the site."""
+
+COPIES_ROOM = 0.02
+"""The part of a site's storage that such copies may push files out of; room that no file takes they may use by half."""
+
+AHEAD = 0.01
+"""How far, in parts of its share of the peak, an appliance may run ahead of its expected load before files go to others."""
+
+BINS = 256
+"""Groups of like heat for which the prices are found."""
+
+SWEEPS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Site:
+    """The appliances of a site and the files it is to store.
+
+    Parameters
+    ----------
+    storage_gb, throughput_gbps
+        (A,) >= 0.
+    size_gb, peak_gbps
+        (F,) > 0 and >= 0: the peak that the site serves of each file.
+    chance
+        (F, A) > 0, the exponential variates of :func:`cdn.cluster.chances`.
+    """
+
+    storage_gb: np.ndarray
+    throughput_gbps: np.ndarray
+    size_gb: np.ndarray
+    peak_gbps: np.ndarray
+    chance: np.ndarray
+
+    def of(self, files: np.ndarray) -> "Site":
+        """The site with some of its files only."""
+        return Site(
+            storage_gb=self.storage_gb, throughput_gbps=self.throughput_gbps, size_gb=self.size_gb[files], peak_gbps=self.peak_gbps[files],
+            chance=self.chance[files],
+        )  # fmt: skip
+
+
+def least_peak(site: Site) -> float:
+    """A lower bound on the greatest load over throughput of any appliance, however files are placed, copied and split.
+
+    What a set of appliances carries is asked of files that they store, so it is at most the peak of the hottest files per GB that fit into their room together;
+    the others must carry the rest. As that peak is concave in the room, the worst set is the first few appliances by throughput per GB. If files could be cut in
+    pieces the bound would be reached (the loads form a polymatroid), so it is the linear relaxation's.
+    """
+    throughput = site.throughput_gbps
+    gb, gbps = _heat_curve(site)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.where(throughput > 0, throughput / site.storage_gb, 0.0)
+    first = np.argsort(-ratio, kind="stable")
+    held = np.interp(np.concatenate([[0.0], np.cumsum(site.storage_gb[first])[:-1]]), gb, gbps)
+    others = np.cumsum(throughput[first][::-1])[::-1]
+    left = np.where(gbps[-1] - held > 1e-12 * gbps[-1], gbps[-1] - held, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return float(np.where(left > 0, left / others, 0.0).max(initial=0.0))
+
+
+def _heat_curve(site: Site) -> tuple[np.ndarray, np.ndarray]:
+    """(F + 1,) GB and Gbit/s of the hottest files per GB, summed up."""
+    order = np.argsort(-site.peak_gbps / site.size_gb, kind="stable")
+    return tuple(np.concatenate([[0.0], np.cumsum(v[order])]) for v in (site.size_gb, site.peak_gbps))  # type: ignore[return-value]
+
+
+def spread_peak(where: np.ndarray, peak_gbps: np.ndarray, throughput_gbps: np.ndarray) -> np.ndarray:
+    """Loads of the appliances when every file's peak is split over its copies so that the greatest load over throughput is least.
+
+    Parameters
+    ----------
+    where
+        (F, A) bool, which appliances hold a copy.
+    peak_gbps, throughput_gbps
+        (F,) and (A,).
+
+    Returns
+    -------
+    (A,) Gbit/s.
+    """
+    copies = where.sum(axis=1)
+    load = (where * np.where(copies == 1, peak_gbps, 0.0)[:, None]).sum(axis=0)
+    several = np.flatnonzero((copies > 1) & (peak_gbps > 0))
+    share = np.zeros((len(several), where.shape[1]))
+    _level(where[several], peak_gbps[several], _carrying(throughput_gbps), load, share, SWEEPS)
+    return load
+
+
+def _carrying(throughput: np.ndarray) -> np.ndarray:
+    """Throughput with a trace of it where there is none, so that ratios exist."""
+    most = float(throughput.max(initial=0.0))
+    return np.maximum(throughput, 1e-9 * most if most > 0 else 1.0)
+
+
+@nb.njit(cache=True, nogil=True)
+def _level(
+    where: np.ndarray, peak: np.ndarray, throughput: np.ndarray, load: np.ndarray, share: np.ndarray, sweeps: int
+) -> None:
+    """Pour each file into its holders in turn, least loaded first, until nothing changes.
+
+    It is descent by blocks on the sum of load² / throughput, whose least point has the least greatest load over throughput too.
+    """
+    for _ in range(sweeps):
+        change = 0.0
+        for i in range(len(peak)):
+            change = max(change, _pour(where[i], peak[i], throughput, load, share[i]))
+        if change <= 1e-7:
+            break
+
+
+@nb.njit(cache=True, nogil=True)
+def _pour(where: np.ndarray, peak: float, throughput: np.ndarray, load: np.ndarray, share: np.ndarray) -> float:
+    """Take a file's ``share`` (A,) out of the loads and pour it in again to one level; the greatest change of a load over throughput."""
+    before = share.copy()
+    holders = np.flatnonzero(where)
+    load[holders] -= share[holders]
+    rank = holders[np.argsort(load[holders] / throughput[holders], kind="mergesort")]
+    water, wide, level = peak, 0.0, 0.0
+    for j in range(len(rank)):
+        wide += throughput[rank[j]]
+        water += load[rank[j]]
+        level = water / wide
+        if j + 1 == len(rank) or level <= load[rank[j + 1]] / throughput[rank[j + 1]]:
+            break
+    change = 0.0
+    for a in holders:
+        share[a] = max(0.0, level * throughput[a] - load[a])
+        load[a] += share[a]
+        change = max(change, abs(share[a] - before[a]) / throughput[a])
+    return change / max(level, 1e-300)
+
+
+def weights(site: Site, greatest: float) -> np.ndarray:
+    """(F, A) part of each file that each appliance should expect, adding up to 1 over the appliances.
+
+    Parameters
+    ----------
+    greatest
+        The load over throughput that no appliance should be expected to exceed.
+    """
+    throughput = _carrying(site.throughput_gbps)
+    total_gb, total_gbps = float(site.size_gb.sum()), float(site.peak_gbps.sum())
+    heat = site.peak_gbps / site.size_gb * (total_gb / total_gbps if total_gbps > 0 else 0.0)
+    room = site.storage_gb / total_gb
+    room = room * max(1.0, 1.0 / room.sum())  # too full a site spreads its excess
+    carry = greatest * throughput / total_gbps if total_gbps > 0 else np.full(len(room), np.inf)
+    kinds, kind, number = np.unique(
+        np.column_stack([room, carry, throughput]), axis=0, return_inverse=True, return_counts=True
+    )
+    log = np.log(kinds[:, 2] / throughput.sum())
+    price = _prices(heat, site.size_gb / total_gb, log + np.log(number), kinds[:, 0] * number, kinds[:, 1] * number)
+    power = log - price[0] - heat[:, None] * price[1]
+    spread = np.exp(power - power.max(axis=1, keepdims=True))
+    spread /= (spread * number).sum(axis=1, keepdims=True)
+    return np.asarray(np.maximum(spread, 1e-12)[:, kind.ravel()])
+
+
+def _prices(heat: np.ndarray, part: np.ndarray, log: np.ndarray, room: np.ndarray, carry: np.ndarray) -> np.ndarray:
+    """(2, A) prices of room and of load, A kinds of appliances: the least point of the dual of the spread of most entropy.
+
+    Parameters
+    ----------
+    heat, part
+        (F,) heat over the mean, and the file's part of all GB.
+    log
+        (A,) logarithm of the weight without prices.
+    room, carry
+        (A,) limits as parts of all GB and of all Gbit/s.
+    """
+    A = len(room)
+    order = np.argsort(-heat, kind="stable")
+    both = np.cumsum(part[order]) + np.cumsum((part * heat)[order])
+    start = np.unique(np.searchsorted(both, np.linspace(0.0, both[-1], BINS, endpoint=False)))
+    gb = np.add.reduceat(part[order], start)
+    warm = np.add.reduceat((part * heat)[order], start) / gb
+    scale = np.sqrt(float(gb @ warm**2)) or 1.0
+    limited = np.isfinite(carry)
+    limit = np.concatenate([room, np.where(limited, carry, 0.0) / scale])
+    warm = warm / scale
+
+    def dual(price: np.ndarray) -> tuple[float, np.ndarray]:
+        power = log - price[:A] - warm[:, None] * price[A:]
+        top = power.max(axis=1, keepdims=True)
+        spread = np.exp(power - top)
+        whole = spread.sum(axis=1, keepdims=True)
+        used = gb[:, None] * (spread / whole)
+        value = float(gb @ (np.log(whole[:, 0]) + top[:, 0]) + price @ limit)
+        return value, limit - np.concatenate([used.sum(axis=0), (warm[:, None] * used).sum(axis=0)])
+
+    bounds = [(0.0, None)] * A + [(0.0, None if known else 0.0) for known in limited]
+    found = minimize(
+        dual, np.zeros(2 * A), jac=True, method="L-BFGS-B", bounds=bounds,
+        options={"maxiter": 2000, "maxfun": 4000, "ftol": 1e-14, "gtol": 1e-6, "maxcor": 20},
+    )  # fmt: skip
+    return np.asarray(found.x.reshape(2, A) / np.array([[1.0], [scale]]))
+
+
+def pack(site: Site) -> np.ndarray:
+    """Place every file that finds room, with copies of the hottest.
+
+    Returns
+    -------
+    (F, A) bool; rows of files that found no room are empty.
+    """
+    greatest = least_peak(site)
+    greatest = greatest if 0 < greatest < np.inf else 1.0
+    part, throughput = weights(site, greatest * (1 + AIM)), _carrying(site.throughput_gbps)
+    order = np.lexsort((site.chance.sum(axis=1), -site.peak_gbps))
+    size, peak, score = site.size_gb[order], site.peak_gbps[order], site.chance[order] / part[order]
+    storage = float(site.storage_gb.sum())
+    spare = COPIES_ROOM * storage + max(0.0, storage - float(size.sum())) / 2
+    left = site.storage_gb * (1 + 1e-12)
+    where = _spread(score, size, peak, left, throughput, throughput * greatest, spare)
+    _even_out(where, score, size, peak, left, throughput, greatest * (1 + REACH))
+    result = np.empty_like(where)
+    result[order] = where
+    return result
+
+
+@nb.njit(cache=True, nogil=True)
+def _spread(
+    score: np.ndarray,
+    size: np.ndarray,
+    peak: np.ndarray,
+    left: np.ndarray,
+    throughput: np.ndarray,
+    carry: np.ndarray,
+    spare: float,
+) -> np.ndarray:
+    """Files, hottest first, to their best-scored appliances (the least score) with room ``left``.
+
+    A file gets copies, in the order of the scores, until its holders can carry it; and on, while there is ``spare`` room for such copies, until none owes too great a
+    part of its share to it.
+    """
+    F, A = score.shape
+    where = np.zeros((F, A), np.bool_)
+    for f in range(F):
+        rank = np.argsort(score[f], kind="mergesort")
+        held, owing, copies = 0.0, 0.0, 0
+        for a in rank:
+            if copies > 0 and held >= peak[f]:
+                even = HOT * owing >= peak[f] and (copies > 1 or WARM * owing >= peak[f])
+                if even or size[f] > spare:
+                    break
+            if size[f] <= left[a]:
+                where[f, a] = True
+                left[a] -= size[f]
+                if copies > 0 and held >= peak[f]:
+                    spare -= size[f]
+                held += throughput[a]
+                owing += carry[a]
+                copies += 1
+    return where
+
+
+@nb.njit(cache=True, nogil=True)
+def _even_out(
+    where: np.ndarray,
+    score: np.ndarray,
+    size: np.ndarray,
+    peak: np.ndarray,
+    left: np.ndarray,
+    throughput: np.ndarray,
+    target: float,
+) -> None:
+    """Move files, or change them for colder ones, from the most loaded appliance to less loaded ones until all are within the target or no move helps.
+
+    Of the files hot enough to matter and not too hot, the one moves that would almost have been there: whose scores at both are nearest.
+    """
+    F, A = where.shape
+    copies = where.sum(axis=1)
+    home = np.full(F, -1)
+    load = np.zeros(A)
+    for f in range(F):
+        if copies[f] == 1:
+            home[f] = np.flatnonzero(where[f])[0]
+            load[home[f]] += peak[f]
+    several = np.flatnonzero((copies > 1) & (peak > 0))
+    held, pours = where[several], peak[several]
+    share = np.zeros((len(several), A))
+    for _ in range(MOVES * A):
+        _level(held, pours, throughput, load, share, SWEEPS)
+        ratio = load / throughput
+        a = np.argmax(ratio)
+        if ratio[a] <= target:
+            return
+        excess = load[a] - target * throughput[a]
+        if share[:, a].sum() > 0:  # what others carry of the same files would flow here
+            excess = np.maximum(load - target * throughput, 0.0).sum()
+        moved = False
+        for b in np.argsort(ratio, kind="mergesort"):
+            gap = target * throughput[b] - load[b]
+            if gap <= 0 or moved:
+                break
+            moved = _move(a, b, min(gap, excess), gap, home, score, size, peak, left, load, where)
+        if not moved:
+            return
+
+
+@nb.njit(cache=True, nogil=True)
+def _move(
+    a: int, b: int, need: float, gap: float, home: np.ndarray, score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray,
+    load: np.ndarray, where: np.ndarray,
+) -> bool:  # fmt: skip
+    """Move one file from a to b, about as hot as ``need`` and no hotter than ``gap``, back in exchange a cold one where room is short."""
+    F = len(home)
+    for low in (0.3, 0.03, 0.003):
+        best, other, least = -1, -1, np.inf
+        for f in range(F):
+            if home[f] == a and low * need <= peak[f] <= min(gap, 1.5 * need) and score[f, b] < least * score[f, a]:
+                g = -1
+                if size[f] > left[b]:
+                    for h in range(F - 1, -1, -1):  # coldest first
+                        if peak[f] - peak[h] < low * need:
+                            break
+                        if home[h] == b and size[f] - left[b] <= size[h] <= size[f] + left[a]:
+                            g = h
+                            break
+                    if g < 0:
+                        continue
+                best, other, least = f, g, score[f, b] / score[f, a]
+        if best < 0:
+            continue
+        for f, old, new in ((best, a, b), (other, b, a)):
+            if f >= 0:
+                home[f] = new
+                where[f, old], where[f, new] = False, True
+                left[old] += size[f]
+                left[new] -= size[f]
+                load[old] -= peak[f]
+                load[new] += peak[f]
+        return True
+    return False
+
+
+ROUNDS = 20
+"""Times that files are dropped by worth before those without room simply go."""
+
+
+def fit(site: Site, worth_per_gb: np.ndarray) -> np.ndarray:
+    """Place files with the copies they need; where room ends, the files least worth their room make way.
+
+    Parameters
+    ----------
+    worth_per_gb
+        (F,) what storing a file at the site saves, per GB.
+
+    Returns
+    -------
+    (F, A) bool; rows of files that made way are empty.
+    """
+    cheap = np.lexsort((site.chance.sum(axis=1), worth_per_gb))
+    kept = site.size_gb <= site.storage_gb.max(initial=0.0) * (1 + 1e-12)
+    where = np.zeros(site.chance.shape, bool)
+    for _ in range(ROUNDS):
+        where[:] = False
+        if not kept.any():
+            break
+        where[kept] = pack(site.of(np.flatnonzero(kept)))
+        lost = kept & ~where.any(axis=1)
+        if not lost.any():
+            break
+        short = float(site.size_gb[lost].sum())
+        candidates = cheap[kept[cheap]]
+        freed = np.cumsum(site.size_gb[candidates])
+        kept[candidates[: int(np.searchsorted(freed, short)) + 1]] = False
+    left = site.storage_gb * (1 + 1e-12) - where.T @ site.size_gb
+    for f in cheap[::-1][~where[cheap[::-1]].any(axis=1)].tolist():
+        roomy = np.flatnonzero(site.size_gb[f] <= left)
+        if len(roomy) and worth_per_gb[f] >= 0:
+            a = roomy[np.argmin(site.chance[f, roomy] / site.storage_gb[roomy])]
+            where[f, a] = True
+            left[a] -= site.size_gb[f]
+    return where

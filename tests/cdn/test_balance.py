@@ -1,0 +1,126 @@
+"""Files to the appliances of a site: bounds against linear programs, limits and relabelling on random sites, balance and moves on sites of a real size."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from benchmarks.appliances import measure_synthetic
+from cdn.balance import Site, fit, least_peak, spread_peak
+from cdn.cluster import chances, hash_names
+
+positive = st.floats(0.1, 50)
+
+
+@st.composite
+def sites(draw):
+    """1 to 4 appliances, 1 to 8 files; storage and throughput from nothing to plenty."""
+    A, F = draw(st.integers(1, 4)), draw(st.integers(1, 8))
+
+    def some(of, n):
+        return np.array(draw(st.lists(of, min_size=n, max_size=n)), float)
+
+    limit = st.one_of(st.just(0.0), positive)
+    return named(some(limit, A), some(limit, A), some(positive, F), some(limit, F))
+
+
+def named(storage, throughput, size, peak, appliances=None, files=None):
+    names = appliances or [f"a{i}" for i in range(len(storage))], files or [f"f{i}" for i in range(len(size))]
+    chance = chances(*(hash_names(pd.Index(n)) for n in names))
+    return Site(storage_gb=storage, throughput_gbps=throughput, size_gb=size, peak_gbps=peak, chance=chance)
+
+
+def least_by_program(site: Site) -> float:
+    """The least greatest load over throughput if files could be cut: a linear program over w, the part of each file stored, serving all that is asked of the part."""
+    F, A = site.chance.shape
+    cost = np.zeros(F * A + 1)
+    cost[-1] = 1
+    each = np.hstack([np.kron(np.eye(F), np.ones(A)), np.zeros((F, 1))])
+    room = np.hstack([np.kron(site.size_gb, np.eye(A)), np.zeros((A, 1))])
+    carry = np.hstack([np.kron(site.peak_gbps, np.eye(A)), -site.throughput_gbps[:, None]])
+    found = linprog(cost, np.vstack([room, carry]), np.concatenate([site.storage_gb, np.zeros(A)]), each, np.ones(F))
+    return found.fun if found.status == 0 else np.inf
+
+
+@given(sites())
+@settings(max_examples=100, deadline=None)
+def test_the_bound_is_that_of_the_linear_program(site):
+    bound, best = least_peak(site), least_by_program(site)
+    if np.isfinite(best):
+        assert bound == pytest.approx(best, rel=1e-6, abs=1e-9)
+
+
+@given(sites(), st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_the_split_over_copies_is_that_of_the_linear_program(site, seed):
+    F, A = site.chance.shape
+    where = np.random.default_rng(seed).random((F, A)) < 0.6
+    where[np.arange(F), np.arange(F) % A] = True
+    throughput = np.maximum(site.throughput_gbps, 0.1)
+    cost = np.append(np.zeros(F * A), 1.0)
+    each = np.hstack([np.kron(np.eye(F), np.ones(A)), np.zeros((F, 1))])
+    carry = np.hstack([np.kron(np.ones(F), np.eye(A)), -throughput[:, None]])
+    limits = [(0, None if here else 0) for here in where.ravel()] + [(0, None)]
+    best = linprog(cost, carry, np.zeros(A), each, site.peak_gbps, limits).fun
+    load = spread_peak(where, site.peak_gbps, throughput)
+    assert load.sum() == pytest.approx(site.peak_gbps.sum(), rel=1e-9, abs=1e-9)
+    assert (load / throughput).max() == pytest.approx(best, rel=1e-4, abs=1e-9)
+
+
+@given(sites(), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_room_is_kept_and_only_what_finds_none_makes_way(site, random):
+    worth = np.array([random.random() for _ in site.size_gb])
+    where = fit(site, worth)
+    used = where.T @ site.size_gb
+    assert (used <= site.storage_gb * (1 + 1e-9)).all()
+    out = ~where.any(axis=1)
+    if out.any():  # no gap would hold it
+        assert site.size_gb[out].min() > (site.storage_gb - used).max() * (1 - 1e-9)
+    assert (where == fit(site, worth)).all()
+
+
+@given(sites(), st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_with_room_to_spare_every_file_is_stored(site, random):
+    roomy = dataclasses.replace(site, storage_gb=np.full(len(site.storage_gb), site.size_gb.sum()))
+    where = fit(roomy, np.array([random.random() for _ in site.size_gb]))
+    assert where.any(axis=1).all()
+
+
+def test_the_files_least_worth_make_way():
+    size, worth = np.ones(200), np.arange(200.0)
+    site = named(np.array([60.0, 40.0]), np.array([1.0, 2.0]), size, np.full(200, 0.01))
+    out = ~fit(site, worth).any(axis=1)
+    assert out.sum() >= 100
+    assert worth[out].max() < worth[~out].min()
+
+
+def large_site(seed, appliances, files, full):
+    rng = np.random.default_rng(seed)
+    gb, gbps = rng.uniform(20, 200, appliances), rng.uniform(10, 100, appliances)
+    size = rng.lognormal(0, 0.8, files)
+    size *= full * gb.sum() / size.sum()
+    peak = np.arange(1, files + 1) ** -0.9 * 0.8
+    return named(gb, gbps, size, peak * gbps.sum() / peak.sum())
+
+
+@pytest.mark.parametrize("full", [0.5, 0.98])
+@pytest.mark.parametrize("appliances", [2, 5, 12])
+def test_no_appliance_carries_three_percent_over_the_least_possible(appliances, full):
+    site = large_site(appliances, appliances, 800 * appliances, full)
+    where = fit(site, site.peak_gbps / site.size_gb)
+    assert where.any(axis=1).all()
+    load = spread_peak(where, site.peak_gbps, site.throughput_gbps)
+    assert (load / site.throughput_gbps).max() <= 1.03 * least_peak(site)
+
+
+@pytest.mark.parametrize(("appliances", "more"), [(2, 0.01), (5, 0.10), (10, 0.07), (20, 0.05)])
+def test_few_copies_move_but_those_that_must_when_an_appliance_joins_or_leaves(appliances, more):
+    rows = pd.DataFrame([measure_synthetic(appliances, 0.98, seed) for seed in range(3)]).mean()
+    assert rows["join_moved"] <= rows["join_ideal"] + more
+    assert rows["leave_moved"] <= rows["leave_ideal"] + more
