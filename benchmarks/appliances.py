@@ -2,7 +2,7 @@
 
 Real sites: the sample network and the two real nights (made by the commands that a user types), or the network folders given, planned for two days in a row from what
 was asked for on them. Their sites have one to three appliances; so every plan is put into sites of the same totals with 2 to 12 unlike appliances as well. Synthetic
-sites: 2 to 30 appliances of storage and flash kinds, 5,000 files whose peaks follow a power law, storage full or half full.
+sites: 2 to 30 appliances of storage and flash kinds, 1,000 files an appliance whose peaks follow a power law, storage full or half full.
 
 *Load*: the greatest load over throughput of an appliance, over the least possible (:func:`cdn.balance.least_peak`, a lower bound), less 1; demand is split over copies as
 evenly as they allow. *Moved*: copies that an appliance must take in when one of the site joins or leaves, over all copies; *ideal*: those that any scheme must move, the
@@ -35,7 +35,7 @@ from topology.placement import Placement
 KINDS = ((200_000.0, 36.0), (100_000.0, 18.0), (24_000.0, 100.0))
 """GB and Gbit/s of appliances for storage (large, small) and of flash: the orders of magnitude that Netflix has told of its own."""
 
-FILES = 1000
+FILES = 1_000
 """Files of a synthetic site, for each appliance; published ones hold tens of thousands."""
 
 
@@ -239,7 +239,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the published files")
     parser.add_argument("--json", type=Path, help="write every row to this file")
-    parser.add_argument("--seeds", type=int, default=5, help="synthetic sites of each kind")
+    parser.add_argument("--seeds", type=int, default=3, help="synthetic sites of each kind")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         networks = [measure_network(folder, 0) for folder in args.networks or make_networks(Path(scratch), args.data)]

@@ -112,13 +112,13 @@ def spread_peak(where: np.ndarray, peak_gbps: np.ndarray, throughput_gbps: np.nd
     several = np.flatnonzero((copies > 1) & (peak_gbps > 0))
     share = np.zeros((len(several), where.shape[1]))
     _level(where[several], peak_gbps[several], _carrying(throughput_gbps), load, share, SWEEPS)
-    return load
+    return np.asarray(load)
 
 
 def _carrying(throughput: np.ndarray) -> np.ndarray:
     """Throughput with a trace of it where there is none, so that ratios exist."""
     most = float(throughput.max(initial=0.0))
-    return np.maximum(throughput, 1e-9 * most if most > 0 else 1.0)
+    return np.asarray(np.maximum(throughput, 1e-9 * most if most > 0 else 1.0))
 
 
 @nb.njit(cache=True, nogil=True)
@@ -243,7 +243,7 @@ def pack(site: Site) -> np.ndarray:
     _even_out(where, score, size, peak, left, throughput, greatest * (1 + REACH))
     result = np.empty_like(where)
     result[order] = where
-    return result
+    return np.asarray(result)
 
 
 @nb.njit(cache=True, nogil=True)

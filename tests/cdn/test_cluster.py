@@ -128,7 +128,7 @@ def test_the_order_of_appliances_and_files_changes_nothing_but_names(case, rando
     appliances, files = list(range(len(network.appliances))), list(range(problem.files))
     random.shuffle(appliances)
     random.shuffle(files)
-    a, f = np.array(appliances), np.array(files)
+    a, f = np.array(appliances, int), np.array(files)
     shuffled = dataclasses.replace(
         network, appliances=network.appliances.iloc[a].reset_index(drop=True), appliance_site=network.appliance_site[a],
         appliance_ids=network.appliance_ids[a],
