@@ -348,7 +348,7 @@ class _Run:
                 self.done += len(part)
                 self._open_next_part()
             else:
-                break
+                return  # play has ended what is over
         release(self.ground, self.state, self.calendar, until)
 
     def _open_next_part(self) -> None:

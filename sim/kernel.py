@@ -444,7 +444,7 @@ def play(
     link_loads: bool,
     original: np.ndarray,
 ) -> tuple[int, int]:
-    """Run the sessions from ``begin`` on that start before ``until``.
+    """Run the sessions from ``begin`` on that start before ``until``; if one is left that starts later, end all that are over by then.
 
     Parameters
     ----------
@@ -463,6 +463,7 @@ def play(
     for i in range(begin, len(start_ms)):
         now = start_ms[i]
         if now >= until:
+            release(ground, state, calendar, until)
             return i, DONE
         release(ground, state, calendar, now)
         if calendar.clock[FREE_BLOCK] < 0:

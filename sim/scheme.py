@@ -238,7 +238,7 @@ def _fill_problems(fleet: Fleet, scheme: Scheme, fills: Fills) -> list[Problem]:
     )
     key = fills.appliance.astype(np.int64) * fleet.files + fills.file
     planned = np.zeros(0, np.int64) if scheme.placement is None else copy_keys(fleet, scheme.placement)
-    problems += wrong(~np.isin(key, planned), "file", "the copy is not in the placement", "fill what the plan stores")
+    problems += wrong(~among(key, planned), "file", "the copy is not in the placement", "fill what the plan stores")
     twice = np.ones(len(key), bool)
     twice[np.unique(key, return_index=True)[1]] = False
     return problems + wrong(twice, "file", "the same copy is filled twice", "keep one transfer a copy")
@@ -267,13 +267,20 @@ def dropped_copies(fleet: Fleet, scheme: Scheme) -> Placement:
     """Copies of last night that serve until the switch: those that are no longer planned, if there is a switch."""
     if scheme.switch_ms is None or scheme.initial is None or scheme.placement is None:
         return Placement.of(np.zeros(0, np.int32), np.zeros(0, np.int32))
-    gone = ~np.isin(copy_keys(fleet, scheme.initial), copy_keys(fleet, scheme.placement))
+    gone = ~among(copy_keys(fleet, scheme.initial), copy_keys(fleet, scheme.placement))
     return Placement.of(scheme.initial.appliance[gone], scheme.initial.file[gone])
 
 
 def copy_keys(fleet: Fleet, placement: Placement) -> np.ndarray:
-    """(P,) int64: one number for each copy, ``appliance * F + file``."""
+    """(P,) int64: one number for each copy, ``appliance * F + file``, in ascending order as the copies are."""
     return np.asarray(placement.appliance.astype(np.int64) * fleet.files + placement.file)
+
+
+def among(keys: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """(N,) bool: which keys are among others that stand in ascending order."""
+    if not len(ascending):
+        return np.zeros(len(keys), bool)
+    return np.asarray(ascending[np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)] == keys)
 
 
 def _in(values: np.ndarray, limit: int) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from sim.fleet import Fleet
 from sim.log import CONTENT, HEALTH, NOT_YET_FILLED
 from sim.policies import ADMISSIONS, CachePolicy, make_policy
-from sim.scheme import Fills, Rules, Scheme, copy_keys, dropped_copies
+from sim.scheme import Fills, Rules, Scheme, among, copy_keys, dropped_copies
 from topology.placement import Placement
 
 NONE = -1
@@ -115,9 +115,10 @@ def copies_there(fleet: Fleet, scheme: Scheme, fills: Fills) -> np.ndarray:
     if scheme.placement is None:
         return np.zeros(0, bool)
     copies = copy_keys(fleet, scheme.placement)
-    there: np.ndarray = ~np.isin(copies, fills.appliance.astype(np.int64) * fleet.files + fills.file)
+    there = np.ones(len(copies), bool)
+    there[np.searchsorted(copies, fills.appliance.astype(np.int64) * fleet.files + fills.file)] = False
     if scheme.initial is not None:
-        there &= np.isin(copies, copy_keys(fleet, scheme.initial))
+        there &= among(copies, copy_keys(fleet, scheme.initial))
     return there
 
 
