@@ -8,8 +8,8 @@ import numpy as np
 from cdn.placement.choices import Choices
 from cdn.placement.problem import add_up
 
-LARGEST = 20
-"""Sites of a group at most: branch and bound is cheap up to here."""
+LARGEST, WIDEST = 20, 32
+"""Sites of a group at most, in an epoch and for a bound: branch and bound is cheap up to the first, and still pays up to the second."""
 
 
 class Groups(NamedTuple):

@@ -19,7 +19,7 @@ from cdn.placement.choices import Choices, build_choices
 from cdn.placement.control import Controller, Gains, Limits, PriceVector
 from cdn.placement.exchange import exchange
 from cdn.placement.greedy import assemble
-from cdn.placement.groups import group_sites
+from cdn.placement.groups import LARGEST, WIDEST, group_sites
 from cdn.placement.master import Master
 from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution, add_up, evaluate
 from cdn.placement.repair import fit_sites
@@ -174,8 +174,8 @@ class _Search:
             self.stored[:] = start[0].T & ~problem.is_origin
         asked = add_up(problem.file, problem.gb, files)
         hands = cut(files, asked, shards, batches, self.rng)
-        groups = group_sites(choices)
-        self.crew = Crew([Shard(choices, groups, hand, self.stored, NODE_LIMIT) for hand in hands], workers)
+        groups, wide = group_sites(choices, LARGEST), group_sites(choices, WIDEST)
+        self.crew = Crew([Shard(choices, groups, wide, hand, self.stored, NODE_LIMIT) for hand in hands], workers)
         self.limits = _limits(problem, choices)
         self.controller = Controller(self.limits, _first_prices(problem, choices, self.limits, start))
         self.mean, self.best_prices, self.bound = (

@@ -32,18 +32,16 @@ class Use(NamedTuple):
 
 
 class Shard:
-    """Some of the files, in batches, with the sites each is stored at."""
+    """Some of the files, in batches, with the sites each is stored at.
+
+    Epochs solve files within ``groups`` of sites, bounds within ``wide_groups``, which takes longer and loses less where groups meet.
+    """
 
     def __init__(
-        self, choices: Choices, groups: Groups, batches: Sequence[np.ndarray], stored: np.ndarray, node_limit: int
-    ) -> None:
-        self.choices, self.groups, self.batches, self.stored, self.node_limit = (
-            choices,
-            groups,
-            batches,
-            stored,
-            node_limit,
-        )
+        self, choices: Choices, groups: Groups, wide_groups: Groups, batches: Sequence[np.ndarray], stored: np.ndarray, node_limit: int
+    ) -> None:  # fmt: skip
+        self.choices, self.groups, self.wide_groups = choices, groups, wide_groups
+        self.batches, self.stored, self.node_limit = batches, stored, node_limit
         self.bounds = np.zeros(len(choices.size))
 
     def step(self, batch: int, prices: PriceVector, toll: np.ndarray, *, exact: bool) -> Use:
@@ -51,7 +49,7 @@ class Shard:
         files = self.batches[batch]
         opening = opening_at(self.choices, prices)
         if exact:
-            self._solve(files, toll, opening, self.stored)
+            self._solve(files, toll, opening, self.stored, self.groups)
         return self._improve(files, toll, opening, ROUNDS)
 
     def measure(self, batch: int, prices: PriceVector, toll: np.ndarray) -> Use:
@@ -61,12 +59,12 @@ class Shard:
     def bound(self, prices: PriceVector, toll: np.ndarray, stored: np.ndarray) -> float:
         """Sum of the files' bounds at these prices; where they are stored then is written to ``stored`` (F, S), what the shard holds stays."""
         opening, files = opening_at(self.choices, prices), np.concatenate(self.batches)
-        self._solve(files, toll, opening, stored)
+        self._solve(files, toll, opening, stored, self.wide_groups)
         return float(np.sum(self.bounds[files]))
 
-    def _solve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray) -> None:
+    def _solve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray, groups: Groups) -> None:
         c = self.choices
-        solve_files(files, c.entries, c.candidates, toll, opening, stored, *self.groups, self.node_limit, self.bounds)
+        solve_files(files, c.entries, c.candidates, toll, opening, stored, *groups, self.node_limit, self.bounds)
 
     def _improve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, rounds: int) -> Use:
         c = self.choices
