@@ -87,7 +87,9 @@ def _instance(place: Path, size: str, seed: int, args: argparse.Namespace) -> li
                 found |= _price_errors(network, place / "plan", found["prices"])
             found.pop("prices", None)
             rows.append({**head, **found})
-        print(f"{rows[-1]}", file=sys.stderr)
+        else:
+            continue
+        print(*rows[-2 if args.warm and method == "lagrangian" else -1 :], sep="\n", file=sys.stderr)
     return rows
 
 

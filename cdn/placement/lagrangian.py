@@ -43,8 +43,8 @@ SMALL = 2_000_000
 """Ways to serve up to which a plan is made after every exact epoch, prices are finished by Dantzig-Wolfe and plans by exchange: with few files chance and
 single files decide much, and every step is cheap."""
 
-CALM, CALMEST = 0.9, 0.1
-"""In a small problem each file shakes the prices, so gains fall by this factor every epoch, to this part of their start."""
+CALM, CALMER, CALMEST = 0.9, 0.7, 0.1
+"""In a small problem each file shakes the prices, so gains fall by the first factor every epoch, in others by the second every cycle, to the last at least."""
 
 MASTER_STEPS = 6
 EXCHANGES = 60
@@ -199,7 +199,11 @@ class _Search:
         """A cycle of exact epochs; returns the plans made on the way, the last at its end."""
         plans = []
         for epoch in range(CYCLE):
-            calm = max(CALMEST, CALM ** (CYCLE * cycle + epoch)) if small else SETTLE.at(epoch, CYCLE)
+            calm = (
+                max(CALMEST, CALM ** (CYCLE * cycle + epoch))
+                if small
+                else max(CALMEST, CALMER**cycle) * SETTLE.at(epoch, CYCLE)
+            )
             self.epoch(SETTLE, calm, exact=True)
             if small:
                 plans.append(self.plan())
