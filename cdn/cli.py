@@ -277,15 +277,19 @@ def verify(
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder.")],
     demand: DemandFile,
     previous: Annotated[
-        Path | None, typer.Option(help="Last night's plan folder, if the plan was made with one.")
+        Path | None,
+        typer.Option(
+            help="Last night's plan folder, if the plan was made with one; default: PLAN/before, which published plans keep."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute a plan's cost, limits and bound from the files alone; exit status 3 if a limit is broken."""
+    before = plan / "before"
     with console.stage(f"verify {plan}"):
         rules = read_settings(folder)
         found = verify_plan(
-            folder, demand, plan, previous=previous, candidates=rules.steering.candidates, peak_to_mean=rules.demand.peak_to_mean,
+            folder, demand, plan, previous=previous or (before if before.is_dir() else None), candidates=rules.steering.candidates, peak_to_mean=rules.demand.peak_to_mean,
             fill_weight=rules.placement.fill_weight, reactive_share=rules.placement.reactive_share, link_limits=rules.placement.link_limits,
         )  # fmt: skip
     text = [

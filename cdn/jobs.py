@@ -167,6 +167,8 @@ def place_demand(
         start=None if previous is None or prices is None else (previous, prices), progress=progress, stop=stop,
     )  # fmt: skip
     placement, finished = into_appliances(network, problem, solution, catalogue.file_ids)
+    if finished.gap > rules.gap >= solution.gap:
+        finished = dataclasses.replace(finished, status="optimal within the gap before files went to appliances")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return make_plan(
         network, catalogue, demand, problem, placement, finished, settings=settings,
