@@ -72,7 +72,7 @@ class Boosted:
         tested = dict.fromkeys(range(max(1, n - BAND_ORIGINS), n), 1)
         if self.horizon > 1:
             tested |= dict.fromkeys(range(max(1, n - FAR_LEAD - 1), max(1, n - FAR_LEAD + 1)), FAR_LEAD)
-        self._days = Days.of(history, known, min([*train, *tested]) - max(RECENT) - 1)
+        self._days = Days.of(history, known, min([*train, *tested, n]) - max(RECENT) - 1)
         rng = np.random.default_rng(self.seed)
         learned: list[tuple[np.ndarray, ...]] = []
         held: list[tuple[int, int, PooledState]] = []

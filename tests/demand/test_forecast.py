@@ -10,7 +10,7 @@ import pytest
 from demand.catalogue import build_catalogue
 from demand.demand import Demand, build_demand
 from demand.forecast import FORECASTERS, LastDay, SameWeekday, Smoothing, backtest, make_forecaster, popularity
-from demand.forecast.base import busiest_share, day_ages
+from demand.forecast.base import busiest_share, day_ages, region_day_gb
 from demand.forecast.smoothing import launch_chance, weekday_factors
 from demand.playback import History
 from topology.errors import InputError
@@ -97,7 +97,7 @@ def test_a_constant_log_is_forecast_exactly_with_a_band_around_it():
 def test_weekday_factors_are_found_and_used():
     """Four weeks, twice as much on Sundays, no noise: the factors are exact, geometric mean 1."""
     log = one_series([10, 10, 10, 10, 10, 10, 20] * 4)
-    factors = weekday_factors(log)
+    factors = weekday_factors(log.dates, region_day_gb(log))
     assert factors.prod() == pytest.approx(1)
     assert factors[0, 6] / factors[0, 0] == pytest.approx(2)
     model = Smoothing(half_life_days=3).fit(log)
@@ -110,14 +110,16 @@ def test_chance_makes_no_weekday():
     shrunk, plain = [], []
     for seed in range(40):
         values = np.random.default_rng(seed).lognormal(0, 0.3, 28)
-        shrunk.append(np.abs(np.log(weekday_factors(one_series(values))[0])).mean())
+        log = one_series(values)
+        shrunk.append(np.abs(np.log(weekday_factors(log.dates, region_day_gb(log))[0])).mean())
         weeks = np.log(values).reshape(4, 7)
         plain.append(np.abs((weeks - weeks.mean(axis=1, keepdims=True)).mean(axis=0)).mean())
     assert np.mean(shrunk) < np.mean(plain) / 2
 
 
 def test_fewer_than_two_whole_weeks_have_no_factors():
-    assert (weekday_factors(one_series([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13])) == 1).all()
+    log = one_series([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13])
+    assert (weekday_factors(log.dates, region_day_gb(log)) == 1).all()
 
 
 def test_a_launched_title_is_not_averaged_with_the_days_before_it():
