@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cdn.placement.rules import read_floors, read_pins
 from cdn.settings import read_settings
 from demand.catalogue import Catalogue, validate_catalogue
 from demand.events import validate_events
@@ -26,13 +27,19 @@ def check(folder: Path) -> list[Problem]:
     network = validate_network(folder, problems)
     if not folder.is_dir():
         return problems
-    catalogue = validate_catalogue(folder, problems, None if network is None else network.region_ids)
+    known = (None, None) if network is None else (network.region_ids, network.site_ids)
+    catalogue = validate_catalogue(folder, problems, *known)
     try:
         read_settings(folder)
     except InputError as error:
         problems.extend(error.problems)
     if network is not None and catalogue is not None:
         problems.extend(_oversized_files(network, catalogue))
+        for read in (read_pins, read_floors):
+            try:
+                read(network, catalogue)
+            except InputError as error:
+                problems.extend(error.problems)
         validate_events(folder, network.region_ids, catalogue.title_ids, problems)
     regions = _region_ids(folder) if network is None else network.region_ids
     if regions is not None and catalogue is not None and playback_dates(folder):

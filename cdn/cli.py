@@ -289,8 +289,8 @@ def verify(
     with console.stage(f"verify {plan}"):
         rules = read_settings(folder)
         found = verify_plan(
-            folder, demand, plan, previous=previous or (before if before.is_dir() else None), candidates=rules.steering.candidates, peak_to_mean=rules.demand.peak_to_mean,
-            fill_weight=rules.placement.fill_weight, reactive_share=rules.placement.reactive_share, link_limits=rules.placement.link_limits,
+            folder, demand, plan, previous=previous or (before if before.is_dir() else None), peak_to_mean=rules.demand.peak_to_mean,
+            **rules.problem_rules(),
         )  # fmt: skip
     text = [
         f"{'feasible' if found.feasible else 'NOT FEASIBLE'}: cost {found.objective_cost:,.6g}, bound {found.lower_bound:,.6g}",

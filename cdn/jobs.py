@@ -158,10 +158,7 @@ def place_demand(
     """
     began = time.perf_counter()
     rules = settings.placement
-    problem = build_problem(
-        network, catalogue, demand, candidates=settings.steering.candidates, fill_weight=rules.fill_weight, previous=previous,
-        reactive_share=rules.reactive_share, link_limits=rules.link_limits,
-    )  # fmt: skip
+    problem = build_problem(network, catalogue, demand, previous=previous, **settings.problem_rules())
     solution = solve(
         problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers,
         start=None if previous is None or prices is None else (previous, prices), progress=progress, stop=stop,
@@ -259,10 +256,8 @@ def _cut(
     rules, files = settings.placement, len(catalogue.files)
     wanted, late = _keys(plan.placement, files), _keys(schedule.unfinished, files)
     held = np.setdiff1d(wanted, late)
-    problem = build_problem(
-        network, catalogue, plan.demand, candidates=settings.steering.candidates, fill_weight=rules.fill_weight,
-        previous=before.stored(network, files), reactive_share=rules.reactive_share, link_limits=rules.link_limits,
-    )  # fmt: skip
+    previous = before.stored(network, files)
+    problem = build_problem(network, catalogue, plan.demand, previous=previous, **settings.problem_rules())
     room = network.appliances["storage_gb"].to_numpy(float) * (1.0 - rules.reactive_share)
     room = room - np.bincount(held // files, catalogue.size_gb[held % files], len(room))
     spare = np.setdiff1d(_keys(schedule.dropped, files), held)

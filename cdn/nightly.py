@@ -29,7 +29,7 @@ from cdn.plan import Plan, placement_frame, read_placement, read_plan, read_pric
 from cdn.rehearse import Rehearsal, decomposition, rehearse, write_rehearsal
 from cdn.settings import FILLED, PREVIOUS, Settings
 from cdn.store import PlanStore, Published
-from demand.catalogue import Catalogue, read_catalogue
+from demand.catalogue import OPTIONAL, Catalogue, read_catalogue
 from demand.demand import Demand, read_demand, write_demand
 from demand.laws import load_laws
 from demand.playback import playback_dates
@@ -42,7 +42,7 @@ from topology.tables import write_table
 
 NIGHT = "night.json"
 """What a night found, beside the plan's own summary: fill, backtest, policies, what the rehearsal replayed."""
-READ = (*TABLES, "steering", "titles", "files", "availability", "events")
+READ = (*TABLES, "steering", "titles", "files", *OPTIONAL, "events")
 """The tables a night reads."""
 BEFORE = "before"
 """What the appliances held when the night began, in the plan's folder: ``verify PLAN --previous PLAN/before`` needs nothing else."""

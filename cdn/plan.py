@@ -42,6 +42,8 @@ class Plan:
         What the plan was made for.
     summary
         Cost, bound, gap, method, seconds and the settings used.
+    slice_prices
+        kind, id, slice, price: of throughput and links in every slice of the day, whose sums ``prices`` has; None where there is one slice.
     """
 
     placement: Placement
@@ -49,6 +51,7 @@ class Plan:
     prices: pd.DataFrame
     demand: Demand
     summary: Mapping[str, Any]
+    slice_prices: pd.DataFrame | None = None
 
 
 def make_plan(
@@ -68,15 +71,12 @@ def make_plan(
         "reason": solution.reason,
         "seconds": seconds,
         "peak_memory_gb": peak_memory_gb,
-        "candidates": settings.steering.candidates,
         "peak_to_mean": settings.demand.peak_to_mean,
-        "fill_weight": settings.placement.fill_weight,
-        "reactive_share": settings.placement.reactive_share,
-        "link_limits": settings.placement.link_limits,
+        **settings.problem_rules(),
     }
     return Plan(
         placement=placement, assignment=_assignment(network, catalogue, problem, solution.shares),
-        prices=_prices(network, solution), demand=demand, summary=summary,
+        prices=_prices(network, solution), demand=demand, summary=summary, slice_prices=_slice_prices(network, solution),
     )  # fmt: skip
 
 
@@ -147,6 +147,7 @@ def write_plan(
             "placement": placement_frame(plan.placement, network, catalogue),
             "assignment": plan.assignment,
             "prices": plan.prices,
+            "slice_prices": plan.slice_prices,
         }
         for name, frame in {**tables, "fills": fills, "evictions": evictions}.items():
             if frame is not None:
@@ -276,8 +277,9 @@ def read_prices(folder: Path, network: Network) -> Prices:
 
     arcs = pd.Index([arc_name(network, a) for a in range(2 * len(network.links))])
     return Prices(
-        storage=of("storage", network.site_ids), throughput=of("throughput", network.site_ids), arc=of("link", arcs)
-    )
+        storage=of("storage", network.site_ids), throughput=of("throughput", network.site_ids), arc=of("link", arcs),
+        fill=of("fill", network.site_ids),
+    )  # fmt: skip
 
 
 def arc_name(network: Network, arc: int) -> str:
@@ -292,8 +294,23 @@ def _prices(network: Network, solution: Solution) -> pd.DataFrame:
     rows += [("throughput", network.site_ids[s], solution.prices.throughput[s]) for s in edge]
     if solution.prices.arc is not None:
         rows += [("link", arc_name(network, a), price) for a, price in enumerate(solution.prices.arc)]
+    if solution.prices.fill is not None:
+        rows += [("fill", network.site_ids[s], solution.prices.fill[s]) for s in edge]
     frame = pd.DataFrame(rows, columns=["kind", "id", "price"])
     return frame.astype({"price": float})
+
+
+def _slice_prices(network: Network, solution: Solution) -> pd.DataFrame | None:
+    """The rates' prices of every slice of the day, where there are several: kind, id, slice, price."""
+    by_slice = solution.prices.by_slice
+    if by_slice is None:
+        return None
+    S = len(network.sites)
+    t, at = np.nonzero(by_slice)
+    names = np.array([*network.site_ids, *(arc_name(network, a) for a in range(by_slice.shape[1] - S))], object)
+    return pd.DataFrame(
+        {"kind": np.where(at < S, "throughput", "link"), "id": names[at], "slice": t, "price": by_slice[t, at]}
+    )
 
 
 def _check_folder(folder: Path) -> None:

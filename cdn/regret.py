@@ -56,8 +56,5 @@ class PlanJudge:
     def _problem(self, demand: Demand) -> Problem:
         if self._trees is None:
             self._trees = site_trees(self.network)
-        rules = self.settings.placement
-        return build_problem(
-            self.network, self.catalogue, demand, trees=self._trees, candidates=self.settings.steering.candidates,
-            fill_weight=0.0, reactive_share=rules.reactive_share, link_limits=rules.link_limits,
-        )  # fmt: skip
+        rules = {**self.settings.problem_rules(), "fill_weight": 0.0, "fill_limits": False}  # nothing is there yet
+        return build_problem(self.network, self.catalogue, demand, trees=self._trees, **rules)

@@ -197,9 +197,8 @@ def _place(
 ) -> tuple[Placement, float]:
     rules = settings.placement
     problem = build_problem(
-        network, catalogue, demand, candidates=settings.steering.candidates, fill_weight=rules.fill_weight,
-        previous=previous, reactive_share=share, link_limits=rules.link_limits,
-    )  # fmt: skip
+        network, catalogue, demand, previous=previous, **{**settings.problem_rules(), "reactive_share": share}
+    )
     solution = solve(
         problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers
     )  # fmt: skip

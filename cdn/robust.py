@@ -87,11 +87,8 @@ def _costs(
 ) -> np.ndarray:
     """(scenarios,) serving cost of each day under a plan, within that day's limits, plus the plan's fill cost."""
     stored = plan.placement.stored(network, len(catalogue.files))
-    rules, costs = settings.placement, []
+    rules, costs = {**settings.problem_rules(), "fill_weight": 0.0, "fill_limits": False}, []
     for day in drawn:
-        problem = build_problem(
-            network, catalogue, day, trees=trees, candidates=settings.steering.candidates, fill_weight=0.0,
-            reactive_share=rules.reactive_share, link_limits=rules.link_limits,
-        )  # fmt: skip
+        problem = build_problem(network, catalogue, day, trees=trees, **rules)
         costs.append(evaluate(problem, stored, best_shares(problem, stored).shares).serving)
     return np.array(costs) + float(plan.summary["fill_cost"])

@@ -97,6 +97,13 @@ class Placement(Section):
     link_limits: bool = Field(
         False, description="Whether the peak over every link direction must stay within its capacity."
     )
+    fill_limits: bool = Field(
+        False, description="Whether what a site takes in tonight must fit into the fill windows of its appliances."
+    )
+    peak_slices: Literal[1, 2, 3, 4, 6, 8, 12, 24] = Field(
+        1,
+        description="Slices of the day in which throughput and links are limited one by one, so that regions of other time zones do not add up; 1: all busiest hours coincide.",
+    )
 
 
 class Fill(Section):
@@ -179,6 +186,18 @@ class Settings(Section):
     simulation: Simulation = Simulation()
     guardrails: Guardrails = Guardrails()
     store: Store = Store()
+
+    def problem_rules(self) -> dict[str, Any]:
+        """What :func:`cdn.placement.problem.build_problem` must know, by its names."""
+        p = self.placement
+        return {
+            "candidates": self.steering.candidates,
+            "fill_weight": p.fill_weight,
+            "reactive_share": p.reactive_share,
+            "link_limits": p.link_limits,
+            "fill_limits": p.fill_limits,
+            "peak_slices": p.peak_slices,
+        }
 
 
 def read_settings(folder: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:

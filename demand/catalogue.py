@@ -20,6 +20,8 @@ class Catalogue:
         The tables of the contract, in file order.
     availability
         Rights and launch dates, or None: everything everywhere, always.
+    rules, replicas
+        What sites must or must not store, and how many of a group must; None: nothing is asked.
     title_ids, file_ids
         The one index of names of each.
     title_of
@@ -31,6 +33,8 @@ class Catalogue:
     titles: pd.DataFrame
     files: pd.DataFrame
     availability: pd.DataFrame | None
+    rules: pd.DataFrame | None
+    replicas: pd.DataFrame | None
     title_ids: pd.Index
     file_ids: pd.Index
     title_of: np.ndarray
@@ -38,7 +42,17 @@ class Catalogue:
     bitrate_kbps: np.ndarray
 
 
-def build_catalogue(titles: pd.DataFrame, files: pd.DataFrame, availability: pd.DataFrame | None = None) -> Catalogue:
+OPTIONAL = ("availability", "rules", "replicas")
+"""Tables that a catalogue may do without."""
+
+
+def build_catalogue(
+    titles: pd.DataFrame,
+    files: pd.DataFrame,
+    availability: pd.DataFrame | None = None,
+    rules: pd.DataFrame | None = None,
+    replicas: pd.DataFrame | None = None,
+) -> Catalogue:
     """Wire validated tables into a catalogue."""
     titles, files = titles.reset_index(drop=True), files.reset_index(drop=True)
     title_ids = pd.Index(titles["title"])
@@ -46,6 +60,8 @@ def build_catalogue(titles: pd.DataFrame, files: pd.DataFrame, availability: pd.
         titles=titles,
         files=files,
         availability=availability,
+        rules=rules,
+        replicas=replicas,
         title_ids=title_ids,
         file_ids=pd.Index(files["file"]),
         title_of=index_of(title_ids, files["title"]).astype(np.int32),
@@ -69,18 +85,20 @@ def read_catalogue(folder: Path) -> Catalogue:
     return catalogue
 
 
-def validate_catalogue(folder: Path, problems: list[Problem], regions: pd.Index | None = None) -> Catalogue | None:
-    """Read titles, files and availability; append all that is wrong to ``problems`` and return the catalogue if it is sound.
+def validate_catalogue(
+    folder: Path, problems: list[Problem], regions: pd.Index | None = None, sites: pd.Index | None = None
+) -> Catalogue | None:
+    """Read titles, files and the tables that may be absent; append all that is wrong to ``problems`` and return the catalogue if it is sound.
 
     Parameters
     ----------
-    regions
-        Names that ``availability.region`` is checked against, if given.
+    regions, sites
+        Names that ``availability.region`` and ``rules.site`` are checked against, if given.
     """
     before = len(problems)
-    known: dict[str, pd.Index] = {} if regions is None else {"regions": regions}
+    known = {name: ids for name, ids in (("regions", regions), ("sites", sites)) if ids is not None}
     frames: dict[str, pd.DataFrame | None] = {}
-    for name in ("titles", "files", "availability"):
+    for name in ("titles", "files", *OPTIONAL):
         schema = load_schema("demand", name)
         try:
             path = find_table(folder, name)
@@ -88,7 +106,7 @@ def validate_catalogue(folder: Path, problems: list[Problem], regions: pd.Index 
             problems.extend(error.problems)
             continue
         if path is None:
-            if name != "availability":
+            if name not in OPTIONAL:
                 columns = ", ".join(a.name for a in schema.attributes if a.status != "optional")
                 problems.append(
                     Problem(
@@ -98,15 +116,15 @@ def validate_catalogue(folder: Path, problems: list[Problem], regions: pd.Index 
                     )
                 )
             continue
-        frame = frames[name] = read_table(path, schema, problems, known=known)
-        if frame is not None and name != "availability":
+        frame = frames[name] = read_table(path, schema, problems, known=known, may_be_empty=name in OPTIONAL)
+        if frame is not None and name not in OPTIONAL:
             known[name] = pd.Index(frame[schema.key[0]])
     titles, files = frames.get("titles"), frames.get("files")
     if files is not None:
         _check_profiles(files, problems)
     if len(problems) > before or titles is None or files is None:
         return None
-    return build_catalogue(titles, files, frames.get("availability"))
+    return build_catalogue(titles, files, *(frames.get(name) for name in OPTIONAL))
 
 
 def _check_profiles(files: pd.DataFrame, problems: list[Problem]) -> None:

@@ -52,6 +52,28 @@ def quarter_hour_weights(timezones: np.ndarray, date: dt.date, hourly_profile: n
     return weights
 
 
+def peak_slices(timezones: np.ndarray, slices: int, hourly_profile: np.ndarray) -> np.ndarray:
+    """What part of its busiest hour's rate each region reaches in each slice of the day, UTC.
+
+    Parameters
+    ----------
+    timezones
+        (R,) IANA names.
+    slices
+        T, a divisor of 96: the day in so many equal parts from 00:00 UTC.
+    hourly_profile
+        (24,) float, >= 0.
+
+    Returns
+    -------
+    (R, T) float, 0 to 1: the most within the slice, in January or in July; the most of all slices is 1. With one slice, ones.
+    """
+    year = 2026  # any: what counts is that clocks are as in winter, then as in summer
+    curves = [quarter_hour_weights(timezones, dt.date(year, month, 15), hourly_profile) for month in (1, 7)]
+    most = np.maximum(*curves).reshape(len(timezones), slices, -1).max(axis=2)
+    return np.asarray(most / most.max(axis=1, keepdims=True))
+
+
 def local_quarters(timezones: np.ndarray, date: dt.date) -> tuple[np.ndarray, np.ndarray]:
     """What the clocks of the regions show in each UTC quarter of an hour of a date.
 

@@ -30,20 +30,28 @@ class Case:
 
 
 @st.composite
-def cases(draw: Any, links: bool = False) -> Case:
-    """Up to 5 regions, 5 edge sites, 6 files; throughput and storage from nothing to plenty; fills with or without a last night."""
+def cases(draw: Any, links: bool = False, ruled: bool = False) -> Case:
+    """Up to 5 regions, 5 edge sites, 6 files; throughput and storage from nothing to plenty; fills with or without a last night.
+
+    ``ruled``: with pinned and forbidden files, floors on replicas, fill windows and slices of the day as well. Rules may ask for more than there is.
+    """
     tables = draw(network_tables(max_nodes=6, max_extra_links=4))
+    if ruled:
+        for table, column, values in (
+            ("sites", "group", ["", "a", "b"]),
+            ("regions", "timezone", ["UTC", "Asia/Tokyo", "America/New_York"]),
+            ("appliances", "fill_hours", [0.0, 12.0]),
+        ):
+            chosen = [draw(st.sampled_from(values)) for _ in range(len(tables[table]))]
+            tables[table] = tables[table].assign(**{column: chosen})
     network = build_network(tables)
     files = draw(st.integers(1, 6))
     size = draw(st.lists(st.floats(0.5, 40), min_size=files, max_size=files))
     names = [f"f{i}" for i in range(files)]
     titles = pd.DataFrame({"title": [f"t{i}" for i in range(files)]})
-    catalogue = build_catalogue(
-        titles,
-        pd.DataFrame(
-            {"file": names, "title": titles["title"], "profile": "p", "bitrate_kbps": 5000.0, "size_gb": size}
-        ),
-    )
+    encodes = {"file": names, "title": titles["title"], "profile": "p", "bitrate_kbps": 5000.0, "size_gb": size}
+    asked = _rules(draw, network, titles["title"]) if ruled else (None, None)
+    catalogue = build_catalogue(titles, pd.DataFrame(encodes), None, *asked)
     R = len(network.regions)
     pairs = draw(
         st.lists(st.tuples(st.integers(0, R - 1), st.integers(0, files - 1)), min_size=1, max_size=12, unique=True)
@@ -61,8 +69,36 @@ def cases(draw: Any, links: bool = False) -> Case:
         "fill_weight": draw(st.sampled_from([0.0, 0.14, 5.0])),
         "reactive_share": draw(st.sampled_from([0.0, 0.25])),
         "link_limits": links,
+        "fill_limits": ruled and draw(st.booleans()),
+        "peak_slices": draw(st.sampled_from([1, 3, 24])) if ruled else 1,
     }
     return Case(
         tables=tables, network=network, catalogue=catalogue, demand=build_demand(region, file, gb, peak),
         previous=previous.reshape(len(network.sites), files) & ~network.is_origin[:, None], rules=rules,
     )  # fmt: skip
+
+
+def _rules(draw: Any, network: Network, titles: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables ``rules`` and ``replicas``."""
+    edge = network.sites[~network.is_origin]
+    names = edge["site"].tolist()
+    pairs = st.tuples(st.sampled_from(titles.tolist()), st.sampled_from(names)) if names else st.nothing()
+    pins = draw(st.lists(pairs, max_size=4, unique=True)) if names else []
+    kinds = [draw(st.sampled_from(["pinned", "forbidden"])) for _ in pins]
+    rules = pd.DataFrame(
+        [(t, "", s, kind) for (t, s), kind in zip(pins, kinds, strict=True)],
+        columns=["title", "profile", "site", "rule"],
+    )
+    count = edge["group"].value_counts().to_dict()
+    count[""] = len(edge)
+    groups = [g for g, sites in count.items() if sites]
+    floors = (
+        draw(st.lists(st.tuples(st.sampled_from(titles.tolist()), st.sampled_from(groups)), max_size=3, unique=True))
+        if groups
+        else []
+    )
+    at_least = [draw(st.integers(1, min(2, count[g]))) for _, g in floors]
+    replicas = pd.DataFrame(
+        [(t, g, k) for (t, g), k in zip(floors, at_least, strict=True)], columns=["title", "group", "at_least"]
+    )
+    return rules, replicas

@@ -120,7 +120,7 @@ def solve_files(
         fixed, near = 0.0, 0
         for i in range(n):
             r = entries.region[first + i]
-            near = _sort_ways(
+            near = sort_ways(
                 i,
                 r,
                 entries.gb[first + i],
@@ -206,7 +206,7 @@ def solve_files(
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _sort_ways(i, r, gb, peak, candidates, toll, base, way_cost, way_site, ways, seen, touched, near, potential):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def sort_ways(i, r, gb, peak, candidates, toll, base, way_cost, way_site, ways, seen, touched, near, potential):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Entry i's origin cost, and its ways below it in ascending order; notes the sites met and what they could save at most."""
     K = candidates.site.shape[1]
     low = np.inf

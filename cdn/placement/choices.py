@@ -1,7 +1,7 @@
 """What the kernels of the decomposition work on: entries, candidates, prices on the way, prices of opening. Plain tuples of arrays.
 
-The limits on rates (throughput of sites, capacity of arcs) are the rows of one sparse matrix over the R * C pairs of a region and one of its
-columns, where the first K columns are edge candidates and the rest origins; so a vector of prices becomes a toll on every pair, and the flows of
+The limits on rates (throughput of sites, capacity of arcs, slice by slice of the day) are the rows of one sparse matrix over the R * C pairs of a region and
+one of its columns, where the first K columns are edge candidates and the rest origins; so a vector of prices becomes a toll on every pair, and the flows of
 the pairs become a use of every limit, by one product each.
 """
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from cdn.placement.problem import Problem
+from cdn.placement.problem import Problem, rate_limits, rate_uses
 
 PREVIOUS, PINNED, FORBIDDEN = 1, 2, 4
 """Bits of ``Opening.state``."""
@@ -41,11 +41,12 @@ class Candidates(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """What opening costs: (S,) price of a stored GB and of a filled GB, (S,) GB that fit, (F,) GB of each file, (F, S) uint8 state bits."""
+    """What opening costs: (S,) price of a stored GB and of a filled GB, (S,) GB that fit, and that the fill window brings, (F,) GB of each file, (F, S) uint8 state bits."""
 
     storage: np.ndarray
     fill: np.ndarray
     room: np.ndarray
+    window: np.ndarray
     size: np.ndarray
     state: np.ndarray
 
@@ -59,6 +60,7 @@ class Choices(NamedTuple):
     size: np.ndarray
     state: np.ndarray
     room: np.ndarray
+    window: np.ndarray
     fill: np.ndarray
     rate_limit: np.ndarray
     rates: csr_array
@@ -87,7 +89,6 @@ def build_choices(problem: Problem) -> Choices:
     rows = np.arange(R)[:, None]
     site = np.where(there, problem.site[rows, at], -1).astype(np.int32)
     cost = np.where(there, problem.cost_per_gb[rows, at], np.inf)
-    limit, rates = _rate_limits(problem, column, site)
     region, rank = np.nonzero(site[:, :K] >= 0)
     by_site = np.argsort(site[region, rank], kind="stable")
     candidates = Candidates(
@@ -104,35 +105,26 @@ def build_choices(problem: Problem) -> Choices:
         column=column,
         size=problem.size_gb,
         state=_states(problem),
-        room=np.where(problem.is_origin | ~useful, 0.0, problem.storage_gb),
+        room=np.where(problem.is_origin, 0.0, problem.storage_gb),
+        window=np.full(S, np.inf) if problem.fill_limit_gb is None else problem.fill_limit_gb,
         fill=problem.fill_cost,
-        rate_limit=limit,
-        rates=rates,
+        rate_limit=rate_limits(problem),
+        rates=_rates(problem, column),
     )
 
 
 def _states(problem: Problem) -> np.ndarray:
     """(F, S) uint8 of :class:`Opening`."""
-    return np.ascontiguousarray(problem.previous.T.astype(np.uint8))
+    state = problem.previous.T.astype(np.uint8)
+    for table, bit in ((problem.pinned, PINNED), (problem.forbidden, FORBIDDEN)):
+        if table is not None:
+            state |= (bit * table.T).astype(np.uint8)
+    return np.ascontiguousarray(state)
 
 
-def _rate_limits(problem: Problem, column: np.ndarray, site: np.ndarray) -> tuple[np.ndarray, csr_array]:
-    """Limits on rates, sites first, then arcs where they are limited: (M,) Gbit/s and (M, R * C)."""
+def _rates(problem: Problem, column: np.ndarray) -> csr_array:
+    """(M, R * C): what part of a Gbit/s each limit sees of each pair of a region and a column."""
     R, C = column.shape
     region, at = np.nonzero(column >= 0)
-    served = site[region, at]
-    pair = region * C + at
-    bounded = np.isfinite(problem.throughput_gbps[served])
-    rows, cols = [served[bounded]], [pair[bounded]]
-    limit = [np.where(problem.is_origin, np.inf, problem.throughput_gbps)]
-    if problem.arc_capacity_gbps is not None:
-        assert problem.path_start is not None and problem.path_arcs is not None
-        path = region.astype(np.int64) * problem.candidates + column[region, at]
-        count = np.diff(problem.path_start)[path]
-        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        rows.append(problem.sites + problem.path_arcs[np.repeat(problem.path_start[path], count) + offset])
-        cols.append(np.repeat(pair, count))
-        limit.append(problem.arc_capacity_gbps)
-    row, col = np.concatenate(rows), np.concatenate(cols)
-    limits = np.concatenate(limit)
-    return limits, csr_array((np.ones(len(row)), (row, col)), shape=(len(limits), R * C))
+    uses = rate_uses(problem, region, column[region, at]).tocoo()
+    return csr_array((uses.data, (uses.row, (region * C + at)[uses.col])), shape=(uses.shape[0], R * C))

@@ -14,7 +14,16 @@ import pulp
 
 from cdn.errors import InfeasiblePlanError
 from cdn.placement.greedy import assemble, solve_greedy
-from cdn.placement.problem import Prices, Problem, Solution, evaluate, split, unlimited_storage_bound
+from cdn.placement.problem import (
+    Prices,
+    Problem,
+    Solution,
+    evaluate,
+    rate_limits,
+    rate_uses,
+    split,
+    unlimited_storage_bound,
+)
 from cdn.placement.serving import best_shares
 from topology.errors import InputError
 from topology.errors import Problem as Wrong
@@ -75,7 +84,7 @@ def solve_exact(
     left = max(1.0, time_limit - (time.perf_counter() - began))
     model.program.solve(_engine(solver, gap, left, threads))
     if model.program.status == pulp.LpStatusInfeasible:
-        raise InfeasiblePlanError("no placement keeps every limit", ["link capacities against the peak demand"])
+        raise InfeasiblePlanError("no placement keeps every limit", _hard_limits(problem))
     bound = max(_dual_bound(model.program, solver, gap), relaxed, unlimited_storage_bound(problem))
     stored, shares = start.stored, start.shares
     costs = evaluate(problem, stored, shares)
@@ -101,7 +110,9 @@ def build_model(problem: Problem) -> Model:
     fits = problem.is_origin[sites] | (problem.size_gb[problem.file[rows]] <= problem.storage_gb[sites])
     rows, ks, sites = rows[fits], ks[fits], sites[fits]
     edge = ~problem.is_origin[sites]
-    pairs = sorted(set(zip(sites[edge].tolist(), problem.file[rows[edge]].tolist(), strict=True)))
+    pairs = sorted(
+        set(zip(sites[edge].tolist(), problem.file[rows[edge]].tolist(), strict=True)) | _asked_pairs(problem)
+    )
     open_ = {(s, f): program.add_variable(f"y_{s}_{f}", cat="Binary") for s, f in pairs}
     serve = {
         (n, k): program.add_variable(f"x_{n}_{k}", lowBound=0) for n, k in zip(rows.tolist(), ks.tolist(), strict=True)
@@ -111,10 +122,19 @@ def build_model(problem: Problem) -> Model:
     add_demand(model, len(problem.gb))
     add_holding(model, problem)
     add_storage_limits(model, problem)
-    add_throughput_limits(model, problem)
-    if problem.arc_capacity_gbps is not None:
-        add_link_limits(model, problem)
+    add_fill_limits(model, problem)
+    add_rate_limits(model, problem)
+    add_rules(model, problem)
     return model
+
+
+def _asked_pairs(problem: Problem) -> set[tuple[int, int]]:
+    """(site, file) of copies that rules may ask for whether or not anyone is served by them."""
+    asked = np.zeros((problem.sites, problem.files), bool) if problem.pinned is None else problem.pinned.copy()
+    if problem.floors is not None:
+        for file, group in zip(problem.floors.file, problem.floors.group, strict=True):
+            asked[:, file] |= problem.floors.member[group] & (problem.size_gb[file] <= problem.storage_gb)
+    return set(zip(*(axis.tolist() for axis in np.nonzero(asked)), strict=True))
 
 
 def add_objective(model: Model, problem: Problem) -> None:
@@ -156,35 +176,55 @@ def add_storage_limits(model: Model, problem: Problem) -> None:
         model.program.addConstraint(pulp.lpSum(sizes) <= float(problem.storage_gb[s]), f"storage_{s}")
 
 
-def add_throughput_limits(model: Model, problem: Problem) -> None:
-    """(5) What a site serves in the busiest hour stays within its throughput."""
-    load: dict[int, list[Any]] = {}
-    for (n, k), x in model.serve.items():
-        s = int(problem.site[problem.region[n], k])
-        if np.isfinite(problem.throughput_gbps[s]) and problem.peak_gbps[n] > 0:
-            load.setdefault(s, []).append(x * float(problem.peak_gbps[n]))
-    for s, peaks in load.items():
-        model.program.addConstraint(pulp.lpSum(peaks) <= float(problem.throughput_gbps[s]), f"throughput_{s}")
+def add_fill_limits(model: Model, problem: Problem) -> None:
+    """(9) What a site must take in tonight fits into its fill window."""
+    if problem.fill_limit_gb is None:
+        return
+    new: dict[int, list[Any]] = {}
+    for (s, f), y in model.open_.items():
+        if not problem.previous[s, f]:
+            new.setdefault(s, []).append(y * float(problem.size_gb[f]))
+    for s, sizes in new.items():
+        model.program.addConstraint(pulp.lpSum(sizes) <= float(problem.fill_limit_gb[s]), f"fill_{s}")
 
 
-def add_link_limits(model: Model, problem: Problem) -> None:
-    """(6) What flows over an arc in the busiest hour stays within its capacity."""
-    assert problem.arc_capacity_gbps is not None and problem.path_start is not None and problem.path_arcs is not None
-    load: dict[int, list[Any]] = {}
-    for (n, k), x in model.serve.items():
-        path = int(problem.region[n]) * problem.candidates + k
-        for arc in problem.path_arcs[problem.path_start[path] : problem.path_start[path + 1]]:
-            load.setdefault(int(arc), []).append(x * float(problem.peak_gbps[n]))
-    for arc, peaks in load.items():
-        model.program.addConstraint(pulp.lpSum(peaks) <= float(problem.arc_capacity_gbps[arc]), f"link_{arc}")
+def add_rate_limits(model: Model, problem: Problem) -> None:
+    """(5), (6) What a site serves, and what flows over an arc, stays within its throughput or capacity in every slice of the day."""
+    keys = list(model.serve)
+    rows = np.array([n for n, _ in keys], np.int64)
+    uses = rate_uses(problem, problem.region[rows], np.array([k for _, k in keys], np.int64)).tocsr()
+    for limit in np.flatnonzero(np.isfinite(rate_limits(problem))).tolist():
+        at = slice(uses.indptr[limit], uses.indptr[limit + 1])
+        load = [
+            model.serve[keys[i]] * float(part * problem.peak_gbps[rows[i]])
+            for i, part in zip(uses.indices[at].tolist(), uses.data[at].tolist(), strict=True)
+            if problem.peak_gbps[rows[i]] > 0
+        ]
+        if load:
+            model.program.addConstraint(pulp.lpSum(load) <= float(rate_limits(problem)[limit]), f"rate_{limit}")
+
+
+def add_rules(model: Model, problem: Problem) -> None:
+    """(10) Pinned copies are stored, forbidden ones are not; (11) of a floor's group so many sites store the file."""
+    for (s, f), y in model.open_.items():
+        if problem.pinned is not None and problem.pinned[s, f]:
+            y.lowBound = 1
+        if problem.forbidden is not None and problem.forbidden[s, f]:
+            y.upBound = 0
+    if problem.floors is not None:
+        floors = problem.floors
+        for q, (f, g, k) in enumerate(
+            zip(floors.file.tolist(), floors.group.tolist(), floors.at_least.tolist(), strict=True)
+        ):
+            copies = [model.open_[s, f] for s in np.flatnonzero(floors.member[g]).tolist() if (s, f) in model.open_]
+            model.program.addConstraint(pulp.lpSum(copies) >= k, f"floor_{q}")
 
 
 def relaxation(problem: Problem, model: Model, *, time_limit: float) -> tuple[Prices, float]:
     """Shadow prices and value of the linear relaxation; zero prices and no bound where it takes too long."""
     model.program.solve(pulp.HiGHS(msg=False, mip=False, timeLimit=time_limit / 2, threads=1))
-    arcs = problem.arc_capacity_gbps
     if model.program.status == pulp.LpStatusInfeasible:
-        raise InfeasiblePlanError("no placement keeps every limit", ["link capacities against the peak demand"])
+        raise InfeasiblePlanError("no placement keeps every limit", _hard_limits(problem))
     optimal = model.program.sol_status == pulp.LpSolutionOptimal
 
     def priced(name: str, count: int) -> np.ndarray:
@@ -195,10 +235,8 @@ def relaxation(problem: Problem, model: Model, *, time_limit: float) -> tuple[Pr
                 prices[i] = max(0.0, -(row.pi or 0.0))
         return prices
 
-    prices = Prices(
-        storage=priced("storage", problem.sites), throughput=priced("throughput", problem.sites),
-        arc=None if arcs is None else priced("link", len(arcs)),
-    )  # fmt: skip
+    S, rates = problem.sites, len(rate_limits(problem))
+    prices = Prices.of(problem, priced("storage", S), priced("rate", rates), priced("fill", S))
     return prices, float(pulp.value(model.program.objective)) if optimal else 0.0
 
 
@@ -241,15 +279,34 @@ def _set_start(problem: Problem, model: Model, start: Solution) -> None:
 
 
 def _read(problem: Problem, model: Model) -> np.ndarray:
-    """(S, F) bool. Where rounding a binary overfills a site by a hair, its smallest files give way."""
+    """(S, F) bool. Where rounding a binary overfills a site or a fill window by a hair, its smallest files that no rule asks for give way."""
     stored = np.zeros((problem.sites, problem.files), bool)
     for (s, f), y in model.open_.items():
         stored[s, f] = (y.varValue or 0.0) > 0.5
-    for s in np.flatnonzero(stored @ problem.size_gb > problem.storage_gb).tolist():
-        by_size = np.flatnonzero(stored[s])[np.argsort(problem.size_gb[stored[s]], kind="stable")]
-        for f in by_size.tolist():
-            if problem.size_gb[stored[s]].sum() <= problem.storage_gb[s]:
-                break
-            stored[s, f] = False
+    everything = np.ones(problem.files, bool)
+    asked = _asked_pairs(problem)
+    limits = [(problem.storage_gb, np.broadcast_to(everything, stored.shape))]
+    if problem.fill_limit_gb is not None:
+        limits.append((problem.fill_limit_gb, ~problem.previous))
+    for limit, counts in limits:
+        for s in range(problem.sites):
+            counted = counts[s]
+            by_size = np.flatnonzero(stored[s] & counted)
+            for f in by_size[np.argsort(problem.size_gb[by_size], kind="stable")].tolist():
+                if problem.size_gb[stored[s] & counted].sum() <= limit[s]:
+                    break
+                if (s, f) not in asked:
+                    stored[s, f] = False
     stored[problem.is_origin] = True
     return stored
+
+
+def _hard_limits(problem: Problem) -> list[str]:
+    """The limits that can make a problem infeasible: everything else is kept by storing nothing."""
+    there = {
+        "link capacities against the peak demand": problem.arc_capacity_gbps is not None,
+        "pinned files": problem.pinned is not None,
+        "floors on replicas": problem.floors is not None,
+        "fill windows": problem.fill_limit_gb is not None,
+    }
+    return [name for name, asked in there.items() if asked]

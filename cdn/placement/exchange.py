@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cdn.placement.choices import PINNED, Choices
+from cdn.placement.choices import PINNED, PREVIOUS, Choices
 from cdn.placement.control import PriceVector
 from cdn.placement.problem import Costs, Problem, Shares, evaluate
 from cdn.placement.repair import site_values
@@ -25,7 +25,6 @@ def exchange(
     problem: Problem,
     choices: Choices,
     stored: np.ndarray,
-    rate: np.ndarray,
     toll: Callable[[np.ndarray], np.ndarray],
     tries: int,
 ) -> tuple[np.ndarray, Shares, Costs]:
@@ -35,10 +34,8 @@ def exchange(
     ----------
     stored
         (S, F) bool.
-    rate
-        (M,) prices of the rate limits; those of throughput are replaced by the split's own as it goes.
     toll
-        From such prices to (R, C).
+        From (M,) prices of the rate limits to (R, C). The prices are the split's own, found anew as it goes.
     tries
         Splits to compute at most.
 
@@ -47,12 +44,11 @@ def exchange(
     The placement, its shares and costs; never dearer than what was given.
     """
     S, edge = problem.sites, np.flatnonzero(~problem.is_origin).tolist()
-    rate, held = rate.copy(), np.ascontiguousarray(stored.T)
-    nothing = PriceVector(storage=np.zeros(S), fill=np.zeros(S), rate=rate)
-    opening = opening_at(choices, nothing)
+    held = np.ascontiguousarray(stored.T)
     serving = best_shares(problem, stored)
+    rate = serving.rate
+    opening = opening_at(choices, PriceVector(storage=np.zeros(S), fill=np.zeros(S), rate=rate))
     best = stored, serving.shares, evaluate(problem, stored, serving.shares)
-    rate[:S] = serving.throughput_price
     value, failed, improved = np.zeros(problem.files), set[tuple[int, int]](), True
     while improved and tries > 0:
         improved = False
@@ -66,12 +62,12 @@ def exchange(
                 tries -= 1
                 trial = best[0].copy()
                 trial[s, move[1]], trial[s, move[0]] = False, True
-                serving = best_shares(problem, trial, throughput_price=rate[:S])
+                serving = best_shares(problem, trial, rate=rate)
                 costs = evaluate(problem, trial, serving.shares)
                 if costs.objective < best[2].objective * (1 - 1e-9):
                     best, improved = (trial, serving.shares, costs), True
                     held[:, s] = trial[s]
-                    rate[:S] = serving.throughput_price
+                    rate = serving.rate
                 else:
                     failed.add((s, move[0]))
                     misses += 1
@@ -87,11 +83,13 @@ def _best_move(
     out = np.flatnonzero(here & ((choices.state[:, s] & PINNED) == 0))
     out = out[np.argsort(density[out], kind="stable")]
     room = choices.room[s] - choices.size[here].sum()
-    gone_gb, gone_value = (np.concatenate([[0.0], np.cumsum(a[out])]) for a in (choices.size, value))
+    fresh = np.where(choices.state[:, s] & PREVIOUS, 0.0, choices.size)
+    window = choices.window[s] - fresh[here].sum()
+    gone_gb, gone_new, gone_value = (np.concatenate([[0.0], np.cumsum(a[out])]) for a in (choices.size, fresh, value))
     coming = np.flatnonzero(~here & (value > 0) & (choices.state[:, s] < PINNED) & (choices.size <= choices.room[s]))
     best: tuple[int, np.ndarray] | None = None
     for f in coming[np.argsort(-density[coming], kind="stable")][:NEWCOMERS].tolist():
-        leave = int(np.searchsorted(gone_gb, choices.size[f] - room))
+        leave = int(max(np.searchsorted(gone_gb, choices.size[f] - room), np.searchsorted(gone_new, fresh[f] - window)))
         if (s, f) not in failed and leave < len(gone_gb) and value[f] - gone_value[leave] > least:
             best, least = (f, out[:leave]), value[f] - gone_value[leave]
     return best

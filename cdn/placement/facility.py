@@ -22,7 +22,9 @@ def opening_cost(f: int, s: int, opening: Opening) -> float:
 @nb.njit(cache=True, nogil=True)
 def may_open(f: int, s: int, opening: Opening) -> bool:
     """Whether file f may be at site s at all."""
-    return not (opening.state[f, s] & FORBIDDEN) and opening.size[f] <= opening.room[s]
+    if opening.state[f, s] & FORBIDDEN or opening.size[f] > opening.room[s]:
+        return False
+    return bool(opening.state[f, s] & PREVIOUS) or opening.size[f] <= opening.window[s]
 
 
 @nb.njit(cache=True, nogil=True)

@@ -10,6 +10,8 @@ import time
 import numba as nb
 import numpy as np
 
+from cdn.placement.choices import PINNED, Opening, build_choices
+from cdn.placement.floors import keep_floors
 from cdn.placement.problem import (
     Costs,
     Prices,
@@ -37,7 +39,7 @@ def solve_greedy(problem: Problem, *, reason: str = "asked for") -> Solution:
     stored, storage_price = greedy_placement(problem)
     serving = best_shares(problem, stored)
     costs = evaluate(problem, stored, serving.shares)
-    prices = Prices(storage=storage_price, throughput=serving.throughput_price, arc=serving.arc_price)
+    prices = Prices.of(problem, storage_price, serving.rate, np.zeros(problem.sites))
     return assemble(
         stored, serving.shares, costs, prices, unlimited_storage_bound(problem),
         method="greedy", status="heuristic", reason=reason, seconds=time.perf_counter() - began,
@@ -68,7 +70,12 @@ def greedy_placement(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     server = np.full(len(problem.gb), -1, np.int32)
     room = np.where(problem.is_origin, 0.0, problem.storage_gb)
     left = problem.throughput_gbps.astype(float).copy()
-    stored = np.zeros((S, F), bool)
+    kept = required_copies(problem)
+    stored = kept.copy()
+    room -= stored @ problem.size_gb
+    window = np.full(S, np.inf) if problem.fill_limit_gb is None else problem.fill_limit_gb.astype(float).copy()
+    window -= (stored & ~problem.previous) @ problem.size_gb
+    banned = np.zeros((S, F), bool) if problem.forbidden is None else problem.forbidden
     sites = np.flatnonzero(~problem.is_origin).astype(np.int32)
     arrays = (
         problem.region, problem.gb, problem.peak_gbps, problem.file_start, problem.size_gb, problem.cost_per_gb,
@@ -76,11 +83,30 @@ def greedy_placement(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     )  # fmt: skip
     price = np.zeros(S)
     for _ in range(ROUNDS):
-        price = _fill_by_gain(sites, stored, current, server, room, left, *arrays)
-        if not _drop_unused(stored, server, room, problem.file_start, problem.size_gb):
+        price = _fill_by_gain(sites, stored, banned, current, server, room, window, left, *arrays)
+        if not _drop_unused(stored, kept, server, room, window, problem.previous, problem.file_start, problem.size_gb):
             break
     stored[problem.is_origin] = True
     return stored, price
+
+
+def required_copies(problem: Problem) -> np.ndarray:
+    """(S, F) bool: copies that the rules ask for, those of floors where they cost least beside the origins alone.
+
+    Raises
+    ------
+    InfeasiblePlanError
+        If the floors found no room, the largest files first.
+    """
+    asked = np.zeros((problem.sites, problem.files), bool) if problem.pinned is None else problem.pinned.copy()
+    if problem.floors is None:
+        return asked
+    choices = build_choices(problem)
+    stored = np.ascontiguousarray(asked.T)
+    free = np.zeros(problem.sites)
+    opening = Opening(free, choices.fill, choices.room, choices.window, choices.size, choices.state)
+    state = keep_floors(problem, choices, np.zeros(choices.column.shape), opening, stored)
+    return np.ascontiguousarray((state & PINNED).astype(bool).T)
 
 
 @nb.njit(cache=True)
@@ -103,7 +129,8 @@ def _gain(
 
 @nb.njit(cache=True)
 def _fill_by_gain(
-    sites: np.ndarray, stored: np.ndarray, current: np.ndarray, server: np.ndarray, room: np.ndarray, left: np.ndarray,
+    sites: np.ndarray, stored: np.ndarray, banned: np.ndarray, current: np.ndarray, server: np.ndarray, room: np.ndarray,
+    window: np.ndarray, left: np.ndarray,
     region: np.ndarray, gb: np.ndarray, peak: np.ndarray, start: np.ndarray, size: np.ndarray, cost: np.ndarray, rank: np.ndarray,
     fill: np.ndarray, previous: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
@@ -113,7 +140,11 @@ def _fill_by_gain(
     heap.pop()
     for s in sites:
         for f in range(F):
-            if not stored[s, f] and size[f] <= room[s] and start[f + 1] > start[f]:
+            if stored[s, f]:
+                _take(s, f, current, server, left, region, gb, peak, start, cost, rank)
+    for s in sites:
+        for f in range(F):
+            if not stored[s, f] and not banned[s, f] and size[f] <= room[s] and start[f + 1] > start[f]:
                 gain = _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank, fill, previous)
                 if gain > 0:
                     heap.append((-gain / size[f], np.int64(s) * F + f))
@@ -123,7 +154,8 @@ def _fill_by_gain(
         pair = heapq.heappop(heap)[1]
         s, f = pair // F, pair % F
         gain = _gain(s, f, current, server, left, region, gb, peak, start, size, cost, rank, fill, previous)
-        if size[f] > room[s]:
+        fresh_gb = 0.0 if previous[s, f] else size[f]
+        if size[f] > room[s] or fresh_gb > window[s]:
             price[s] = max(price[s], gain / size[f])
             continue
         if gain <= 0:
@@ -134,20 +166,33 @@ def _fill_by_gain(
             continue
         stored[s, f] = True
         room[s] -= size[f]
-        for n in range(start[f], start[f + 1]):
-            k = rank[region[n], s]
-            if k >= 0 and gb[n] * (current[n] - cost[region[n], k]) > 0 and peak[n] <= left[s]:
-                if server[n] >= 0:
-                    left[server[n]] += peak[n]
-                left[s] -= peak[n]
-                server[n] = s
-                current[n] = cost[region[n], k]
+        window[s] -= fresh_gb
+        _take(s, f, current, server, left, region, gb, peak, start, cost, rank)
     return price
 
 
 @nb.njit(cache=True)
-def _drop_unused(stored: np.ndarray, server: np.ndarray, room: np.ndarray, start: np.ndarray, size: np.ndarray) -> int:
-    """Drop the copies that serve nobody; returns how many."""
+def _take(
+    s: int, f: int, current: np.ndarray, server: np.ndarray, left: np.ndarray, region: np.ndarray, gb: np.ndarray, peak: np.ndarray,
+    start: np.ndarray, cost: np.ndarray, rank: np.ndarray,
+) -> None:  # fmt: skip
+    """Let site s serve the entries of file f that it serves cheaper than whoever does now, while its throughput lasts."""
+    for n in range(start[f], start[f + 1]):
+        k = rank[region[n], s]
+        if k >= 0 and gb[n] * (current[n] - cost[region[n], k]) > 0 and peak[n] <= left[s]:
+            if server[n] >= 0:
+                left[server[n]] += peak[n]
+            left[s] -= peak[n]
+            server[n] = s
+            current[n] = cost[region[n], k]
+
+
+@nb.njit(cache=True)
+def _drop_unused(
+    stored: np.ndarray, kept: np.ndarray, server: np.ndarray, room: np.ndarray, window: np.ndarray, previous: np.ndarray,
+    start: np.ndarray, size: np.ndarray,
+) -> int:  # fmt: skip
+    """Drop the copies that serve nobody and that no rule asks for; returns how many."""
     S, F = stored.shape
     dropped = 0
     used = np.zeros(S, np.bool_)
@@ -157,8 +202,10 @@ def _drop_unused(stored: np.ndarray, server: np.ndarray, room: np.ndarray, start
             if server[n] >= 0:
                 used[server[n]] = True
         for s in range(S):
-            if stored[s, f] and not used[s]:
+            if stored[s, f] and not used[s] and not kept[s, f]:
                 stored[s, f] = False
                 room[s] += size[f]
+                if not previous[s, f]:
+                    window[s] += size[f]
                 dropped += 1
     return dropped

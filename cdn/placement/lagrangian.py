@@ -18,6 +18,7 @@ import numpy as np
 from cdn.placement.choices import Choices, build_choices
 from cdn.placement.control import Controller, Gains, Limits, PriceVector
 from cdn.placement.exchange import exchange
+from cdn.placement.floors import by_file, keep_floors
 from cdn.placement.greedy import assemble
 from cdn.placement.groups import LARGEST, WIDEST, group_sites
 from cdn.placement.master import Master
@@ -151,7 +152,10 @@ def _stalled(reports: list[Report]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Plan:
+    """``state`` (F, S): the rules' bits, and pins where a copy holds a floor."""
+
     stored: np.ndarray
+    state: np.ndarray
     shares: Shares
     costs: Costs
 
@@ -175,7 +179,11 @@ class _Search:
         asked = add_up(problem.file, problem.gb, files)
         hands = cut(files, asked, shards, batches, self.rng)
         groups, wide = group_sites(choices, LARGEST), group_sites(choices, WIDEST)
-        self.crew = Crew([Shard(choices, groups, wide, hand, self.stored, NODE_LIMIT) for hand in hands], workers)
+        floors = None if problem.floors is None else by_file(problem.floors, files)
+        state = choices.state if floors is None else choices.state.copy()
+        self.crew = Crew(
+            [Shard(choices, floors, groups, wide, hand, self.stored, state, NODE_LIMIT) for hand in hands], workers
+        )
         self.limits = _limits(problem, choices)
         self.controller = Controller(self.limits, _first_prices(problem, choices, self.limits, start))
         self.mean, self.best_prices, self.bound = (
@@ -259,8 +267,9 @@ class _Search:
             prices.rate = rate
             return self._toll(prices)
 
-        stored, shares, costs = exchange(self.problem, self.choices, plan.stored, self.mean.rate, toll, EXCHANGES)
-        return _Plan(stored=stored, shares=shares, costs=costs)
+        choices = self.choices._replace(state=plan.state)
+        stored, shares, costs = exchange(self.problem, choices, plan.stored, toll, EXCHANGES)
+        return _Plan(stored=stored, state=plan.state, shares=shares, costs=costs)
 
     def _bound_at(self, prices: PriceVector) -> tuple[bool, np.ndarray]:
         """Bound the problem; keep the bound and its prices if best. Says whether it was, and where the files are stored at these prices, (F, S)."""
@@ -276,20 +285,19 @@ class _Search:
         stored, toll = self.stored.copy(), self._toll(self.mean)
         free = PriceVector(storage=np.zeros(self.problem.sites), fill=self.mean.fill, rate=self.mean.rate)
         opening, edge = opening_at(self.choices, free), np.flatnonzero(~self.problem.is_origin)
+        priced = opening._replace(storage=self.mean.storage)
+        state = keep_floors(self.problem, self.choices, toll, priced, stored)
+        opening = opening._replace(state=state)
         fit_sites(edge, self.choices.entries, self.choices.candidates, toll, opening, stored, True)
         placed = np.ascontiguousarray(stored.T)
         placed[self.problem.is_origin] = True
-        shares = best_shares(self.problem, placed, throughput_price=self.mean.rate[: self.problem.sites]).shares
-        return _Plan(stored=placed, shares=shares, costs=evaluate(self.problem, placed, shares))
+        shares = best_shares(self.problem, placed, rate=self.mean.rate).shares
+        return _Plan(stored=placed, state=state, shares=shares, costs=evaluate(self.problem, placed, shares))
 
     def shadow_prices(self) -> Prices:
         """The prices of the best bound, by limit."""
-        rate, S = self.best_prices.rate, self.problem.sites
-        return Prices(
-            storage=self.best_prices.storage,
-            throughput=rate[:S],
-            arc=rate[S:] if self.problem.arc_capacity_gbps is not None else None,
-        )
+        best = self.best_prices
+        return Prices.of(self.problem, best.storage, best.rate, best.fill)
 
     def _toll(self, prices: PriceVector) -> np.ndarray:
         return np.asarray(self.choices.rates.T @ prices.rate).reshape(self.choices.column.shape)
@@ -304,7 +312,7 @@ def _limits(problem: Problem, choices: Choices) -> Limits:
     size, peak = float(np.sum(choices.size)), float(np.sum(problem.peak_gbps))
     return Limits(
         storage=storage,
-        fill=np.full(problem.sites, np.inf),
+        fill=choices.window,
         rate=choices.rate_limit,
         storage_scale=saving / size if size > 0 else 1.0,
         rate_scale=saving / peak if peak > 0 else 1.0,
@@ -329,14 +337,12 @@ def _first_prices(
     edge = ~problem.is_origin
     if start is not None:
         known = start[1]
-        rate = (
-            known.throughput
-            if known.arc is None or problem.arc_capacity_gbps is None
-            else np.concatenate([known.throughput, known.arc])
+        fill = np.zeros(S) if known.fill is None else known.fill
+        return PriceVector(
+            storage=np.where(edge, np.maximum(known.storage, least), 0.0),
+            fill=np.where(np.isfinite(limits.fill), np.maximum(fill, least), 0.0),
+            rate=known.rate(problem),
         )
-        padded = np.zeros(len(limits.rate))
-        padded[: len(rate)] = rate
-        return PriceVector(storage=np.where(edge, np.maximum(known.storage, least), 0.0), fill=np.zeros(S), rate=padded)
     candidates = choices.candidates
     origin, at = candidates.origin_cost.min(axis=1), candidates.cost.argmin(axis=1)
     regions = np.arange(len(at))
@@ -355,7 +361,7 @@ def _first_prices(
     typical = float(price[edge].mean()) if edge.any() else 0.0
     return PriceVector(
         storage=np.where(edge, np.maximum(price, max(1e-3 * typical, least)), 0.0),
-        fill=np.zeros(S),
+        fill=np.where(np.isfinite(limits.fill), max(1e-3 * typical, least), 0.0),
         rate=np.zeros(len(limits.rate)),
     )
 

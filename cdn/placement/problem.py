@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
+from scipy.sparse import csr_array
 
+from cdn.placement.rules import Floors, check_rules, read_floors, read_pins
 from demand.catalogue import Catalogue
 from demand.demand import Demand
+from demand.diurnal import peak_slices as slice_shapes
+from demand.laws import load_laws
 from topology.network import Network
 from topology.routing import SiteTrees, fill_costs, region_paths, site_trees, steering_routes
 
@@ -38,6 +42,14 @@ class Problem:
         (S, F) bool: stored last night, so no fill cost.
     arc_capacity_gbps, path_start, path_arcs
         (2L,) capacities and the arcs from candidate k to region r as path ``r * K + k``; None where link limits are off.
+    fill_limit_gb
+        (S,) GB that the fill window can bring to a site, infinite at origins; None where fills are not limited.
+    pinned, forbidden
+        (S, F) bool: what a site must, and must not, store; None for nothing.
+    floors
+        Of which files at least so many sites of a group must store a copy; None for none.
+    peak_shape
+        (R, T) in 0 to 1: the part of ``peak_gbps`` that a region reaches in each slice of the day; None where all busiest hours coincide (T = 1).
     """
 
     size_gb: np.ndarray
@@ -56,6 +68,11 @@ class Problem:
     arc_capacity_gbps: np.ndarray | None = None
     path_start: np.ndarray | None = None
     path_arcs: np.ndarray | None = None
+    fill_limit_gb: np.ndarray | None = None
+    pinned: np.ndarray | None = None
+    forbidden: np.ndarray | None = None
+    floors: Floors | None = None
+    peak_shape: np.ndarray | None = None
 
     @property
     def sites(self) -> int:
@@ -71,6 +88,11 @@ class Problem:
     def candidates(self) -> int:
         """K."""
         return int(self.site.shape[1])
+
+    @property
+    def shape(self) -> np.ndarray:
+        """(R, T): :attr:`peak_shape`, or ones."""
+        return np.ones((len(self.site), 1)) if self.peak_shape is None else self.peak_shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,24 +117,52 @@ class Shares:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prices:
-    """What one more unit of each limit would save: (S,) per GB, (S,) per Gbit/s, and (2L,) per Gbit/s or None."""
+    """What one more unit of each limit would save.
+
+    (S,) ``storage`` per GB, (S,) ``throughput`` per Gbit/s, (2L,) ``arc`` per Gbit/s or None; (S,) ``fill`` per GB of the fill window, or None where it is
+    not limited. With several slices of the day, (T, S + 2L) ``by_slice`` are the prices of the rates slice by slice: the others are their sums.
+    """
 
     storage: np.ndarray
     throughput: np.ndarray
     arc: np.ndarray | None = None
+    fill: np.ndarray | None = None
+    by_slice: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, problem: Problem, storage: np.ndarray, rate: np.ndarray, fill: np.ndarray | None = None) -> "Prices":
+        """From (M,) prices of the rate limits in the order of :func:`rate_limits`."""
+        slices = rate.reshape(problem.shape.shape[1], -1)
+        total, S = slices.sum(axis=0), problem.sites
+        return cls(
+            storage=storage, throughput=total[:S], arc=None if problem.arc_capacity_gbps is None else total[S:],
+            fill=None if problem.fill_limit_gb is None else fill, by_slice=slices if len(slices) > 1 else None,
+        )  # fmt: skip
+
+    def rate(self, problem: Problem) -> np.ndarray:
+        """(M,) prices of the rate limits; where they were made for other slices of the day, each slice gets an equal part."""
+        T = problem.shape.shape[1]
+        links = np.zeros(0 if problem.arc_capacity_gbps is None else len(problem.arc_capacity_gbps))
+        arcs = links if self.arc is None or not len(links) else self.arc
+        total = np.concatenate([self.throughput, arcs])
+        if self.by_slice is not None and self.by_slice.shape == (T, len(total)):
+            return self.by_slice.ravel()
+        return np.tile(total / T, T)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Costs:
     """What a placement costs and uses.
 
-    ``origin_only`` is the serving cost if no edge site stored anything. ``used_gb`` (S,) counts edge sites only.
+    ``origin_only`` is the serving cost if no edge site stored anything. ``used_gb`` and ``new_gb``, stored and stored since last night, (S,), count edge sites only.
+    Loads, (S,) and (2L,) or None, are those of the busiest slice of the day.
     """
 
     serving: float
     fill: float
     origin_only: float
     used_gb: np.ndarray
+    new_gb: np.ndarray
     site_load_gbps: np.ndarray
     arc_load_gbps: np.ndarray | None
 
@@ -155,6 +205,8 @@ def build_problem(
     previous: np.ndarray | None = None,
     reactive_share: float = 0.0,
     link_limits: bool = False,
+    fill_limits: bool = False,
+    peak_slices: int = 1,
 ) -> Problem:
     """Assemble the problem of the contract from a network, a catalogue and a demand.
 
@@ -164,6 +216,17 @@ def build_problem(
         (S, F) bool, what last night's plan stored, or None for nothing.
     reactive_share
         Share of every site's storage that the plan leaves alone, 0 to 1.
+    link_limits, fill_limits
+        Whether the capacities of links, and what the fill windows can bring, are limits.
+    peak_slices
+        Slices of the day, whose rates are limited one by one; 1 takes all busiest hours as one.
+
+    Raises
+    ------
+    InputError
+        If the rules of the catalogue name a site or a group that is not there, or contradict each other.
+    InfeasiblePlanError
+        If what they ask for cannot fit, whatever else is stored.
     """
     trees = site_trees(network) if trees is None else trees
     routes = steering_routes(network, trees, candidates=candidates)
@@ -173,9 +236,16 @@ def build_problem(
     files = len(catalogue.files)
     file = demand.file[wanted]
     arcs = region_paths(network, trees, routes) if link_limits else None
+    rules = *read_pins(network, catalogue), read_floors(network, catalogue)
+    previous = np.zeros((len(network.sites), files), bool) if previous is None else previous
+    storage = np.where(network.is_origin, np.inf, network.site_storage_gb * (1.0 - reactive_share))
+    window = fill_windows_gb(network) if fill_limits else None
+    check_rules(network, catalogue, storage, window, previous, *rules)
+    pinned, forbidden, floors = rules
+    profile = load_laws().hourly_profile
     return Problem(
         size_gb=catalogue.size_gb,
-        storage_gb=np.where(network.is_origin, np.inf, network.site_storage_gb * (1.0 - reactive_share)),
+        storage_gb=storage,
         throughput_gbps=network.site_throughput_gbps,
         is_origin=network.is_origin,
         site=routes.site,
@@ -186,11 +256,59 @@ def build_problem(
         peak_gbps=demand.peak_gbps[wanted],
         file_start=np.searchsorted(file, np.arange(files + 1, dtype=file.dtype)).astype(np.int64),
         fill_cost=np.where(network.is_origin, 0.0, fill_weight * cost),
-        previous=np.zeros((len(network.sites), files), bool) if previous is None else previous,
+        previous=previous,
         arc_capacity_gbps=np.repeat(network.links["capacity_gbps"].to_numpy(float), 2) if link_limits else None,
         path_start=None if arcs is None else arcs.start,
         path_arcs=None if arcs is None else arcs.arcs,
+        fill_limit_gb=window,
+        pinned=pinned,
+        forbidden=forbidden,
+        floors=floors,
+        peak_shape=None
+        if peak_slices == 1
+        else slice_shapes(network.regions["timezone"].to_numpy(str), peak_slices, profile),
     )
+
+
+def fill_windows_gb(network: Network) -> np.ndarray:
+    """(S,) GB that the appliances of each site can take in one fill window; infinite at origins."""
+    table = network.appliances
+    each = table["fill_gbps"].to_numpy(float) * table["fill_hours"].to_numpy(float) * 3600 / 8
+    return np.where(network.is_origin, np.inf, np.bincount(network.appliance_site, each, len(network.sites)))
+
+
+def rate_limits(problem: Problem) -> np.ndarray:
+    """(M,) Gbit/s: of every slice of the day the throughput of the sites, then the capacities of the arcs where they are limited."""
+    arcs = np.zeros(0) if problem.arc_capacity_gbps is None else problem.arc_capacity_gbps
+    one = np.concatenate([np.where(problem.is_origin, np.inf, problem.throughput_gbps), arcs])
+    return np.tile(one, problem.shape.shape[1])
+
+
+def rate_uses(problem: Problem, region: np.ndarray, candidate: np.ndarray) -> csr_array:
+    """(M, n): what part of a Gbit/s in the region's busiest hour each limit sees if the region takes it from the candidate.
+
+    Parameters
+    ----------
+    region, candidate
+        (n,) pairs.
+    """
+    pair, S = np.arange(len(region)), problem.sites
+    served = problem.site[region, candidate]
+    bounded = np.isfinite(problem.throughput_gbps[served]) & ~problem.is_origin[served]
+    rows, cols, height = [served[bounded]], [pair[bounded]], S
+    if problem.arc_capacity_gbps is not None:
+        assert problem.path_start is not None and problem.path_arcs is not None
+        path = region.astype(np.int64) * problem.candidates + candidate
+        count = np.diff(problem.path_start)[path]
+        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        rows.append(S + problem.path_arcs[np.repeat(problem.path_start[path], count) + offset])
+        cols.append(np.repeat(pair, count))
+        height += len(problem.arc_capacity_gbps)
+    row, col, shape = np.concatenate(rows), np.concatenate(cols), problem.shape
+    part = shape[region[col]]
+    slices = shape.shape[1]
+    all_rows = (np.arange(slices)[:, None] * height + row).ravel()
+    return csr_array((part.T.ravel(), (all_rows, np.tile(col, slices))), shape=(slices * height, len(region)))
 
 
 def first_holder(problem: Problem, stored: np.ndarray) -> np.ndarray:
@@ -237,14 +355,15 @@ def evaluate(problem: Problem, stored: np.ndarray, shares: Shares) -> Costs:
     edge = stored & ~problem.is_origin[:, None]
     new_gb = (edge & ~problem.previous) @ problem.size_gb
     asked = add_up(problem.region, problem.gb, R)
-    known = problem.site.ravel() >= 0
+    by_site, by_arc = loads(problem, load)
     return Costs(
         serving=float(np.sum(serving)),
         fill=float(np.sum(new_gb * problem.fill_cost)),
         origin_only=float(np.sum((asked * cheapest_origin(problem))[asked > 0])),
         used_gb=edge @ problem.size_gb,
-        site_load_gbps=np.bincount(problem.site.ravel()[known], load.ravel()[known], problem.sites),
-        arc_load_gbps=None if problem.arc_capacity_gbps is None else arc_loads(problem, load),
+        new_gb=new_gb,
+        site_load_gbps=by_site,
+        arc_load_gbps=by_arc,
     )
 
 
@@ -316,11 +435,20 @@ def _add_peaks(
         out[site[region[n], candidate[i]], file[n]] += peak[n] * share[i]
 
 
-def arc_loads(problem: Problem, load: np.ndarray) -> np.ndarray:
-    """(2L,) Gbit/s over each arc when ``load`` (R, K) flows from each candidate to its region."""
-    assert problem.arc_capacity_gbps is not None and problem.path_start is not None and problem.path_arcs is not None
-    used = np.repeat(load.ravel(), np.diff(problem.path_start))
-    return np.bincount(problem.path_arcs, used, len(problem.arc_capacity_gbps))
+def loads(problem: Problem, load: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """(S,) and (2L,) or None, Gbit/s in the busiest slice, when ``load`` (R, K), in the regions' busiest hours, flows from each candidate to its region."""
+    known = problem.site.ravel() >= 0
+    served, S = problem.site.ravel()[known], problem.sites
+    arcs = problem.arc_capacity_gbps
+    by_site, by_arc = np.zeros(S), None if arcs is None else np.zeros(len(arcs))
+    for part in problem.shape.T:
+        now = load * part[:, None]
+        by_site = np.maximum(by_site, np.bincount(served, now.ravel()[known], S))
+        if arcs is not None and by_arc is not None:
+            assert problem.path_start is not None and problem.path_arcs is not None
+            used = np.repeat(now.ravel(), np.diff(problem.path_start))
+            by_arc = np.maximum(by_arc, np.bincount(problem.path_arcs, used, len(arcs)))
+    return by_site, by_arc
 
 
 def cheapest_origin(problem: Problem) -> np.ndarray:

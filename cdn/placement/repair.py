@@ -3,7 +3,8 @@
 import numba as nb
 import numpy as np
 
-from cdn.placement.choices import FORBIDDEN, PINNED, PREVIOUS, Candidates, Entries, Opening
+from cdn.placement.choices import PINNED, PREVIOUS, Candidates, Entries, Opening
+from cdn.placement.facility import may_open
 
 
 @nb.njit(cache=True, nogil=True)
@@ -76,14 +77,16 @@ def site_values(
 
 @nb.njit(cache=True, nogil=True)
 def _pack(s: int, value: np.ndarray, opening: Opening, stored: np.ndarray, keep: bool) -> None:
-    """Pinned files first, then what is stored if that is kept, then by value per GB, whatever still fits."""
+    """Pinned files first, then what is stored if that is kept, then by value per GB, whatever still fits into the room and the fill window."""
     F = len(value)
-    left = opening.room[s]
+    left, window = opening.room[s], opening.window[s]
     density = np.full(F, -1.0)
     for f in range(F):
         if opening.state[f, s] & PINNED:
             left -= opening.size[f]
-        elif (value[f] > 0.0 or (keep and stored[f, s])) and not opening.state[f, s] & FORBIDDEN:
+            if not opening.state[f, s] & PREVIOUS:
+                window -= opening.size[f]
+        elif (value[f] > 0.0 or (keep and stored[f, s])) and may_open(f, s, opening):
             density[f] = max(value[f], 0.0) / opening.size[f]
     files = np.flatnonzero(density >= 0.0)
     files = files[np.argsort(-density[files], kind="mergesort")]
@@ -93,6 +96,8 @@ def _pack(s: int, value: np.ndarray, opening: Opening, stored: np.ndarray, keep:
     for new in (False, True):  # first what is there, then what is not
         for i in range(len(files)):
             f = files[i]
-            if (new or before[f] or not keep) and not stored[f, s] and opening.size[f] <= left:
+            fresh = 0.0 if opening.state[f, s] & PREVIOUS else opening.size[f]
+            if (new or before[f] or not keep) and not stored[f, s] and opening.size[f] <= left and fresh <= window:
                 stored[f, s] = True
                 left -= opening.size[f]
+                window -= fresh

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from cdn.errors import InfeasiblePlanError
-from cdn.placement.problem import Problem, Shares, add_up, arc_loads
+from cdn.placement.problem import Problem, Shares, add_up, loads, rate_limits, rate_uses
 
 SLACK = 2e-7
 """Relative share of every limit that is left unused, so that rounding never exceeds it."""
@@ -30,11 +30,10 @@ FIRST_WAYS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Serving:
-    """Shares, and what one more Gbit/s of each site and arc would save at this placement: (S,) and (2L,) or None."""
+    """Shares, and what one more Gbit/s of each rate limit would save at this placement: (M,) in the order of :func:`~cdn.placement.problem.rate_limits`."""
 
     shares: Shares
-    throughput_price: np.ndarray
-    arc_price: np.ndarray | None
+    rate: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,15 +47,15 @@ class _Groups:
     holds: np.ndarray
 
 
-def best_shares(problem: Problem, stored: np.ndarray, *, throughput_price: np.ndarray | None = None) -> Serving:
+def best_shares(problem: Problem, stored: np.ndarray, *, rate: np.ndarray | None = None) -> Serving:
     """Split the demand over the holders at least cost, within throughput and link limits.
 
     Parameters
     ----------
     stored
         (S, F) bool.
-    throughput_price
-        (S,) a guess of what the limits are worth; it only makes the program smaller.
+    rate
+        (M,) a guess of what the limits are worth; it only makes the program smaller.
 
     Raises
     ------
@@ -68,16 +67,13 @@ def best_shares(problem: Problem, stored: np.ndarray, *, throughput_price: np.nd
     cheapest = cost.argmin(axis=1)
     R, K = problem.site.shape
     load = np.bincount(groups.region.astype(np.int64) * K + cheapest, groups.peak, R * K).reshape(R, K)
-    known = problem.site >= 0
-    by_site = np.bincount(problem.site[known], load[known], problem.sites)
-    arcs = problem.arc_capacity_gbps
-    if (by_site <= problem.throughput_gbps).all() and (arcs is None or (arc_loads(problem, load) <= arcs).all()):
+    by_site, by_arc = loads(problem, load)
+    if (by_site <= problem.throughput_gbps).all() and (by_arc is None or (by_arc <= problem.arc_capacity_gbps).all()):
         return Serving(
             shares=_named(groups, np.arange(len(cheapest)), cheapest, np.ones(len(cheapest))),
-            throughput_price=np.zeros(problem.sites),
-            arc_price=None if arcs is None else np.zeros(len(arcs)),
+            rate=np.zeros(len(rate_limits(problem))),
         )
-    return _Split(problem, groups).solve(throughput_price)
+    return _Split(problem, groups).solve(rate)
 
 
 def _group(problem: Problem, stored: np.ndarray) -> _Groups:
@@ -172,44 +168,18 @@ class _Split:
         self.group, self.candidate, self.site, self.load = group[keep], candidate[keep], site[keep], load[keep]
         region = region[keep]
         self.cost = groups.gb[self.group] * problem.cost_per_gb[region, self.candidate]
-        finite = np.unique(
-            self.site[np.isfinite(problem.throughput_gbps[self.site]) & (problem.throughput_gbps[self.site] > 0)]
-        )
-        self.limited = finite
-        arcs = 0 if problem.arc_capacity_gbps is None else len(problem.arc_capacity_gbps)
-        self.height = len(finite) + arcs
-        self.matrix = self._use(region)
-
-    def _use(self, region: np.ndarray) -> csr_array:
-        """(ways, limits) share of each limit that a way would take, row by row."""
-        problem = self.problem
-        row_of_site = np.full(problem.sites, -1)
-        row_of_site[self.limited] = np.arange(len(self.limited))
-        ways = np.flatnonzero(row_of_site[self.site] >= 0)
-        rows, cols, values = (
-            [ways],
-            [row_of_site[self.site[ways]]],
-            [self.load[ways] / problem.throughput_gbps[self.site[ways]]],
-        )
-        capacity = problem.arc_capacity_gbps
-        if capacity is not None:
-            assert problem.path_start is not None and problem.path_arcs is not None
-            path = region.astype(np.int64) * problem.candidates + self.candidate
-            count = np.diff(problem.path_start)[path]
-            offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-            arc = problem.path_arcs[np.repeat(problem.path_start[path], count) + offset]
-            rows.append(np.repeat(np.arange(len(self.group)), count))
-            cols.append(len(self.limited) + arc)
-            values.append(np.repeat(self.load, count) / np.maximum(capacity[arc], 1e-12))
-        shape = (len(self.group), self.height)
-        return csr_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=shape)
+        limit = rate_limits(problem)
+        self.limited = np.flatnonzero(np.isfinite(limit))
+        self.limit = np.maximum(limit[self.limited], 1e-12)
+        uses = rate_uses(problem, region, self.candidate)[
+            self.limited
+        ].T.tocsr()  # (ways, limits): shares of each limit
+        uses.data *= np.repeat(self.load, np.diff(uses.indptr)) / self.limit[uses.indices]
+        self.matrix = csr_array(uses)
 
     def solve(self, guess: np.ndarray | None) -> Serving:
         """Grow the program until no way left out is worth while."""
-        problem, S = self.problem, self.problem.sites
-        price = np.zeros(self.height)
-        if guess is not None:
-            price[: len(self.limited)] = guess[self.limited] * problem.throughput_gbps[self.limited]
+        price = np.zeros(len(self.limit)) if guess is None else guess[self.limited] * self.limit
         chosen = self._first_ways(price)
         solver = _solver()
         while True:
@@ -225,14 +195,9 @@ class _Split:
         full[chosen] = np.where(share < 1e-12, 0.0, np.clip(share, 0.0, 1.0))
         full /= np.bincount(self.group, full, len(self.groups.gb))[self.group]
         used = np.flatnonzero(full > 0)
-        throughput_price = np.zeros(S)
-        throughput_price[self.limited] = price[: len(self.limited)] / problem.throughput_gbps[self.limited]
-        capacity = problem.arc_capacity_gbps
-        return Serving(
-            shares=_named(self.groups, self.group[used], self.candidate[used], full[used]),
-            throughput_price=throughput_price,
-            arc_price=None if capacity is None else price[len(self.limited) :] / np.maximum(capacity, 1e-12),
-        )
+        rate = np.zeros(len(rate_limits(self.problem)))
+        rate[self.limited] = price / self.limit
+        return Serving(shares=_named(self.groups, self.group[used], self.candidate[used], full[used]), rate=rate)
 
     def _first_ways(self, price: np.ndarray) -> np.ndarray:
         """(ways,) bool: each group's cheapest ways at these prices, and its cheapest origin, which keeps the program feasible."""
@@ -259,14 +224,14 @@ class _Split:
         rest[start[:-1]] = False
         index[rest], value[rest] = G + use.indices, use.data
         lp = highspy.HighsLp()
-        lp.num_col_, lp.num_row_ = len(columns), G + self.height
+        lp.num_col_, lp.num_row_ = len(columns), G + len(self.limit)
         lp.col_cost_, lp.col_lower_, lp.col_upper_ = (
             cost / scale,
             np.zeros(len(cost)),
             np.full(len(cost), highspy.kHighsInf),
         )
-        lp.row_lower_ = np.concatenate([np.ones(G), np.full(self.height, -np.inf)])
-        lp.row_upper_ = np.concatenate([np.ones(G), np.full(self.height, 1 - SLACK)])
+        lp.row_lower_ = np.concatenate([np.ones(G), np.full(len(self.limit), -np.inf)])
+        lp.row_upper_ = np.concatenate([np.ones(G), np.full(len(self.limit), 1 - SLACK)])
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = start.astype(np.int32), index, value
         solver.passModel(lp)
@@ -322,7 +287,8 @@ def _overloaded_links(problem: Problem) -> list[str]:
         return []
     R, K = problem.site.shape
     pair = problem.region.astype(np.int64) * K + problem.cost_per_gb.argmin(axis=1)[problem.region]
-    load = arc_loads(problem, np.bincount(pair, problem.peak_gbps, R * K).reshape(R, K))
+    load = loads(problem, np.bincount(pair, problem.peak_gbps, R * K).reshape(R, K))[1]
+    assert load is not None
     over = np.flatnonzero(load > problem.arc_capacity_gbps)
     return [
         f"link {a // 2} ({'forward' if a % 2 == 0 else 'backward'}): {load[a]:.4g} of {problem.arc_capacity_gbps[a]:.4g} Gbit/s"

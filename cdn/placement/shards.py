@@ -14,6 +14,7 @@ from cdn.placement.branch import solve_files
 from cdn.placement.choices import Choices, Opening
 from cdn.placement.control import PriceVector
 from cdn.placement.facility import improve
+from cdn.placement.floors import FloorTable, hold, raise_bounds
 from cdn.placement.groups import Groups
 
 T = TypeVar("T")
@@ -34,33 +35,62 @@ class Use(NamedTuple):
 class Shard:
     """Some of the files, in batches, with the sites each is stored at.
 
-    Epochs solve files within ``groups`` of sites, bounds within ``wide_groups``, which takes longer and loses less where groups meet.
+    Epochs solve files within ``groups`` of sites, bounds within ``wide_groups``, which takes longer and loses less where groups meet. ``state`` (F, S) are
+    the rules' bits and the pins that hold the floors just now.
     """
 
     def __init__(
-        self, choices: Choices, groups: Groups, wide_groups: Groups, batches: Sequence[np.ndarray], stored: np.ndarray, node_limit: int
+        self, choices: Choices, floors: FloorTable | None, groups: Groups, wide_groups: Groups, batches: Sequence[np.ndarray],
+        stored: np.ndarray, state: np.ndarray, node_limit: int,
     ) -> None:  # fmt: skip
-        self.choices, self.groups, self.wide_groups = choices, groups, wide_groups
-        self.batches, self.stored, self.node_limit = batches, stored, node_limit
+        self.choices, self.floors, self.groups, self.wide_groups = choices, floors, groups, wide_groups
+        self.batches, self.stored, self.state, self.node_limit = batches, stored, state, node_limit
         self.bounds = np.zeros(len(choices.size))
 
     def step(self, batch: int, prices: PriceVector, toll: np.ndarray, *, exact: bool) -> Use:
         """Choose sites anew for the files of one batch at these prices; say what they use now."""
         files = self.batches[batch]
         opening = opening_at(self.choices, prices)
+        self._hold(files, toll, opening, self.stored, self.state)
+        opening = opening._replace(state=self.state)
         if exact:
             self._solve(files, toll, opening, self.stored, self.groups)
         return self._improve(files, toll, opening, ROUNDS)
 
     def measure(self, batch: int, prices: PriceVector, toll: np.ndarray) -> Use:
         """What one batch uses as it is stored."""
-        return self._improve(self.batches[batch], toll, opening_at(self.choices, prices), 0)
+        return self._improve(self.batches[batch], toll, opening_at(self.choices, prices)._replace(state=self.state), 0)
 
     def bound(self, prices: PriceVector, toll: np.ndarray, stored: np.ndarray) -> float:
         """Sum of the files' bounds at these prices; where they are stored then is written to ``stored`` (F, S), what the shard holds stays."""
         opening, files = opening_at(self.choices, prices), np.concatenate(self.batches)
         self._solve(files, toll, opening, stored, self.wide_groups)
+        if self.floors is not None:
+            c = self.choices
+            raise_bounds(
+                with_floors(files, self.floors), self.floors, c.entries, c.candidates, toll, opening, self.bounds
+            )
+            self._hold(files, toll, opening, stored, self.state.copy())
         return float(np.sum(self.bounds[files]))
+
+    def _hold(
+        self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray, state: np.ndarray
+    ) -> None:
+        """Pin what holds the floors of some files, however full the sites are: room has its price."""
+        if self.floors is not None:
+            c, plenty = self.choices, np.full(len(self.choices.room), np.inf)
+            hold(
+                with_floors(files, self.floors),
+                self.floors,
+                c.entries,
+                c.candidates,
+                toll,
+                opening,
+                stored,
+                state,
+                plenty,
+                plenty,
+            )
 
     def _solve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray, groups: Groups) -> None:
         c = self.choices
@@ -117,9 +147,16 @@ def cut(files: int, weight: np.ndarray, shards: int, batches: int, rng: np.rando
     return [[np.sort(order[hand == shard * batches + batch]) for batch in range(batches)] for shard in range(shards)]
 
 
+def with_floors(files: np.ndarray, floors: FloorTable) -> np.ndarray:
+    """Those of some files that have floors."""
+    return np.asarray(files[floors.start[files + 1] > floors.start[files]])
+
+
 def opening_at(choices: Choices, prices: PriceVector) -> Opening:
     """What opening costs at these prices."""
-    return Opening(prices.storage, choices.fill + prices.fill, choices.room, choices.size, choices.state)
+    return Opening(
+        prices.storage, choices.fill + prices.fill, choices.room, choices.window, choices.size, choices.state
+    )
 
 
 def total(uses: Sequence[Use]) -> Use:

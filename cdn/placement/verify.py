@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demand.catalogue import read_catalogue
+from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import Demand, read_demand
+from demand.diurnal import peak_slices as slice_shapes
+from demand.laws import load_laws
 from topology.errors import InputError, Problem
 from topology.network import Network, read_network
 from topology.routing import Paths, Routes, fill_costs, region_paths, site_trees, steering_routes
@@ -55,11 +57,18 @@ class _Case:
     stored: np.ndarray
     reactive_share: float
     link_limits: bool
+    pinned: np.ndarray
+    forbidden: np.ndarray
+    floors: list[tuple[int, np.ndarray, int]]
+    """file, (S,) bool sites of the group, how many of them at least."""
+    fill_limit_gb: np.ndarray
+    shape: np.ndarray
 
 
 def verify(
     folder: Path, demand_path: Path, plan: Path, *, previous: Path | None = None,
     candidates: int = 10, peak_to_mean: float = 2.5, fill_weight: float = 0.14, reactive_share: float = 0.0, link_limits: bool = False,
+    fill_limits: bool = False, peak_slices: int = 1,
 ) -> Verification:  # fmt: skip
     """Recompute a plan.
 
@@ -69,7 +78,7 @@ def verify(
         Network folder, demand table, plan folder.
     previous
         Last night's plan folder: what it stored costs no fill.
-    candidates, peak_to_mean, fill_weight, reactive_share, link_limits
+    candidates, peak_to_mean, fill_weight, reactive_share, link_limits, fill_limits, peak_slices
         The rules of the problem, as in ``fillplan.toml``.
 
     Raises
@@ -88,8 +97,11 @@ def verify(
         network=network, routes=routes, paths=region_paths(network, trees, routes),
         fill_cost=np.where(network.is_origin, 0.0, fill_weight * fill_costs(network, trees)[0]),
         size_gb=catalogue.size_gb, demand=demand, stored=stored, reactive_share=reactive_share, link_limits=link_limits,
+        pinned=_ruled(network, catalogue, "pinned"), forbidden=_ruled(network, catalogue, "forbidden"), floors=_floors(network, catalogue),
+        fill_limit_gb=_windows(network) if fill_limits else np.full(len(network.sites), np.inf), shape=_shape(network, peak_slices),
     )  # fmt: skip
     _check_storage(case, wrong)
+    _check_rules(case, catalogue.file_ids, wrong)
     row, k, share = _serving(case, _table(plan, "assignment", required=False), catalogue.file_ids, wrong)
     before = (
         np.zeros_like(stored)
@@ -97,10 +109,13 @@ def verify(
         else _known_stored(network, catalogue.file_ids, _table(previous, "placement"))
     )
     new = stored & ~before & ~network.is_origin[:, None]
+    _check_windows(case, new, wrong)
     serving = math.fsum((demand.gb[row] * routes.cost_per_gb[demand.region[row], k] * share).tolist())
     fill = math.fsum((case.fill_cost[:, None] * new * catalogue.size_gb[None, :])[new].tolist())
     _check_loads(case, row, k, share, wrong)
-    bound = lower_bound(case, before, _table(plan, "prices", required=False))
+    bound = lower_bound(
+        case, before, _table(plan, "prices", required=False), _table(plan, "slice_prices", required=False)
+    )
     objective = serving + fill
     _check_claims(plan, objective, wrong)
     return Verification(
@@ -111,27 +126,34 @@ def verify(
     )  # fmt: skip
 
 
-def lower_bound(case: _Case, before: np.ndarray, prices: pd.DataFrame | None) -> float:
+def lower_bound(
+    case: _Case, before: np.ndarray, prices: pd.DataFrame | None, slice_prices: pd.DataFrame | None = None
+) -> float:
     """The better of the unlimited-storage bound and the Lagrangian bound at the plan's prices."""
     demand, routes = case.demand, case.routes
     unlimited = math.fsum((demand.gb * routes.cost_per_gb.min(axis=1)[demand.region]).tolist())
     if prices is None or not len(prices):
         return unlimited
-    storage, throughput, arc = _price_arrays(case.network, prices)
-    return max(unlimited, priced_bound(case, before, storage, throughput, arc))
+    slices = case.shape.shape[1]
+    storage, throughput, arc, fill = _price_arrays(case.network, prices)
+    throughput, arc = np.tile(throughput / slices, (slices, 1)), np.tile(arc / slices, (slices, 1))
+    if slices > 1 and slice_prices is not None:
+        for t in range(slices):
+            _, throughput[t], arc[t], _ = _price_arrays(case.network, slice_prices[slice_prices["slice"] == t])
+    return max(unlimited, priced_bound(case, before, storage, throughput, arc, fill))
 
 
 def priced_bound(
-    case: _Case, before: np.ndarray, storage: np.ndarray, throughput: np.ndarray, arc: np.ndarray | None
+    case: _Case, before: np.ndarray, storage: np.ndarray, throughput: np.ndarray, arc: np.ndarray, fill: np.ndarray
 ) -> float:
     """The Lagrangian bound at prices >= 0.
 
     Parameters
     ----------
-    storage, throughput
-        (S,) per GB and per Gbit/s; those of unlimited sites must be 0.
-    arc
-        (2L,) per Gbit/s, or None.
+    storage, fill
+        (S,) per GB stored and per GB filled; those of unlimited sites must be 0.
+    throughput, arc
+        (T, S) and (T, 2L) per Gbit/s in each slice of the day.
     """
     network, routes, demand = case.network, case.routes, case.demand
     R, K = routes.site.shape
@@ -139,11 +161,15 @@ def priced_bound(
     site = np.maximum(routes.site, 0)
     there = routes.site >= 0
     edge = there & ~network.is_origin[site]
-    toll = np.where(edge, throughput[site], 0.0)
-    if arc is not None and case.link_limits:
-        per_hop = arc[case.paths.arcs]
-        along = np.concatenate([[0.0], np.cumsum(per_hop)])
-        toll = toll + (along[case.paths.start[1:]] - along[case.paths.start[:-1]]).reshape(R, K)
+    toll = np.zeros((R, K))
+    for t, part in enumerate(case.shape.T):
+        now = np.where(edge, throughput[t][site], 0.0)
+        if case.link_limits:
+            along = np.concatenate([[0.0], np.cumsum(arc[t][case.paths.arcs])])
+            now = now + (along[case.paths.start[1:]] - along[case.paths.start[:-1]]).reshape(R, K)
+        toll += part[:, None] * now
+    limited = np.isfinite(case.fill_limit_gb)
+    per_new_gb = case.fill_cost + np.where(limited, fill, 0.0)
     total = 0.0
     start = np.searchsorted(demand.file, np.arange(F + 1))
     width = max(1, BLOCK // max(R, 1))
@@ -153,22 +179,34 @@ def priced_bound(
         at = (demand.region[rows], demand.file[rows] - first)
         gb, peak = np.zeros((R, last - first)), np.zeros((R, last - first))
         gb[at], peak[at] = demand.gb[rows], demand.peak_gbps[rows]
-        opening = case.size_gb[None, first:last] * (storage[:, None] + case.fill_cost[:, None] * ~before[:, first:last])
-        total += _files_bound(gb, peak, routes.cost_per_gb, toll, site, edge, there, opening)
+        opening = case.size_gb[None, first:last] * (storage[:, None] + per_new_gb[:, None] * ~before[:, first:last])
+        pinned = case.pinned[:, first:last]
+        total += float(opening[pinned].sum())
+        opening[pinned] = 0.0
+        opening[case.forbidden[:, first:last]] = np.inf
+        floors = [
+            (f - first, group & ~pinned[:, f - first], k - int(pinned[group, f - first].sum()))
+            for f, group, k in case.floors
+            if first <= f < last
+        ]
+        total += _files_bound(gb, peak, routes.cost_per_gb, toll, site, edge, there, opening, floors)
     limit = np.where(network.is_origin, 0.0, network.site_storage_gb) * (1.0 - case.reactive_share)
-    paid = float(np.sum(storage * limit)) + float(
-        np.sum(throughput * np.where(network.is_origin, 0.0, network.site_throughput_gbps))
-    )
-    if arc is not None and case.link_limits:
+    paid = float(np.sum(storage * limit)) + float(np.sum(fill[limited] * case.fill_limit_gb[limited]))
+    paid += float(np.sum(throughput * np.where(network.is_origin, 0.0, network.site_throughput_gbps)))
+    if case.link_limits:
         paid += float(np.sum(arc * np.repeat(network.links["capacity_gbps"].to_numpy(float), 2)))
     return total - paid
 
 
 def _files_bound(
     gb: np.ndarray, peak: np.ndarray, cost: np.ndarray, toll: np.ndarray, site: np.ndarray, edge: np.ndarray, there: np.ndarray,
-    opening: np.ndarray,
+    opening: np.ndarray, floors: list[tuple[int, np.ndarray, int]],
 ) -> float:  # fmt: skip
-    """Sum over a block of files of a lower bound on their facility location; arrays over (R, B) files, opening (S, B)."""
+    """Sum over a block of files of a lower bound on their facility location; arrays over (R, B) files, opening (S, B), infinite where forbidden.
+
+    ``floors``: file, (S,) bool group, and how many of the group must store it: whatever w is, a solution pays for each site it opens what w leaves of the opening
+    price, so it pays the least of those at least so often. Of several floors of a file, whose groups may overlap, the dearest counts.
+    """
     R, B = gb.shape
     K = cost.shape[1]
     price, ceiling = np.full((K, R, B), np.inf), np.full((R, B), np.inf)
@@ -195,7 +233,11 @@ def _files_bound(
     over = opening.copy()
     for k in range(K):  # whatever w is, charge each site what it would gain: this makes the bound true
         np.subtract.at(over, site[:, k], np.where(np.isfinite(price[k]), np.maximum(w - price[k], 0.0), 0.0))
-    return float(w.sum() + np.minimum(over, 0.0).sum())
+    dearest = np.zeros(B)
+    for f, group, count in floors:
+        least = np.sort(np.maximum(over[group, f], 0.0))[: max(count, 0)]
+        dearest[f] = max(dearest[f], float(least[np.isfinite(least)].sum()))
+    return float(w.sum() + np.minimum(over, 0.0).sum() + dearest.sum())
 
 
 def _table(folder: Path, name: str, *, required: bool = True) -> pd.DataFrame | None:
@@ -266,6 +308,73 @@ def _check_storage(case: _Case, wrong: list[str]) -> None:
         wrong.append(f"storage of site {network.site_ids[s]!r} exceeded: {used[s]:.6g} of {limit[s]:.6g} GB")
 
 
+def _ruled(network: Network, catalogue: Catalogue, rule: str) -> np.ndarray:
+    """(S, F) bool: what the table ``rules`` says is pinned, or forbidden."""
+    ruled = np.zeros((len(network.sites), len(catalogue.files)), bool)
+    if catalogue.rules is not None:
+        table = catalogue.rules[catalogue.rules["rule"] == rule].fillna({"profile": ""})
+        files = catalogue.files.assign(f=np.arange(len(catalogue.files)))[["title", "profile", "f"]]
+        found = table.merge(files, on="title", suffixes=("", "_own"))
+        found = found[(found["profile"] == "") | (found["profile"] == found["profile_own"])]
+        ruled[index_of(network.site_ids, found["site"]), found["f"].to_numpy()] = True
+    return ruled
+
+
+def _floors(network: Network, catalogue: Catalogue) -> list[tuple[int, np.ndarray, int]]:
+    """Every floor on replicas: file, (S,) bool sites of the group, how many."""
+    if catalogue.replicas is None:
+        return []
+    of = network.sites["group"].fillna("") if "group" in network.sites else pd.Series("", index=network.sites.index)
+    table = catalogue.replicas.fillna({"group": ""})
+    found = table.merge(catalogue.files.assign(f=np.arange(len(catalogue.files)))[["title", "f"]], on="title")
+    return [
+        (int(f), ~network.is_origin & ((of == group).to_numpy() if group else True), int(k))
+        for f, group, k in zip(found["f"], found["group"], found["at_least"], strict=True)
+    ]
+
+
+def _windows(network: Network) -> np.ndarray:
+    """(S,) GB that the fill windows of a site's appliances can bring."""
+    table = network.appliances
+    gb = table["fill_gbps"] / 8 * 3600 * table["fill_hours"]
+    by_site = (
+        gb.groupby(network.appliance_site).sum().reindex(range(len(network.sites)), fill_value=0.0).to_numpy(float)
+    )
+    return np.where(network.is_origin, np.inf, by_site)
+
+
+def _shape(network: Network, slices: int) -> np.ndarray:
+    """(R, T): what part of its busiest hour each region reaches in each slice of the day."""
+    if slices == 1:
+        return np.ones((len(network.regions), 1))
+    return slice_shapes(network.regions["timezone"].to_numpy(str), slices, load_laws().hourly_profile)
+
+
+def _check_rules(case: _Case, file_ids: pd.Index, wrong: list[str]) -> None:
+    names = case.network.site_ids
+    for what, broken in (
+        ("misses the pinned", case.pinned & ~case.stored),
+        ("stores the forbidden", case.forbidden & case.stored),
+    ):
+        s, f = np.nonzero(broken)
+        if len(s):
+            wrong.append(f"site {names[s[0]]!r} {what} file {file_ids[f[0]]!r} ({len(s)} such copies)")
+    short = [(f, int(case.stored[group, f].sum()), k) for f, group, k in case.floors if case.stored[group, f].sum() < k]
+    if short:
+        file, there, least = short[0]
+        wrong.append(
+            f"file {file_ids[file]!r} has {there} replicas in a group that must have {least} ({len(short)} such floors)"
+        )
+
+
+def _check_windows(case: _Case, new: np.ndarray, wrong: list[str]) -> None:
+    gb = new @ case.size_gb
+    for s in np.flatnonzero(gb > case.fill_limit_gb * (1 + TOLERANCE)).tolist():
+        wrong.append(
+            f"fill window of site {case.network.site_ids[s]!r} exceeded: {gb[s]:.6g} of {case.fill_limit_gb[s]:.6g} GB"
+        )
+
+
 def _serving(
     case: _Case, assignment: pd.DataFrame | None, file_ids: pd.Index, wrong: list[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -311,17 +420,20 @@ def _serving(
 
 def _check_loads(case: _Case, row: np.ndarray, k: np.ndarray, share: np.ndarray, wrong: list[str]) -> None:
     demand, routes, network = case.demand, case.routes, case.network
-    peak = demand.peak_gbps[row] * share
-    load = np.bincount(np.maximum(routes.site[demand.region[row], k], 0), peak, len(network.sites))
-    for s in np.flatnonzero(load > network.site_throughput_gbps * (1 + TOLERANCE)).tolist():
+    path = demand.region[row].astype(np.int64) * routes.site.shape[1] + k
+    busiest = np.bincount(path, demand.peak_gbps[row] * share, routes.site.size).reshape(routes.site.shape)
+    by_slice = [busiest * part[:, None] for part in case.shape.T]
+    pair_site = np.maximum(routes.site, 0).ravel()
+    load = np.max([np.bincount(pair_site, now.ravel(), len(network.sites)) for now in by_slice], axis=0)
+    over = np.flatnonzero(load > network.site_throughput_gbps * (1 + TOLERANCE))
+    for s in over.tolist():
         wrong.append(
             f"throughput of site {network.site_ids[s]!r} exceeded: {load[s]:.6g} of {network.site_throughput_gbps[s]:.6g} Gbit/s"
         )
     if not case.link_limits:
         return
-    path = demand.region[row].astype(np.int64) * routes.site.shape[1] + k
-    by_path = np.bincount(path, peak, routes.site.size)
-    flow = np.bincount(case.paths.arcs, np.repeat(by_path, np.diff(case.paths.start)), 2 * len(network.links))
+    arcs, hops = case.paths.arcs, np.diff(case.paths.start)
+    flow = np.max([np.bincount(arcs, np.repeat(now.ravel(), hops), 2 * len(network.links)) for now in by_slice], axis=0)
     capacity = np.repeat(network.links["capacity_gbps"].to_numpy(float), 2)
     for a in np.flatnonzero(flow > capacity * (1 + TOLERANCE)).tolist():
         towards = network.node_ids[network.link_ends[a // 2, 1 - a % 2]]
@@ -344,13 +456,10 @@ def _check_claims(plan: Path, objective: float, wrong: list[str]) -> None:
         wrong.append(f"summary.json claims a lower bound of {bound!r} above its own cost {cost!r}")
 
 
-def _price_arrays(network: Network, prices: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(S,), (S,) and (2L,) from the prices table; rows of unknown names count as price 0, which keeps the bound true."""
-    storage, throughput, arc = (
-        np.zeros(len(network.sites)),
-        np.zeros(len(network.sites)),
-        np.zeros(2 * len(network.links)),
-    )
+def _price_arrays(network: Network, prices: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Storage and throughput (S,), links (2L,), fill windows (S,) from a table of prices; rows of unknown names count as price 0, which keeps the bound true."""
+    storage, throughput, fill = np.zeros((3, len(network.sites)))
+    arc = np.zeros(2 * len(network.links))
     ends = network.link_ends[np.arange(len(arc)) // 2, 1 - np.arange(len(arc)) % 2]
     names = pd.Index([f"{network.link_ids[a // 2]}>{network.node_ids[n]}" for a, n in enumerate(ends)])
     value = prices["price"].to_numpy(float)
@@ -358,13 +467,14 @@ def _price_arrays(network: Network, prices: pd.DataFrame) -> tuple[np.ndarray, n
         ("storage", storage, network.site_ids),
         ("throughput", throughput, network.site_ids),
         ("link", arc, names),
+        ("fill", fill, network.site_ids),
     ):
         rows = (prices["kind"] == kind).to_numpy()
         at = index.get_indexer(pd.Index(prices["id"].astype(str).to_numpy()[rows]))
         target[at[at >= 0]] = value[rows][at >= 0]
-    storage[network.is_origin] = 0.0
-    throughput[network.is_origin] = 0.0
-    return storage, throughput, arc
+    for price in (storage, throughput, fill):
+        price[network.is_origin] = 0.0
+    return storage, throughput, arc, fill
 
 
 def _origin_cost(case: _Case) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from demand.bitrate import default_ladder
-from demand.catalogue import build_catalogue
+from demand.catalogue import OPTIONAL, build_catalogue
 from demand.laws import load_laws
 from demand.netflix.files import read_published
 from demand.netflix.places import locate
@@ -128,7 +128,7 @@ def _check_arguments(weeks: int, titles: int, sessions_per_day: float) -> None:
 
 def _check_folder(folder: Path) -> None:
     """A log that names the titles of another catalogue would be unsound, and a user's own is not ours to remove."""
-    there = [path.name for name in ("titles", "files", "availability") if (path := find_table(folder, name))]
+    there = [path.name for name in ("titles", "files", *OPTIONAL) if (path := find_table(folder, name))]
     there += ["playback"] if playback_dates(folder) else []
     if there:
         raise InputError(

@@ -78,7 +78,7 @@ def kernels_at(problem: Problem, storage: np.ndarray, throughput: np.ndarray):
     choices = build_choices(problem)
     rate = np.append(throughput, np.zeros(len(choices.rate_limit) - problem.sites))
     toll = np.asarray(choices.rates.T @ rate).reshape(choices.column.shape)
-    return choices, toll, Opening(storage, choices.fill, choices.room, choices.size, choices.state)
+    return choices, toll, Opening(storage, choices.fill, choices.room, choices.window, choices.size, choices.state)
 
 
 @given(st.integers(0, 10**6), st.floats(0, 30), st.floats(0, 2))
