@@ -160,7 +160,7 @@ def place_demand(
     rules = settings.placement
     problem = build_problem(network, catalogue, demand, previous=previous, **settings.problem_rules())
     solution = solve(
-        problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers,
+        problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers, kind=rules.worker_kind,
         start=None if previous is None or prices is None else (previous, prices), progress=progress, stop=stop,
     )  # fmt: skip
     placement, finished = into_appliances(network, problem, solution, catalogue.file_ids)

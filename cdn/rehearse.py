@@ -200,7 +200,7 @@ def _place(
         network, catalogue, demand, previous=previous, **{**settings.problem_rules(), "reactive_share": share}
     )
     solution = solve(
-        problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers
+        problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers, kind=rules.worker_kind
     )  # fmt: skip
     placement, finished = into_appliances(network, problem, solution, catalogue.file_ids)
     return placement, finished.gap

@@ -86,7 +86,10 @@ class Placement(Section):
     time_limit_s: float = Field(300.0, gt=0, description="Seconds a solver may take.")
     seed: int = Field(0, ge=0, description="Seed of the decomposition: the same seed gives the same plan.")
     workers: int = Field(
-        0, ge=0, description="Threads of the decomposition; 0 for one a core. They change the time, not the plan."
+        0, ge=0, description="Workers of the decomposition; 0 for one a core. They change the time, not the plan."
+    )
+    worker_kind: Literal["threads", "processes"] = Field(
+        "threads", description="What the workers are: threads share memory, processes each hold their own files."
     )
     fill_weight: float = Field(
         0.14, ge=0, description="Weight of tonight's fill cost: 1/7 pays a fill back over a week."

@@ -17,6 +17,7 @@ import numpy as np
 
 from cdn.placement.choices import Choices, build_choices
 from cdn.placement.control import Controller, Gains, Limits, PriceVector
+from cdn.placement.crew import Crew, ProcessCrew, Workers, total
 from cdn.placement.exchange import exchange
 from cdn.placement.floors import by_file, keep_floors
 from cdn.placement.greedy import assemble
@@ -25,7 +26,7 @@ from cdn.placement.master import Master
 from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution, add_up, evaluate
 from cdn.placement.repair import fit_sites
 from cdn.placement.serving import best_shares
-from cdn.placement.shards import Crew, Shard, Use, cut, opening_at, total
+from cdn.placement.shards import Use, cut, opening_at
 
 APPROACH = Gains(storage=1.0, rate=0.3, storage_memory=1.0, rate_memory=0.6, start=1.0, end=0.1)
 SETTLE = Gains(storage=1.0, rate=0.03, storage_memory=1.0, rate_memory=0.06, start=1.0, end=0.5)
@@ -80,6 +81,7 @@ def solve_lagrangian(
     time_limit: float = 60.0,
     seed: int = 0,
     workers: int = 0,
+    kind: Workers = "threads",
     start: tuple[np.ndarray, Prices] | None = None,
     reason: str = "asked for",
     progress: Callable[[Report], None] | None = None,
@@ -93,8 +95,8 @@ def solve_lagrangian(
         Relative gap of cost at which to stop.
     time_limit
         Seconds, from the call; the best plan so far is returned.
-    workers
-        Threads; 0 for one a core. They change nothing but the time.
+    workers, kind
+        Threads or processes; 0 for one a core. They change nothing but the time.
     start
         Yesterday's (S, F) placement and prices, to start from.
     progress
@@ -108,7 +110,7 @@ def solve_lagrangian(
         If no placement keeps the link limits, or pinned files do not fit.
     """
     began = time.perf_counter()
-    search = _Search(problem, seed, workers or os.cpu_count() or 1, start)
+    search = _Search(problem, seed, workers or os.cpu_count() or 1, kind, start)
 
     def over() -> bool:
         return time.perf_counter() - began > time_limit or (stop is not None and stop())
@@ -167,23 +169,24 @@ def _cheapest(plans: list[_Plan]) -> _Plan:
 class _Search:
     """The state between epochs: what files hold, what that uses, the prices, the best bound."""
 
-    def __init__(self, problem: Problem, seed: int, workers: int, start: tuple[np.ndarray, Prices] | None) -> None:
+    def __init__(
+        self, problem: Problem, seed: int, workers: int, kind: Workers, start: tuple[np.ndarray, Prices] | None
+    ) -> None:
         self.problem, self.rng = problem, np.random.default_rng(seed)
         self.choices = choices = build_choices(problem)
         files, ways = problem.files, len(problem.gb) * choices.candidates.site.shape[1]
         batches = max(1, min(BATCHES, files // 4))
         shards = int(np.clip(ways // (batches * BLOCK // 10), 1, 8))
-        self.stored = np.zeros((files, problem.sites), bool)
+        stored = np.zeros((files, problem.sites), bool)
         if start is not None:
-            self.stored[:] = start[0].T & ~problem.is_origin
+            stored[:] = start[0].T & ~problem.is_origin
         asked = add_up(problem.file, problem.gb, files)
         hands = cut(files, asked, shards, batches, self.rng)
         groups, wide = group_sites(choices, LARGEST), group_sites(choices, WIDEST)
         floors = None if problem.floors is None else by_file(problem.floors, files)
         state = choices.state if floors is None else choices.state.copy()
-        self.crew = Crew(
-            [Shard(choices, floors, groups, wide, hand, self.stored, state, NODE_LIMIT) for hand in hands], workers
-        )
+        make = Crew if kind == "threads" else ProcessCrew
+        self.crew = make(choices, floors, groups, wide, hands, stored, state, NODE_LIMIT, workers)
         self.limits = _limits(problem, choices)
         self.controller = Controller(self.limits, _first_prices(problem, choices, self.limits, start))
         self.mean, self.best_prices, self.bound = (
@@ -248,8 +251,8 @@ class _Search:
         """Some steps of Dantzig-Wolfe from the best prices."""
         if self.master is None:
             self.master = Master(self.choices, self.limits)
-            self.master.add(np.zeros_like(self.stored), self._toll(self.best_prices))
-        self.master.add(self.stored, self._toll(self.mean))
+            self.master.add(np.zeros_like(self.crew.stored), self._toll(self.best_prices))
+        self.master.add(self.crew.holdings(), self._toll(self.mean))
         for _ in range(MASTER_STEPS):
             prices = self.master.prices(self.best_prices)
             better, found = self._bound_at(prices)
@@ -273,8 +276,8 @@ class _Search:
 
     def _bound_at(self, prices: PriceVector) -> tuple[bool, np.ndarray]:
         """Bound the problem; keep the bound and its prices if best. Says whether it was, and where the files are stored at these prices, (F, S)."""
-        stored = self.stored.copy()
-        found = self.crew.bound(prices, self._toll(prices), stored) - self.limits.worth(prices)
+        found, stored = self.crew.bound(prices, self._toll(prices))
+        found -= self.limits.worth(prices)
         better = found > self.bound
         if better:
             self.bound, self.best_prices = found, prices.copy()
@@ -282,7 +285,7 @@ class _Search:
 
     def plan(self) -> _Plan:
         """A plan from what the files hold now: overfull sites first shed, then every site packs what it has room for, and demand is split."""
-        stored, toll = self.stored.copy(), self._toll(self.mean)
+        stored, toll = self.crew.holdings().copy(), self._toll(self.mean)
         free = PriceVector(storage=np.zeros(self.problem.sites), fill=self.mean.fill, rate=self.mean.rate)
         opening, edge = opening_at(self.choices, free), np.flatnonzero(~self.problem.is_origin)
         priced = opening._replace(storage=self.mean.storage)

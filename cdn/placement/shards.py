@@ -1,23 +1,16 @@
-"""Files in shards: what runs side by side. Prices go in, use comes out; nothing else travels, so a shard may live in a thread or a process of its own.
+"""Files in shards: what runs side by side. Prices go in, use comes out; nothing else travels, so a shard may live anywhere (:mod:`cdn.placement.crew`)."""
 
-The cut into shards and batches depends on the problem and the seed alone, and sums are taken in the order of the shards: the same seed gives the same plan on
-any number of workers.
-"""
-
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from cdn.placement.branch import solve_files
-from cdn.placement.choices import Choices, Opening
+from cdn.placement.choices import Choices, Entries, Opening
 from cdn.placement.control import PriceVector
 from cdn.placement.facility import improve
 from cdn.placement.floors import FloorTable, hold, raise_bounds
 from cdn.placement.groups import Groups
-
-T = TypeVar("T")
 
 ROUNDS = 20
 """Sweeps of local search over a file's sites at most."""
@@ -47,7 +40,7 @@ class Shard:
         self.batches, self.stored, self.state, self.node_limit = batches, stored, state, node_limit
         self.bounds = np.zeros(len(choices.size))
 
-    def step(self, batch: int, prices: PriceVector, toll: np.ndarray, *, exact: bool) -> Use:
+    def step(self, batch: int, prices: PriceVector, toll: np.ndarray, exact: bool) -> Use:
         """Choose sites anew for the files of one batch at these prices; say what they use now."""
         files = self.batches[batch]
         opening = opening_at(self.choices, prices)
@@ -61,9 +54,9 @@ class Shard:
         """What one batch uses as it is stored."""
         return self._improve(self.batches[batch], toll, opening_at(self.choices, prices)._replace(state=self.state), 0)
 
-    def bound(self, prices: PriceVector, toll: np.ndarray, stored: np.ndarray) -> float:
-        """Sum of the files' bounds at these prices; where they are stored then is written to ``stored`` (F, S), what the shard holds stays."""
-        opening, files = opening_at(self.choices, prices), np.concatenate(self.batches)
+    def bound(self, prices: PriceVector, toll: np.ndarray) -> tuple[float, np.ndarray]:
+        """Sum of the files' bounds at these prices, and where they are stored then, as :meth:`holdings`; what the shard holds stays."""
+        opening, files, stored = opening_at(self.choices, prices), np.concatenate(self.batches), self.stored.copy()
         self._solve(files, toll, opening, stored, self.wide_groups)
         if self.floors is not None:
             c = self.choices
@@ -71,7 +64,11 @@ class Shard:
                 with_floors(files, self.floors), self.floors, c.entries, c.candidates, toll, opening, self.bounds
             )
             self._hold(files, toll, opening, stored, self.state.copy())
-        return float(np.sum(self.bounds[files]))
+        return float(np.sum(self.bounds[files])), np.packbits(stored[files], axis=1)
+
+    def holdings(self) -> np.ndarray:
+        """Where the files are stored: a row of bits a file, batch after batch."""
+        return np.packbits(self.stored[np.concatenate(self.batches)], axis=1)
 
     def _hold(
         self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray, state: np.ndarray
@@ -103,36 +100,6 @@ class Shard:
         return Use(storage, fill, flow, float(cost))
 
 
-class Crew:
-    """Shards and the threads that run them: the kernels release Python's lock."""
-
-    def __init__(self, shards: Sequence[Shard], workers: int) -> None:
-        self.shards = shards
-        self.pool = ThreadPoolExecutor(workers) if workers > 1 and len(shards) > 1 else None
-
-    def __enter__(self) -> "Crew":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown()
-
-    def step(self, batch: int, prices: PriceVector, toll: np.ndarray, *, exact: bool) -> Use:
-        """One batch of every shard; see :meth:`Shard.step`."""
-        return total(self._each(lambda shard: shard.step(batch, prices, toll, exact=exact)))
-
-    def measure(self, batch: int, prices: PriceVector, toll: np.ndarray) -> Use:
-        """What one batch of every shard uses; see :meth:`Shard.measure`."""
-        return total(self._each(lambda shard: shard.measure(batch, prices, toll)))
-
-    def bound(self, prices: PriceVector, toll: np.ndarray, stored: np.ndarray) -> float:
-        """The files' bounds at these prices; see :meth:`Shard.bound`."""
-        return sum(self._each(lambda shard: shard.bound(prices, toll, stored)))
-
-    def _each(self, job: Callable[[Shard], T]) -> list[T]:
-        return list(self.pool.map(job, self.shards)) if self.pool else [job(shard) for shard in self.shards]
-
-
 def cut(files: int, weight: np.ndarray, shards: int, batches: int, rng: np.random.Generator) -> list[list[np.ndarray]]:
     """Deal files to shards and batches so that each has hot and cold ones: ``[shard][batch]`` file numbers, ascending.
 
@@ -152,17 +119,25 @@ def with_floors(files: np.ndarray, floors: FloorTable) -> np.ndarray:
     return np.asarray(files[floors.start[files + 1] > floors.start[files]])
 
 
+def part_of(choices: Choices, floors: FloorTable | None, files: np.ndarray) -> tuple[Choices, FloorTable | None]:
+    """The problem of some files alone, numbered in the order given: what a shard in another process must know."""
+
+    def rows(start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        count = np.diff(start)[files]
+        own = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+        return own, np.repeat(start[files] - own[:-1], count) + np.arange(own[-1])
+
+    start, at = rows(choices.entries.start)
+    entries = Entries(start, *(column[at] for column in choices.entries[1:]))
+    part = choices._replace(entries=entries, size=choices.size[files], state=choices.state[files])
+    if floors is None:
+        return part, None
+    start, at = rows(floors.start)
+    return part, FloorTable(start, floors.group[at], floors.at_least[at], floors.member)
+
+
 def opening_at(choices: Choices, prices: PriceVector) -> Opening:
     """What opening costs at these prices."""
     return Opening(
         prices.storage, choices.fill + prices.fill, choices.room, choices.window, choices.size, choices.state
     )
-
-
-def total(uses: Sequence[Use]) -> Use:
-    """The sum, in the order given."""
-    first, *others = uses
-    storage, fill, flow, cost = first
-    for use in others:
-        storage, fill, flow, cost = storage + use.storage, fill + use.fill, flow + use.flow, cost + use.cost
-    return Use(storage, fill, flow, cost)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cdn.placement.crew import Workers
 from cdn.placement.exact import solve_exact
 from cdn.placement.greedy import solve_greedy
 from cdn.placement.lagrangian import Report, solve_lagrangian
@@ -26,6 +27,7 @@ def solve(
     solver: str = "highs",
     seed: int = 0,
     workers: int = 0,
+    kind: Workers = "threads",
     start: tuple[np.ndarray, Prices] | None = None,
     progress: Callable[[Report], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -40,7 +42,7 @@ def solve(
         Where a solver stops: relative gap of cost, seconds.
     solver
         ``highs`` or ``cbc`` for the exact solver.
-    seed, workers, start, progress, stop
+    seed, workers, kind, start, progress, stop
         Of the decomposition: :func:`~cdn.placement.lagrangian.solve_lagrangian`.
 
     Raises
@@ -62,7 +64,7 @@ def solve(
         return solve_exact(problem, gap=gap, time_limit=time_limit, solver=solver, reason=reason)
     if method == "lagrangian":
         return solve_lagrangian(
-            problem, gap=gap, time_limit=time_limit, seed=seed, workers=workers, start=start, reason=reason, progress=progress, stop=stop
+            problem, gap=gap, time_limit=time_limit, seed=seed, workers=workers, kind=kind, start=start, reason=reason, progress=progress, stop=stop
         )  # fmt: skip
     if method == "greedy":
         return solve_greedy(problem, reason=reason)

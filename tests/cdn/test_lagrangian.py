@@ -1,5 +1,6 @@
 """The decomposition against enumeration, the exact solver and laws."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -17,6 +18,7 @@ from cdn.placement.groups import group_sites
 from cdn.placement.lagrangian import solve_lagrangian
 from cdn.placement.problem import Problem, evaluate
 from cdn.placement.relaxation import solve_relaxation
+from cdn.placement.rules import Floors
 from tests.strategies_placement import cases
 
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -168,13 +170,25 @@ def test_the_bound_follows_from_the_prices_alone(seed):
 
 
 def test_the_plan_does_not_depend_on_the_number_of_workers(monkeypatch):
-    """Tests that one thread and three give the same plan and bound, bit for bit."""
+    """Tests that one thread, three, and two processes give the same plan and bound, bit for bit."""
     monkeypatch.setattr(shards, "ROUNDS", 20)
     monkeypatch.setattr(lagrangian, "BLOCK", 10)
     problem = make_problem(3, files=200)
-    one, three = (solve_lagrangian(problem, gap=0.02, time_limit=60.0, workers=n) for n in (1, 3))
-    assert (one.stored == three.stored).all()
-    assert (one.objective_cost, one.lower_bound) == (three.objective_cost, three.lower_bound)
+    rng = np.random.default_rng(0)
+    floors = Floors(
+        file=np.arange(0, 200, 7),
+        group=np.zeros(29, int),
+        at_least=rng.integers(1, 3, 29),
+        member=~problem.is_origin[None],
+    )
+    problem = dataclasses.replace(problem, floors=floors)
+    one, three, apart = (
+        solve_lagrangian(problem, gap=0.02, time_limit=60.0, workers=n, kind=kind)
+        for n, kind in ((1, "threads"), (3, "threads"), (2, "processes"))
+    )
+    for other in (three, apart):
+        assert (one.stored == other.stored).all()
+        assert (one.objective_cost, one.lower_bound) == (other.objective_cost, other.lower_bound)
 
 
 def test_scaling_sizes_and_storage_changes_nothing():
