@@ -3,8 +3,8 @@
 Weighted rendezvous hashing (:mod:`cdn.cluster`) spreads the files; what it cannot know is that hot files should lie where throughput is and cold ones where
 room is. So an appliance's weight depends on how hot a file is: ``w_a(d) = T_a exp(-pi_a - mu_a d)`` for a file of d Gbit/s per GB, with ``pi, mu >= 0`` the prices of
 room and load at which the expected use fits every appliance: among all such spreads that of most entropy, and ``w = T`` where room is no matter. Prices move little when
-an appliance joins, and equal appliances have equal prices, so little else moves. What chance leaves uneven, copies of the hottest files level (their peak flows to
-where there is throughput), and a few moves of the files that matter most do the rest.
+an appliance joins, and equal appliances have equal prices, so little else moves. What chance leaves uneven, exchanges
+level (:mod:`cdn.level`). A file has copies where no appliance could carry it alone at the least possible load, or where nothing else levels.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,13 @@ import numba as nb
 import numpy as np
 from scipy.optimize import minimize
 
-from cdn.level import SWEEPS, carrying, level, pour_all, spread_peak
+from cdn.level import carrying, level, spread_peak
 
 AIM = 0.005
 """How far over the least possible load the weights may expect an appliance to be."""
 
 REACH = 0.015
-"""How far over it files are moved until none is."""
-
-MOVES = 100
-"""Moves at most, for each appliance of the site."""
+"""How far over it copies are exchanged until none is."""
 
 STEPS = 30
 """Exchanges at most, for each appliance of the site."""
@@ -171,7 +168,6 @@ def pack(site: Site, score: np.ndarray) -> np.ndarray:
     size, peak, ranked = site.size_gb[order], site.peak_gbps[order], score[order]
     left = site.storage_gb * (1 + 1e-12)
     where = _spread(ranked, size, peak, left, throughput * greatest)
-    _even_out(where, ranked, size, peak, left, throughput, greatest * (1 + REACH))
     result = np.empty_like(where)
     result[order] = where
     return np.asarray(result)
@@ -205,86 +201,6 @@ def _spread(score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndar
                 left[a] -= size[f]
                 held += carry[a]
     return where
-
-
-@nb.njit(cache=True, nogil=True)
-def _even_out(
-    where: np.ndarray,
-    score: np.ndarray,
-    size: np.ndarray,
-    peak: np.ndarray,
-    left: np.ndarray,
-    throughput: np.ndarray,
-    target: float,
-) -> None:
-    """Move files, or change them for colder ones, from the most loaded appliance to less loaded ones until all are within the target or no move helps.
-
-    Of the files hot enough to matter and not too hot, the one moves that would almost have been there: whose scores at both are nearest.
-    """
-    F, A = where.shape
-    copies = where.sum(axis=1)
-    home = np.full(F, -1)
-    load = np.zeros(A)
-    for f in range(F):
-        if copies[f] == 1:
-            home[f] = np.flatnonzero(where[f])[0]
-            load[home[f]] += peak[f]
-    several = np.flatnonzero((copies > 1) & (peak > 0))
-    held, pours = where[several], peak[several]
-    share = np.zeros((len(several), A))
-    for _ in range(MOVES * A):
-        pour_all(held, pours, throughput, load, share, SWEEPS)
-        ratio = load / throughput
-        a = np.argmax(ratio)
-        if ratio[a] <= target:
-            return
-        excess = load[a] - target * throughput[a]
-        if share[:, a].sum() > 0:  # what others carry of the same files would flow here
-            excess = np.maximum(load - target * throughput, 0.0).sum()
-        moved = False
-        for b in np.argsort(ratio, kind="mergesort"):
-            gap = target * throughput[b] - load[b]
-            if gap <= 0 or moved:
-                break
-            moved = _move(a, b, min(gap, excess), gap, home, score, size, peak, left, load, where)
-        if not moved:
-            return
-
-
-@nb.njit(cache=True, nogil=True)
-def _move(
-    a: int, b: int, need: float, gap: float, home: np.ndarray, score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray,
-    load: np.ndarray, where: np.ndarray,
-) -> bool:  # fmt: skip
-    """Move one file from a to b, about as hot as ``need`` and no hotter than ``gap``, back in exchange a cold one where room is short."""
-    F = len(home)
-    for low in (0.3, 0.03, 0.003):
-        best, other, least = -1, -1, np.inf
-        for f in range(F):
-            if home[f] == a and low * need <= peak[f] <= min(gap, 1.5 * need) and score[f, b] < least * score[f, a]:
-                g = -1
-                if size[f] > left[b]:
-                    for h in range(F - 1, -1, -1):  # coldest first
-                        if peak[f] - peak[h] < low * need:
-                            break
-                        if home[h] == b and size[f] - left[b] <= size[h] <= size[f] + left[a]:
-                            g = h
-                            break
-                    if g < 0:
-                        continue
-                best, other, least = f, g, score[f, b] / score[f, a]
-        if best < 0:
-            continue
-        for f, old, new in ((best, a, b), (other, b, a)):
-            if f >= 0:
-                home[f] = new
-                where[f, old], where[f, new] = False, True
-                left[old] += size[f]
-                left[new] -= size[f]
-                load[old] -= peak[f]
-                load[new] += peak[f]
-        return True
-    return False
 
 
 ROUNDS = 20
