@@ -21,6 +21,12 @@ AIM = 0.005
 REACH = 0.015
 """How far over it copies are exchanged until none is."""
 
+ENOUGH = 0.025
+"""How far over it an appliance may stay without exchanges being tried again from random changes."""
+
+ROOM, ROOM_STEPS = 0.02, 8
+"""The part of a site's storage that files may be pushed out of so that loads can be levelled, and in how many steps."""
+
 STEPS = 30
 """Exchanges at most, for each appliance of the site."""
 
@@ -238,9 +244,20 @@ def fit(site: Site, worth_per_gb: np.ndarray) -> np.ndarray:
         candidates = cheap[kept[cheap]]
         freed = np.cumsum(site.size_gb[candidates])
         kept[candidates[: int(np.searchsorted(freed, short)) + 1]] = False
-    _level(site, score, where)
+    level_ = _level(site, score, where)
     if _refill(site, cheap[::-1][worth_per_gb[cheap[::-1]] >= 0], where):
-        _level(site, score, where)
+        level_ = _level(site, score, where)
+    return where if level_ else _with_room(site, score, cheap, where)
+
+
+def _with_room(site: Site, score: np.ndarray, cheap: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The copies with some of the files least worth their room out of the way, if exchanges then level the loads; else as they are."""
+    trial, files = where.copy(), cheap[where[cheap].any(axis=1)]
+    freed, storage = np.cumsum(site.size_gb[files]), float(site.storage_gb.sum())
+    for part in np.arange(1, ROOM_STEPS + 1) / ROOM_STEPS:
+        trial[files[: int(np.searchsorted(freed, part * ROOM * storage))]] = False
+        if _level(site, score, trial):
+            return trial
     return where
 
 
@@ -259,13 +276,25 @@ def _refill(site: Site, files: np.ndarray, where: np.ndarray) -> bool:
     return came
 
 
-def _level(site: Site, score: np.ndarray, where: np.ndarray) -> None:
-    """Exchange copies, in place, until the greatest load is near the least possible or nothing found helps."""
+def _level(site: Site, score: np.ndarray, where: np.ndarray) -> bool:
+    """Exchange copies, in place, until the greatest load is near the least possible or nothing found helps; whether it is then near enough."""
     kept = where.any(axis=1)
     if not kept.any():
-        return
+        return True
     stored, throughput = site.of(np.flatnonzero(kept)), carrying(site.throughput_gbps)
     left, held = site.storage_gb * (1 + 1e-12) - where.T @ site.size_gb, where[kept]
-    target = _target(stored) * (1 + REACH)
-    level(held, score[kept], stored.size_gb, stored.peak_gbps, left, throughput, target, STEPS * len(left))
+    least = _target(stored)
+    enough = least * (1 + ENOUGH)
+    level(
+        held,
+        score[kept],
+        stored.size_gb,
+        stored.peak_gbps,
+        left,
+        throughput,
+        least * (1 + REACH),
+        enough,
+        STEPS * len(left),
+    )
     where[kept] = held
+    return bool((spread_peak(held, stored.peak_gbps, throughput) / throughput).max() <= enough)

@@ -3,7 +3,7 @@
 Exchanges are for what the spread by weights (:mod:`cdn.balance`) leaves uneven where an appliance has room for a few files only: chance does not average out there, and a file
 finds its place only if others make room for it. The search lowers the sum of excess² over throughput, ``excess`` being an appliance's load over throughput above the
 target: copies that are not missed go; a copy changes places with a set of colder ones, the coldest that make just room, or a cold one with a set of hotter ones; last,
-a copy is added where there is room and it helps.
+a copy is added where there is room and it helps. Where that ends far from the target, a few random changes of places and the same search again, kept if better.
 """
 
 import numba as nb
@@ -16,6 +16,9 @@ TRIFLE = 0.01
 
 SCAN = 2_000
 """Files looked at, in the order of their heat, for the set that goes the other way."""
+
+KICKS, KICK, KICK_TRIES, KICK_WORK = 200, 3, 400, 5e7
+"""Searches from random changes at most; changes of places before each, and draws for them; and all pairs of file and appliance that such searches may start from, added up."""
 
 NEAR = 0.5
 """How much sooner a copy moves to an appliance at whose score it nearly was: power of the ratio of the scores."""
@@ -88,7 +91,8 @@ def pour(where: np.ndarray, peak: float, throughput: np.ndarray, load: np.ndarra
 
 
 def level(
-    where: np.ndarray, score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray, throughput: np.ndarray, target: float, steps: int
+    where: np.ndarray, score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray, throughput: np.ndarray, target: float, enough: float,
+    steps: int,
 ) -> None:  # fmt: skip
     """Exchange copies until every load over throughput is within the target or nothing found lowers the excess; in place.
 
@@ -106,11 +110,48 @@ def level(
         (A,) Gbit/s, > 0.
     target
         Load over throughput.
+    enough
+        The load over throughput beyond which it is tried again from random changes; they are the same for the same input.
     steps
-        Changes at most.
+        Changes at most, of one search.
     """
-    order = np.argsort(-peak / size, kind="stable")
-    _search(where, score, size, peak, left, throughput, target, steps, order, np.ascontiguousarray(order[::-1]))
+    hot = np.argsort(-peak / size, kind="stable")
+    cold, rng = np.ascontiguousarray(hot[::-1]), np.random.default_rng(0)
+    _search(where, score, size, peak, left, throughput, target, steps, hot, cold)
+    load, _ = _loads(where, peak, throughput)
+    excess = _all_excess(load, throughput, target)
+    for _ in range(int(min(KICKS, KICK_WORK / max(where.size, 1)))):
+        if (load / throughput).max(initial=0.0) <= enough:
+            break
+        trial, room = where.copy(), left.copy()
+        _kick(
+            trial,
+            size,
+            room,
+            rng.integers(0, where.shape[0], (KICK_TRIES, 2)),
+            rng.integers(0, where.shape[1], (KICK_TRIES, 2)),
+        )
+        _search(trial, score, size, peak, room, throughput, target, steps, hot, cold)
+        found, _ = _loads(trial, peak, throughput)
+        if _all_excess(found, throughput, target) < excess:
+            load, excess = found, _all_excess(found, throughput, target)
+            where[:], left[:] = trial, room
+
+
+@nb.njit(cache=True, nogil=True)
+def _kick(where: np.ndarray, size: np.ndarray, left: np.ndarray, file: np.ndarray, appliance: np.ndarray) -> None:
+    """Let the first few drawn pairs of copies that can change places do so."""
+    done = 0
+    for i in range(len(file)):
+        f, g, a, b = file[i, 0], file[i, 1], appliance[i, 0], appliance[i, 1]
+        if not where[f, a] or not where[g, b] or where[f, b] or where[g, a]:
+            continue
+        if size[f] <= left[b] + size[g] and size[g] <= left[a] + size[f]:
+            _move(where, left, size, f, a, b)
+            _move(where, left, size, g, b, a)
+            done += 1
+            if done == KICK:
+                break
 
 
 @nb.njit(cache=True, nogil=True)
