@@ -24,7 +24,7 @@ REACH = 0.015
 ENOUGH = 0.025
 """How far over it an appliance may stay without exchanges being tried again from random changes."""
 
-ROOM, ROOM_STEPS = 0.02, 8
+ROOM, ROOM_STEPS = 0.02, 4
 """The part of a site's storage that files may be pushed out of so that loads can be levelled, and in how many steps."""
 
 STEPS = 30
@@ -244,10 +244,10 @@ def fit(site: Site, worth_per_gb: np.ndarray) -> np.ndarray:
         candidates = cheap[kept[cheap]]
         freed = np.cumsum(site.size_gb[candidates])
         kept[candidates[: int(np.searchsorted(freed, short)) + 1]] = False
-    level_ = _level(site, score, where)
+    even = _level(site, score, where)
     if _refill(site, cheap[::-1][worth_per_gb[cheap[::-1]] >= 0], where):
-        level_ = _level(site, score, where)
-    return where if level_ else _with_room(site, score, cheap, where)
+        even = _level(site, score, where)
+    return where if even or not site.throughput_gbps.all() else _with_room(site, score, cheap, where)
 
 
 def _with_room(site: Site, score: np.ndarray, cheap: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -9,7 +9,11 @@ a copy is added where there is room and it helps. Where that ends far from the t
 import numba as nb
 import numpy as np
 
-SWEEPS = 200
+SWEEPS, FEW_SWEEPS = 200, 20
+"""Times that demand is poured over copies at most, finally and in the search."""
+
+LEAST = 1e-3
+"""The part of all excess that a change must take away."""
 
 TRIFLE = 0.01
 """A copy that carries less than this part of an appliance's excess is not tried as the one to leave it."""
@@ -17,7 +21,7 @@ TRIFLE = 0.01
 SCAN = 2_000
 """Files looked at, in the order of their heat, for the set that goes the other way."""
 
-KICKS, KICK, KICK_TRIES, KICK_WORK = 200, 3, 400, 5e7
+KICKS, KICK, KICK_TRIES, KICK_WORK = 60, 3, 400, 2e7
 """Searches from random changes at most; changes of places before each, and draws for them; and all pairs of file and appliance that such searches may start from, added up."""
 
 NEAR = 0.5
@@ -184,7 +188,7 @@ def _loads(where: np.ndarray, peak: np.ndarray, throughput: np.ndarray) -> tuple
             load[a] += peak[f]
     several = np.flatnonzero((copies > 1) & (peak > 0))
     share = np.zeros((len(several), A))
-    pour_all(where[several], peak[several], throughput, load, share, SWEEPS)
+    pour_all(where[several], peak[several], throughput, load, share, FEW_SWEEPS)
     for i in range(len(several)):
         carry[several[i]] = share[i]
     return load, carry
@@ -227,11 +231,12 @@ def _exchange(
     """Make the best exchange between the most loaded appliance that has one and any less loaded one."""
     F, A = where.shape
     chosen, others = np.empty(F, np.int64), np.empty(F, np.int64)
+    whole = _all_excess(load, throughput, target)
     for a in np.argsort(-load / throughput, kind="mergesort"):
         excess = load[a] - target * throughput[a]
         if excess <= 0:
             break
-        least, file, there, count, leaves = 1e-9 * target * target * throughput[a], -1, -1, 0, True
+        least, file, there, count, leaves = LEAST * whole, -1, -1, 0, True
         for b in range(A):
             if load[b] / throughput[b] >= load[a] / throughput[a]:
                 continue
@@ -326,7 +331,7 @@ def _add_copy(
 ) -> bool:  # fmt: skip
     """Add the copy that lowers the excess most, among those that there is room for."""
     F, A = where.shape
-    least, file, there = _all_excess(load, throughput, target) * (1 - 1e-6), -1, -1
+    least, file, there = _all_excess(load, throughput, target) * (1 - LEAST), -1, -1
     excess = np.maximum(load - target * throughput, 0.0)
     for f in range(F):
         for a in range(A):
