@@ -22,7 +22,7 @@ SCAN = 2_000
 """Files looked at, in the order of their heat, for the set that goes the other way."""
 
 KICKS, KICK, KICK_TRIES, KICK_WORK = 60, 3, 400, 2e7
-"""Searches from random changes at most; changes of places before each, and draws for them; and all pairs of file and appliance that such searches may start from, added up."""
+"""Searches from random changes at most, one for each file; changes of places before each, and draws for them; and all pairs of file and appliance that such searches may start from, added up."""
 
 NEAR = 0.5
 """How much sooner a copy moves to an appliance at whose score it nearly was: power of the ratio of the scores."""
@@ -124,7 +124,7 @@ def level(
     _search(where, score, size, peak, left, throughput, target, steps, hot, cold)
     load, _ = _loads(where, peak, throughput)
     excess = _all_excess(load, throughput, target)
-    for _ in range(int(min(KICKS, KICK_WORK / max(where.size, 1)))):
+    for _ in range(int(min(KICKS, len(where), KICK_WORK / max(where.size, 1)))):
         if (load / throughput).max(initial=0.0) <= enough:
             break
         trial, room = where.copy(), left.copy()

@@ -262,7 +262,7 @@ def _dual_bound(program: Any, solver: str, gap: float) -> float:
         bound = float(program.solverModel.getInfo().mip_dual_bound)
         return bound if np.isfinite(bound) else 0.0
     if program.sol_status == pulp.LpSolutionOptimal and program.solutionTime < program.solver.timeLimit:
-        return float(pulp.value(program.objective)) * (1 - gap) - 1e-9
+        return float(pulp.value(program.objective) or 0.0) * (1 - gap) - 1e-9
     return 0.0
 
 
