@@ -24,7 +24,7 @@ REACH = 0.015
 ENOUGH = 0.025
 """How far over it an appliance may stay without exchanges being tried again from random changes."""
 
-ROOM, ROOM_STEPS = 0.02, 4
+ROOM, ROOM_STEPS = 0.02, 8
 """The part of a site's storage that files may be pushed out of so that loads can be levelled, and in how many steps."""
 
 STEPS = 30

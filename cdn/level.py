@@ -21,7 +21,7 @@ TRIFLE = 0.01
 SCAN = 2_000
 """Files looked at, in the order of their heat, for the set that goes the other way."""
 
-KICKS, KICK, KICK_TRIES, KICK_WORK = 60, 3, 400, 2e7
+KICKS, KICK, KICK_TRIES, KICK_WORK = 200, 3, 400, 5e7
 """Searches from random changes at most, one for each file; changes of places before each, and draws for them; and all pairs of file and appliance that such searches may start from, added up."""
 
 NEAR = 0.5
