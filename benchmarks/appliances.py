@@ -5,8 +5,9 @@ was asked for on them. Their sites have one to three appliances; so every plan i
 sites: 2 to 30 appliances of storage and flash kinds, 1,000 files an appliance whose peaks follow a power law, storage full or half full.
 
 *Over*: the greatest load over throughput of an appliance, over the least possible (:func:`cdn.balance.least_peak`, a lower bound), less 1; demand is split over copies as
-evenly as they allow. *Whole*: the worst, where sites of few files that are not near that bound are held to HiGHS's bound of whole files instead. *Moved*: copies that an appliance must take in when one of the site joins or leaves, over all copies; *ideal*: those that any scheme must move, the
-newcomer's own or the ones that were on the leaver.
+evenly as they allow. *Whole*: the worst, where sites of few files that are not near that bound are held to HiGHS's bound of whole files instead.
+*Moved*: copies that an appliance must take in when one of the site joins or leaves, over all copies; *ideal*: those that any scheme must move, the newcomer's own or the
+ones that were on the leaver.
 """
 
 import argparse
