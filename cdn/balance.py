@@ -3,8 +3,8 @@
 Weighted rendezvous hashing (:mod:`cdn.cluster`) spreads the files; what it cannot know is that hot files should lie where throughput is and cold ones where
 room is. So an appliance's weight depends on how hot a file is: ``w_a(d) = T_a exp(-pi_a - mu_a d)`` for a file of d Gbit/s per GB, with ``pi, mu >= 0`` the prices of
 room and load at which the expected use fits every appliance: among all such spreads that of most entropy, and ``w = T`` where room is no matter. Prices move little when
-an appliance joins, and equal appliances have equal prices, so little else moves. What chance leaves uneven, copies of the hottest files level (their peak flows to
-where there is throughput), and a few moves of the files that matter most do the rest.
+an appliance joins, and equal appliances have equal prices, so little else moves. What chance leaves uneven, exchanges
+level (:mod:`cdn.level`). A file has copies where no appliance could carry it alone at the least possible load, or where nothing else levels.
 """
 
 from dataclasses import dataclass
@@ -13,31 +13,25 @@ import numba as nb
 import numpy as np
 from scipy.optimize import minimize
 
+from cdn.level import carrying, level, spread_peak
+
 AIM = 0.005
 """How far over the least possible load the weights may expect an appliance to be."""
 
 REACH = 0.015
-"""How far over it files are moved until none is."""
+"""How far over it copies are exchanged until none is."""
 
-HOT = 0.25
-"""The part of its share of the peak that an appliance may owe to one file; a hotter one gets copies."""
+ENOUGH = 0.025
+"""How far over it an appliance may stay without exchanges being tried again from random changes."""
 
-WARM = 0.05
-"""The part of its share from which a file gets a second copy."""
+ROOM, ROOM_STEPS = 0.02, 8
+"""The part of a site's storage that files may be pushed out of so that loads can be levelled, and in how many steps."""
 
-MOVES = 100
-"""Moves at most, for each appliance of the site."""
-
-COPIES_ROOM = 0.02
-"""The part of a site's storage that such copies may push files out of; room that no file takes they may use by half."""
-
-AHEAD = 0.01
-"""How far, in parts of its share of the peak, an appliance may run ahead of its expected load before files go to others."""
+STEPS = 30
+"""Exchanges at most, for each appliance of the site."""
 
 BINS = 256
 """Groups of like heat for which the prices are found."""
-
-SWEEPS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,72 +87,6 @@ def _heat_curve(site: Site) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.concatenate([[0.0], np.cumsum(v[order])]) for v in (site.size_gb, site.peak_gbps))  # type: ignore[return-value]
 
 
-def spread_peak(where: np.ndarray, peak_gbps: np.ndarray, throughput_gbps: np.ndarray) -> np.ndarray:
-    """Loads of the appliances when every file's peak is split over its copies so that the greatest load over throughput is least.
-
-    Parameters
-    ----------
-    where
-        (F, A) bool, which appliances hold a copy.
-    peak_gbps, throughput_gbps
-        (F,) and (A,).
-
-    Returns
-    -------
-    (A,) Gbit/s.
-    """
-    copies = where.sum(axis=1)
-    load = (where * np.where(copies == 1, peak_gbps, 0.0)[:, None]).sum(axis=0)
-    several = np.flatnonzero((copies > 1) & (peak_gbps > 0))
-    share = np.zeros((len(several), where.shape[1]))
-    _level(where[several], peak_gbps[several], _carrying(throughput_gbps), load, share, SWEEPS)
-    return np.asarray(load)
-
-
-def _carrying(throughput: np.ndarray) -> np.ndarray:
-    """Throughput with a trace of it where there is none, so that ratios exist."""
-    most = float(throughput.max(initial=0.0))
-    return np.asarray(np.maximum(throughput, 1e-9 * most if most > 0 else 1.0))
-
-
-@nb.njit(cache=True, nogil=True)
-def _level(
-    where: np.ndarray, peak: np.ndarray, throughput: np.ndarray, load: np.ndarray, share: np.ndarray, sweeps: int
-) -> None:
-    """Pour each file into its holders in turn, least loaded first, until nothing changes.
-
-    It is descent by blocks on the sum of load² / throughput, whose least point has the least greatest load over throughput too.
-    """
-    for _ in range(sweeps):
-        change = 0.0
-        for i in range(len(peak)):
-            change = max(change, _pour(where[i], peak[i], throughput, load, share[i]))
-        if change <= 1e-7:
-            break
-
-
-@nb.njit(cache=True, nogil=True)
-def _pour(where: np.ndarray, peak: float, throughput: np.ndarray, load: np.ndarray, share: np.ndarray) -> float:
-    """Take a file's ``share`` (A,) out of the loads and pour it in again to one level; the greatest change of a load over throughput."""
-    before = share.copy()
-    holders = np.flatnonzero(where)
-    load[holders] -= share[holders]
-    rank = holders[np.argsort(load[holders] / throughput[holders], kind="mergesort")]
-    water, wide, level = peak, 0.0, 0.0
-    for j in range(len(rank)):
-        wide += throughput[rank[j]]
-        water += load[rank[j]]
-        level = water / wide
-        if j + 1 == len(rank) or level <= load[rank[j + 1]] / throughput[rank[j + 1]]:
-            break
-    change = 0.0
-    for a in holders:
-        share[a] = max(0.0, level * throughput[a] - load[a])
-        load[a] += share[a]
-        change = max(change, abs(share[a] - before[a]) / throughput[a])
-    return change / max(level, 1e-300)
-
-
 def weights(site: Site, greatest: float) -> np.ndarray:
     """(F, A) part of each file that each appliance should expect, adding up to 1 over the appliances.
 
@@ -167,7 +95,7 @@ def weights(site: Site, greatest: float) -> np.ndarray:
     greatest
         The load over throughput that no appliance should be expected to exceed.
     """
-    throughput = _carrying(site.throughput_gbps)
+    throughput = carrying(site.throughput_gbps)
     total_gb, total_gbps = float(site.size_gb.sum()), float(site.peak_gbps.sum())
     heat = site.peak_gbps / site.size_gb * (total_gb / total_gbps if total_gbps > 0 else 0.0)
     room = site.storage_gb / total_gb
@@ -224,142 +152,61 @@ def _prices(heat: np.ndarray, part: np.ndarray, log: np.ndarray, room: np.ndarra
     return np.asarray(found.x.reshape(2, A) / np.array([[1.0], [scale]]))
 
 
-def pack(site: Site) -> np.ndarray:
-    """Place every file that finds room, with copies of the hottest.
+def scores(site: Site) -> np.ndarray:
+    """(F, A) > 0: the least is where a file belongs first."""
+    return np.asarray(site.chance / weights(site, _target(site) * (1 + AIM)))
+
+
+def pack(site: Site, score: np.ndarray) -> np.ndarray:
+    """Place every file that finds room, with copies of those that no appliance could carry alone.
+
+    Parameters
+    ----------
+    score
+        (F, A) of :func:`scores`.
 
     Returns
     -------
     (F, A) bool; rows of files that found no room are empty.
     """
-    greatest = least_peak(site)
-    greatest = greatest if 0 < greatest < np.inf else 1.0
-    part, throughput = weights(site, greatest * (1 + AIM)), _carrying(site.throughput_gbps)
+    greatest, throughput = _target(site), carrying(site.throughput_gbps)
     order = np.lexsort((site.chance.sum(axis=1), -site.peak_gbps))
-    size, peak, score = site.size_gb[order], site.peak_gbps[order], site.chance[order] / part[order]
-    storage = float(site.storage_gb.sum())
-    spare = COPIES_ROOM * storage + max(0.0, storage - float(size.sum())) / 2
+    size, peak, ranked = site.size_gb[order], site.peak_gbps[order], score[order]
     left = site.storage_gb * (1 + 1e-12)
-    where = _spread(score, size, peak, left, throughput, throughput * greatest, spare)
-    _even_out(where, score, size, peak, left, throughput, greatest * (1 + REACH))
+    where = _spread(ranked, size, peak, left, throughput * greatest)
     result = np.empty_like(where)
     result[order] = where
     return np.asarray(result)
 
 
-@nb.njit(cache=True, nogil=True)
-def _spread(
-    score: np.ndarray,
-    size: np.ndarray,
-    peak: np.ndarray,
-    left: np.ndarray,
-    throughput: np.ndarray,
-    carry: np.ndarray,
-    spare: float,
-) -> np.ndarray:
-    """Files, hottest first, to their best-scored appliances (the least score) with room ``left``.
+def _target(site: Site) -> float:
+    """The least possible load over throughput, or 1 where there is none."""
+    greatest = least_peak(site)
+    return greatest if 0 < greatest < np.inf else 1.0
 
-    A file gets copies, in the order of the scores, until its holders can carry it; and on, while there is ``spare`` room for such copies, until none owes too great a
-    part of its share to it.
-    """
+
+@nb.njit(cache=True, nogil=True)
+def _spread(score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray, carry: np.ndarray) -> np.ndarray:
+    """Files, hottest first, to their best-scored appliances (the least score) with room ``left`` that can carry them; in copies where none can alone."""
     F, A = score.shape
     where = np.zeros((F, A), np.bool_)
     for f in range(F):
         rank = np.argsort(score[f], kind="mergesort")
-        held, owing, copies = 0.0, 0.0, 0
+        alone = False
         for a in rank:
-            if copies > 0 and held >= peak[f]:
-                even = HOT * owing >= peak[f] and (copies > 1 or WARM * owing >= peak[f])
-                if even or size[f] > spare:
-                    break
+            if size[f] <= left[a] and peak[f] <= carry[a]:
+                where[f, a], alone = True, True
+                left[a] -= size[f]
+                break
+        held = 0.0
+        for a in rank:
+            if alone or (held > 0 and held >= peak[f]):
+                break
             if size[f] <= left[a]:
                 where[f, a] = True
                 left[a] -= size[f]
-                if copies > 0 and held >= peak[f]:
-                    spare -= size[f]
-                held += throughput[a]
-                owing += carry[a]
-                copies += 1
+                held += carry[a]
     return where
-
-
-@nb.njit(cache=True, nogil=True)
-def _even_out(
-    where: np.ndarray,
-    score: np.ndarray,
-    size: np.ndarray,
-    peak: np.ndarray,
-    left: np.ndarray,
-    throughput: np.ndarray,
-    target: float,
-) -> None:
-    """Move files, or change them for colder ones, from the most loaded appliance to less loaded ones until all are within the target or no move helps.
-
-    Of the files hot enough to matter and not too hot, the one moves that would almost have been there: whose scores at both are nearest.
-    """
-    F, A = where.shape
-    copies = where.sum(axis=1)
-    home = np.full(F, -1)
-    load = np.zeros(A)
-    for f in range(F):
-        if copies[f] == 1:
-            home[f] = np.flatnonzero(where[f])[0]
-            load[home[f]] += peak[f]
-    several = np.flatnonzero((copies > 1) & (peak > 0))
-    held, pours = where[several], peak[several]
-    share = np.zeros((len(several), A))
-    for _ in range(MOVES * A):
-        _level(held, pours, throughput, load, share, SWEEPS)
-        ratio = load / throughput
-        a = np.argmax(ratio)
-        if ratio[a] <= target:
-            return
-        excess = load[a] - target * throughput[a]
-        if share[:, a].sum() > 0:  # what others carry of the same files would flow here
-            excess = np.maximum(load - target * throughput, 0.0).sum()
-        moved = False
-        for b in np.argsort(ratio, kind="mergesort"):
-            gap = target * throughput[b] - load[b]
-            if gap <= 0 or moved:
-                break
-            moved = _move(a, b, min(gap, excess), gap, home, score, size, peak, left, load, where)
-        if not moved:
-            return
-
-
-@nb.njit(cache=True, nogil=True)
-def _move(
-    a: int, b: int, need: float, gap: float, home: np.ndarray, score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray,
-    load: np.ndarray, where: np.ndarray,
-) -> bool:  # fmt: skip
-    """Move one file from a to b, about as hot as ``need`` and no hotter than ``gap``, back in exchange a cold one where room is short."""
-    F = len(home)
-    for low in (0.3, 0.03, 0.003):
-        best, other, least = -1, -1, np.inf
-        for f in range(F):
-            if home[f] == a and low * need <= peak[f] <= min(gap, 1.5 * need) and score[f, b] < least * score[f, a]:
-                g = -1
-                if size[f] > left[b]:
-                    for h in range(F - 1, -1, -1):  # coldest first
-                        if peak[f] - peak[h] < low * need:
-                            break
-                        if home[h] == b and size[f] - left[b] <= size[h] <= size[f] + left[a]:
-                            g = h
-                            break
-                    if g < 0:
-                        continue
-                best, other, least = f, g, score[f, b] / score[f, a]
-        if best < 0:
-            continue
-        for f, old, new in ((best, a, b), (other, b, a)):
-            if f >= 0:
-                home[f] = new
-                where[f, old], where[f, new] = False, True
-                left[old] += size[f]
-                left[new] -= size[f]
-                load[old] -= peak[f]
-                load[new] += peak[f]
-        return True
-    return False
 
 
 ROUNDS = 20
@@ -381,11 +228,15 @@ def fit(site: Site, worth_per_gb: np.ndarray) -> np.ndarray:
     cheap = np.lexsort((site.chance.sum(axis=1), worth_per_gb))
     kept = site.size_gb <= site.storage_gb.max(initial=0.0) * (1 + 1e-12)
     where = np.zeros(site.chance.shape, bool)
+    if not kept.any():
+        return where
+    score = np.ones(site.chance.shape)
+    score[kept] = scores(site.of(np.flatnonzero(kept)))
     for _ in range(ROUNDS):
         where[:] = False
         if not kept.any():
             break
-        where[kept] = pack(site.of(np.flatnonzero(kept)))
+        where[kept] = pack(site.of(np.flatnonzero(kept)), score[kept])
         lost = kept & ~where.any(axis=1)
         if not lost.any():
             break
@@ -393,11 +244,57 @@ def fit(site: Site, worth_per_gb: np.ndarray) -> np.ndarray:
         candidates = cheap[kept[cheap]]
         freed = np.cumsum(site.size_gb[candidates])
         kept[candidates[: int(np.searchsorted(freed, short)) + 1]] = False
-    left = site.storage_gb * (1 + 1e-12) - where.T @ site.size_gb
-    for f in cheap[::-1][~where[cheap[::-1]].any(axis=1)].tolist():
-        roomy = np.flatnonzero(site.size_gb[f] <= left)
-        if len(roomy) and worth_per_gb[f] >= 0:
-            a = roomy[np.argmin(site.chance[f, roomy] / site.storage_gb[roomy])]
-            where[f, a] = True
-            left[a] -= site.size_gb[f]
+    even = _level(site, score, where)
+    if _refill(site, cheap[::-1][worth_per_gb[cheap[::-1]] >= 0], where):
+        even = _level(site, score, where)
+    return where if even or not site.throughput_gbps.all() else _with_room(site, score, cheap, where)
+
+
+def _with_room(site: Site, score: np.ndarray, cheap: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The copies with some of the files least worth their room out of the way, if exchanges then level the loads; else as they are."""
+    trial, files = where.copy(), cheap[where[cheap].any(axis=1)]
+    freed, storage = np.cumsum(site.size_gb[files]), float(site.storage_gb.sum())
+    for part in np.arange(1, ROOM_STEPS + 1) / ROOM_STEPS:
+        trial[files[: int(np.searchsorted(freed, part * ROOM * storage))]] = False
+        if _level(site, score, trial):
+            return trial
     return where
+
+
+def _refill(site: Site, files: np.ndarray, where: np.ndarray) -> bool:
+    """Give files that are nowhere, in the order named, the room that is left, each where it loads least; in place. Says whether any came."""
+    left, throughput = site.storage_gb * (1 + 1e-12) - where.T @ site.size_gb, carrying(site.throughput_gbps)
+    load = spread_peak(where, site.peak_gbps, site.throughput_gbps)
+    came = False
+    for f in files[~where[files].any(axis=1)].tolist():
+        roomy = np.flatnonzero(site.size_gb[f] <= left)
+        if len(roomy):
+            a = roomy[np.argmin((load[roomy] + site.peak_gbps[f]) / throughput[roomy])]
+            where[f, a] = came = True
+            left[a] -= site.size_gb[f]
+            load[a] += site.peak_gbps[f]
+    return came
+
+
+def _level(site: Site, score: np.ndarray, where: np.ndarray) -> bool:
+    """Exchange copies, in place, until the greatest load is near the least possible or nothing found helps; whether it is then near enough."""
+    kept = where.any(axis=1)
+    if not kept.any():
+        return True
+    stored, throughput = site.of(np.flatnonzero(kept)), carrying(site.throughput_gbps)
+    left, held = site.storage_gb * (1 + 1e-12) - where.T @ site.size_gb, where[kept]
+    least = _target(stored)
+    enough = least * (1 + ENOUGH)
+    level(
+        held,
+        score[kept],
+        stored.size_gb,
+        stored.peak_gbps,
+        left,
+        throughput,
+        least * (1 + REACH),
+        enough,
+        STEPS * len(left),
+    )
+    where[kept] = held
+    return bool((spread_peak(held, stored.peak_gbps, throughput) / throughput).max() <= enough)

@@ -14,10 +14,18 @@ import numpy as np
 import pandas as pd
 
 from cdn.balance import Site, fit
-from cdn.placement.problem import Problem, Solution, evaluate, served_peak
+from cdn.errors import InfeasiblePlanError
+from cdn.placement.problem import Problem, Solution, evaluate, must_keep, served_peak
 from cdn.placement.serving import best_shares
 from topology.network import Network
 from topology.placement import Placement
+
+ROUNDS = 4
+"""Times that files are put on appliances: what makes way changes who serves what, and so the loads."""
+
+
+MOST_WORTH = np.float32(1e30)
+"""Of a copy that the rules ask for: everything else makes way first."""
 
 
 def into_appliances(
@@ -31,16 +39,52 @@ def into_appliances(
     Returns
     -------
     The copies, and the solution with its cost and gap recomputed if anything was dropped.
+
+    Raises
+    ------
+    InfeasiblePlanError
+        If a copy that the rules ask for fits no appliance of its site.
     """
+    names = hash_names(network.appliance_ids), hash_names(file_ids)
+    final, known = solution, dict[int, _Placed]()
+    for _ in range(ROUNDS):
+        placement, stored = _place(network, problem, final, names, known)
+        if (stored == final.stored).all():
+            break
+        final = _recost(problem, final, stored)
+    s, f = np.nonzero(must_keep(problem, solution.stored) & ~final.stored)
+    if len(s):
+        clashes = [f"{file_ids[f[i]]!r} at site {network.site_ids[s[i]]!r}" for i in range(min(len(s), 20))]
+        raise InfeasiblePlanError("copies that the rules ask for fit no appliance of their site", clashes)
+    return placement, final
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Placed:
+    """A site's files and their peaks, and the (appliance, file) pairs made of them."""
+
+    files: np.ndarray
+    peak: np.ndarray
+    pairs: np.ndarray
+
+
+def _place(
+    network: Network,
+    problem: Problem,
+    solution: Solution,
+    names: tuple[np.ndarray, np.ndarray],
+    known: dict[int, _Placed],
+) -> tuple[Placement, np.ndarray]:
+    """The copies, site by site, and (S, F) what of the solution is stored with them; sites ``known`` of which nothing changed stay as they are."""
     S = problem.sites
     peak = served_peak(problem, solution.stored, solution.shares)
-    names = hash_names(network.appliance_ids), hash_names(file_ids)
     storage = network.appliances["storage_gb"].to_numpy(float)
     throughput = network.appliances["throughput_gbps"].to_numpy(float)
     scale = np.ones(S)  # the plan's part of the storage, where a share is left to a reactive cache
     edge = ~problem.is_origin & (network.site_storage_gb > 0)
     scale[edge] = np.minimum(1.0, problem.storage_gb[edge] / network.site_storage_gb[edge])
     stored, worth = solution.stored.copy(), copies_worth(problem, solution)
+    worth[must_keep(problem, stored)] = MOST_WORTH
     copies: list[np.ndarray] = []
     for s in np.flatnonzero(~problem.is_origin).tolist():
         own = np.flatnonzero(network.appliance_site == s)
@@ -49,19 +93,21 @@ def into_appliances(
         files = files[np.argsort(names[1][files], kind="stable")]
         if not len(files):
             continue
-        site = Site(
-            storage_gb=storage[own] * scale[s], throughput_gbps=throughput[own], size_gb=problem.size_gb[files], peak_gbps=peak[s, files],
-            chance=chances(names[0][own], names[1][files]),
-        )  # fmt: skip
-        where = fit(site, worth[s, files] / problem.size_gb[files])
-        stored[s, files[~where.any(axis=1)]] = False
-        at, which = np.nonzero(where)
-        copies.append(np.column_stack([own[which], files[at]]))
+        before = known.get(s)
+        if before is None or not (np.array_equal(before.files, files) and np.array_equal(before.peak, peak[s, files])):
+            site = Site(
+                storage_gb=storage[own] * scale[s], throughput_gbps=throughput[own], size_gb=problem.size_gb[files], peak_gbps=peak[s, files],
+                chance=chances(names[0][own], names[1][files]),
+            )  # fmt: skip
+            at, which = np.nonzero(fit(site, worth[s, files] / problem.size_gb[files]))
+            before = known[s] = _Placed(
+                files=files, peak=peak[s, files], pairs=np.column_stack([own[which], files[at]])
+            )
+        stored[s] = False
+        stored[s, before.pairs[:, 1]] = True
+        copies.append(before.pairs)
     pairs = np.concatenate(copies) if copies else np.zeros((0, 2), np.int64)
-    placement = Placement.of(pairs[:, 0], pairs[:, 1])
-    if (stored == solution.stored).all():
-        return placement, solution
-    return placement, _recost(problem, solution, stored)
+    return Placement.of(pairs[:, 0], pairs[:, 1]), stored
 
 
 def copies_worth(problem: Problem, solution: Solution) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""Why a file is, or is not, at a site: what it would save there against the site's price of storage."""
+"""Why a file is, or is not, at a site: what it would save there, at the plan's prices of throughput, against the site's price of storage."""
 
+import dataclasses
 import difflib
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from cdn.placement.problem import Problem, build_problem, cheapest_origin
+from cdn.placement.problem import Problem, build_problem
 from cdn.plan import Plan
 from demand.catalogue import Catalogue
 from topology.errors import InputError
@@ -23,7 +24,7 @@ class Explanation:
     stored
         Whether the site stores it; ``appliances`` says where.
     value
-        What the copy saves a day (or would save), fill cost deducted, given everything else that is stored.
+        What the copy saves a day (or would save), fill cost deducted, given everything else that is stored; throughput is charged at the plan's prices.
     density
         ``value`` per GB of room.
     price
@@ -81,43 +82,67 @@ def explain(network: Network, catalogue: Catalogue, plan: Plan, site: str, file:
         fill_weight=float(summary.get("fill_weight", 0.14)),
     )
     stored = plan.placement.stored(network, len(catalogue.files))
-    saving = savings_at(problem, stored, s)
+    rates = _prices(plan.prices, "throughput", network.site_ids)
+    saving = savings_at(problem, stored, s, throughput_price=rates)
     fill = problem.fill_cost[s] * problem.size_gb
     value = saving - fill
     density = value / problem.size_gb
-    prices = plan.prices
-    row = prices[(prices["kind"] == "storage") & (prices["id"].astype(str) == site)]
-    price = float(row["price"].iloc[0]) if len(row) else 0.0
-    rank = int((density > density[f]).sum()) + 1
-    here = network.appliance_ids[plan.placement.appliance[(plan.placement.file == f)]]
-    own = [a for a in here if network.appliance_site[network.appliance_ids.get_loc(a)] == s]
-    size = float(problem.size_gb[f])
-    needed = float((price * size + fill[f]) / saving[f]) if saving[f] > 0 else None
-    return Explanation(
-        site=site, file=file, stored=bool(stored[s, f]), appliances=[str(a) for a in own], size_gb=size, value=float(value[f]),
-        density=float(density[f]), price=price, margin=float(density[f] - price), rank=rank, files=problem.files, needed_factor=needed,
-        sentence=_sentence(site, file, bool(stored[s, f]), float(value[f]), float(density[f]), price, rank, problem.files, needed, size),
+    price = float(_prices(plan.prices, "storage", network.site_ids)[s])
+    own = np.flatnonzero(network.appliance_site == s)
+    here = own[np.isin(own, plan.placement.appliance[plan.placement.file == f])]
+    room = network.appliances["storage_gb"].to_numpy(float)[own]
+    free = room - np.array([problem.size_gb[plan.placement.file[plan.placement.appliance == a]].sum() for a in own])
+    found = Explanation(
+        site=site, file=file, stored=bool(stored[s, f]), appliances=[str(network.appliance_ids[a]) for a in here],
+        size_gb=float(problem.size_gb[f]), value=float(value[f]), density=float(density[f]), price=price, margin=float(density[f] - price),
+        rank=int((density > density[f]).sum()) + 1, files=problem.files,
+        needed_factor=float((price * problem.size_gb[f] + fill[f]) / saving[f]) if saving[f] > 0 else None, sentence="",
     )  # fmt: skip
+    asked = bool((problem.file == f)[(problem.site[problem.region] == s).any(axis=1)].any())
+    worth = _worth(found, float(saving[f]), float(fill[f]), asked)
+    change = _change(found, float(room.max(initial=0.0)), float(free.max(initial=0.0)))
+    head = f"{file} is {'stored' if found.stored else 'not stored'} at {site}"
+    return dataclasses.replace(found, sentence=f"{head}: {worth}; {change}.")
 
 
-def savings_at(problem: Problem, stored: np.ndarray, s: int) -> np.ndarray:
-    """(F,) what each file saves (or would save) a day at site ``s``: serving cost without the copy there less with it, limits of throughput aside."""
-    candidates = problem.site[problem.region]
-    cost = problem.cost_per_gb[problem.region]
-    mine = candidates == s
-    concerned = np.flatnonzero(mine.any(axis=1))
-    safe = np.maximum(candidates[concerned], 0)
-    holds = (
-        (candidates[concerned] >= 0)
-        & (stored[safe, problem.file[concerned][:, None]] | problem.is_origin[safe])
-        & ~mine[concerned]
+def _prices(table: pd.DataFrame, kind: str, ids: pd.Index) -> np.ndarray:
+    """The table's prices of one kind in the order of ``ids``, 0 where it has none."""
+    rows = table[table["kind"] == kind]
+    return (
+        pd.Series(rows["price"].to_numpy(float), rows["id"].astype(str)).reindex(ids.astype(str)).fillna(0.0).to_numpy()
     )
-    others = np.minimum(
-        np.where(holds, cost[concerned], np.inf).min(axis=1), cheapest_origin(problem)[problem.region[concerned]]
-    )
-    own = np.where(mine[concerned], cost[concerned], np.inf).min(axis=1)
-    gain = problem.gb[concerned] * np.maximum(0.0, others - own)
-    return np.bincount(problem.file[concerned], gain, problem.files)
+
+
+def savings_at(
+    problem: Problem, stored: np.ndarray, s: int, *, throughput_price: np.ndarray | None = None
+) -> np.ndarray:
+    """What each file saves (or would save) a day at a site: serving cost without the copy there less with it, limits of throughput aside.
+
+    Parameters
+    ----------
+    stored
+        (S, F) bool.
+    s
+        The site.
+    throughput_price
+        (S,) what a Gbit/s of each site is charged, >= 0; None for nothing.
+
+    Returns
+    -------
+    (F,) >= 0.
+    """
+    concerned = np.flatnonzero((problem.site == s).any(axis=1)[problem.region])
+    region, file = problem.region[concerned], problem.file[concerned]
+    candidates, mine = problem.site[region], problem.site[region] == s
+    safe = np.maximum(candidates, 0)
+    cost = problem.gb[concerned][:, None] * np.where(candidates >= 0, problem.cost_per_gb[region], 0.0)
+    if throughput_price is not None:
+        toll = np.where(problem.is_origin, 0.0, throughput_price)
+        cost = cost + problem.peak_gbps[concerned][:, None] * toll[safe]
+    holds = (candidates >= 0) & (stored[safe, file[:, None]] | problem.is_origin[safe]) & ~mine
+    others = np.where(holds, cost, np.inf).min(axis=1)
+    own = np.where(mine, cost, np.inf).min(axis=1)
+    return np.bincount(file, np.maximum(0.0, others - own), problem.files)
 
 
 def _find(ids: pd.Index, name: str, what: str) -> int:
@@ -129,25 +154,45 @@ def _find(ids: pd.Index, name: str, what: str) -> int:
     return int(at)
 
 
-def _sentence(
-    site: str, file: str, stored: bool, value: float, density: float, price: float, rank: int, files: int, needed: float | None, size: float
-) -> str:  # fmt: skip
-    where = f"{file} is {'stored' if stored else 'not stored'} at {site}"
-    worth = f"a copy there saves {value:,.4g} a day, {density:,.4g} per GB against the site's price of {price:,.4g} per GB (rank {rank:,} of {files:,} files)"
+def _worth(found: Explanation, saving: float, fill: float, asked: bool) -> str:
+    """What the copy is worth, in words."""
+    saves = "saves" if found.stored else "would save"
+    if saving <= 0:
+        why = (
+            "every region that it serves has a holder as cheap"
+            if asked
+            else "no region that it serves asks for the file"
+        )
+        return f"a copy there {saves} nothing, for {why}"
+    against = f"where the last GB of the site saves {found.price:,.4g}" if found.price > 0 else "where room is free"
+    if found.value < 0:
+        return f"a copy there {saves} {saving:,.4g} a day in serving, less than the {fill:,.4g} that its fill counts for, {against}"
+    return f"a copy there {saves} {found.value:,.4g} a day, {found.density:,.4g} per GB, {against} (rank {found.rank:,} of {found.files:,} files)"
+
+
+def _change(found: Explanation, largest: float, free: float) -> str:
+    """What would have to change, in words; ``largest`` and ``free`` are the most GB of an appliance, in all and left."""
+    needed, size = found.needed_factor, f"{found.size_gb:,.4g} GB"
+    proven = "a plan is proven only to its gap"
     if needed is None:
-        change = "no region that this site serves would take it from there: only demand there, or losing a nearer holder, would change that"
-    elif stored and density >= price:
-        change = (
-            f"it would lose its place if demand fell below {needed:.0%} of the forecast"
-            if price > 0
-            else "the site has room to spare"
+        if found.stored:
+            return "nothing is lost if it makes way"
+        return "only demand there, or the loss of another holder, would change that"
+    if found.stored and found.margin >= 0:
+        if found.price > 0:
+            return f"it keeps its place as long as demand stays above {needed:.0%} of the forecast"
+        return (
+            "it stays whatever the demand"
+            if needed <= 0
+            else f"it stays as long as demand is above {needed:.0%} of the forecast, which pays for its fill"
         )
-    elif stored:
-        change = f"it keeps a place that it does not earn at this price (the plan is proven only to its gap); demand x {needed:.2f} would earn it"
-    elif density < price:
-        change = (
-            f"it would earn its place if demand grew x {needed:.2f}, or if the site had room at {density:,.4g} per GB"
-        )
-    else:
-        change = f"it earns its room but {size:,.4g} GB were not free: the plan is proven only to its gap"
-    return f"{where}: {worth}; {change}."
+    if found.stored:
+        return f"it does not earn its place unless it lay there before, or demand grew x {needed:.2f}: {proven}"
+    if found.size_gb > largest:
+        return f"no appliance there is large enough for {size}"
+    if found.margin < 0:
+        cheaper = f", or if the last GB there saved less than {found.density:,.4g}" if found.density > 0 else ""
+        return f"it would earn its place if demand grew x {needed:.2f}{cheaper}"
+    if found.size_gb <= free:
+        return f"it would earn its place and {size} are free: {proven}"
+    return f"it would earn its place, but {size} are not free on any appliance there and what would make way is worth as much: {proven}"

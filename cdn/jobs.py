@@ -17,6 +17,7 @@ from cdn.explain import savings_at
 from cdn.fill import FillSchedule, SourceRules, difference, manifests, schedule_fills
 from cdn.placement.lagrangian import Report
 from cdn.placement.problem import Prices, Problem, build_problem, evaluate
+from cdn.placement.rules import read_pins
 from cdn.placement.serving import best_shares
 from cdn.placement.solve import solve
 from cdn.plan import Plan, make_plan, placement_frame, recost
@@ -214,6 +215,9 @@ def schedule_night(
     asked = _served_gb(network, catalogue, plan, settings)
     site = network.appliance_site[change.added.appliance]
     worth = asked[site, change.added.file] / catalogue.size_gb[change.added.file]
+    pinned, _ = read_pins(network, catalogue)
+    if pinned is not None:  # first what must be there
+        worth[pinned[site, change.added.file]] += worth.max(initial=0.0) + 1.0
     rules = SourceRules(**settings.fill.model_dump())
     schedule = schedule_fills(network, catalogue, change, trees, date=date, value=worth, rules=rules)
     return Filled(
@@ -282,7 +286,8 @@ def _worth_keeping(
     saving = np.zeros(len(spare))
     for s in np.unique(site).tolist():
         here = site == s
-        saving[here] = np.where(stored[s], 0.0, savings_at(problem, stored, s))[spare[here] % files]
+        useful = ~stored[s] if problem.forbidden is None else ~stored[s] & ~problem.forbidden[s]
+        saving[here] = np.where(useful, savings_at(problem, stored, s), 0.0)[spare[here] % files]
     order = np.lexsort((spare, -saving / problem.size_gb[spare % files]))
     kept: list[int] = []
     for i in order[saving[order] > 0].tolist():

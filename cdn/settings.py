@@ -230,7 +230,7 @@ def read_settings(folder: Path, overrides: Mapping[str, Mapping[str, Any]] | Non
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
-        raise InputError([_problem(detail) for detail in error.errors()]) from error
+        raise InputError([_problem(detail, overrides or {}) for detail in error.errors()]) from error
 
 
 def settings_table() -> list[tuple[str, str, str]]:
@@ -289,16 +289,20 @@ def _nearest(where: str) -> str | None:
     return next(iter([*near, *same]), None)
 
 
-def _problem(detail: Any) -> Problem:
+def _problem(detail: Any, overrides: Mapping[str, Mapping[str, Any]]) -> Problem:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         near = _nearest(where)
         hint = f"did you mean {near}?" if near else "docs/settings.md lists the known ones"
         return Problem(table=FILE, column=where, value=str(detail["input"]), message="unknown setting", mend=hint)
+    section, key = str(detail["loc"][0]), str(detail["loc"][-1])
+    option = overrides.get(section, {}).get(key) is not None
     return Problem(
-        table=FILE,
-        column=where,
+        table="arguments" if option else FILE,
+        column="--" + key.removesuffix("_s").replace("_", "-") if option else where,
         value=str(detail["input"]),
         message=detail["msg"],
-        mend="see docs/settings.md for what is allowed",
+        mend=f"the option replaces the setting {where}: see docs/settings.md for what is allowed"
+        if option
+        else "see docs/settings.md for what is allowed",
     )

@@ -1,10 +1,13 @@
 """The contract's problem as a mixed-integer program in PuLP, solved by HiGHS or CBC; bound, gap and shadow prices read back.
 
-Equation numbers are those of ``docs/model.md``. Worth it up to some ten thousand shares; beyond, the decomposition or greedy.
+Equation numbers are those of ``docs/model.md``. The program starts from the decomposition's plan, and stops where its best plan is proven by the decomposition's bound or its own.
+Prices are those of the linear relaxation (:mod:`cdn.placement.relaxation`). Worth it up to some ten thousand shares; beyond, the decomposition alone.
 """
 
+import dataclasses
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +17,8 @@ import pulp
 
 from cdn.errors import InfeasiblePlanError
 from cdn.placement.greedy import assemble, solve_greedy
+from cdn.placement.lagrangian import Report, solve_lagrangian
 from cdn.placement.problem import (
-    Prices,
     Problem,
     Solution,
     evaluate,
@@ -24,9 +27,19 @@ from cdn.placement.problem import (
     split,
     unlimited_storage_bound,
 )
+from cdn.placement.relaxation import solve_relaxation
 from cdn.placement.serving import best_shares
 from topology.errors import InputError
 from topology.errors import Problem as Wrong
+
+FEW = 2_000
+"""Shares up to which greedy's plan is start enough."""
+
+LEAD = 0.2
+"""Part of the time that the decomposition may take for its plan and bound."""
+
+ROUNDING = 1e-6
+"""What is taken off the relaxation's value, relatively, to be a bound: its solver ends within tolerances."""
 
 
 class WarmHiGHS(pulp.HiGHS):  # type: ignore[misc]
@@ -58,34 +71,60 @@ def solve_exact(
     time_limit: float = 60.0,
     solver: str = "highs",
     threads: int = 1,
+    seed: int = 0,
+    workers: int = 0,
     reason: str = "asked for",
+    progress: Callable[[Report], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Solution:
-    """Solve to a proven gap, from the greedy placement; never worse than that.
+    """Solve to a proven gap, from the decomposition's plan (greedy's, where there is little to place); never worse than that.
 
     Parameters
     ----------
     gap
         Relative gap of cost at which to stop.
     time_limit
-        Seconds for the program, relaxation for the prices included.
+        Seconds for everything.
     solver
         ``highs`` or ``cbc``.
+    seed, workers, progress, stop
+        Of the decomposition; once ``stop`` says so, its plan is the result.
 
     Raises
     ------
+    InputError
+        If the solver is unknown or not installed.
     InfeasiblePlanError
         If link limits cannot be kept by any placement.
     """
     began = time.perf_counter()
-    start = solve_greedy(problem)
+    refuse_unknown(solver)
+
+    def left() -> float:
+        return max(1.0, time_limit - (time.perf_counter() - began))
+
+    if shares_of(problem) <= FEW:
+        start = solve_greedy(problem)
+    else:
+        start = solve_lagrangian(
+            problem, gap=gap, time_limit=LEAD * time_limit, seed=seed, workers=workers, progress=progress, stop=stop
+        )
+    method, over = f"exact ({solver})", stop is not None and stop()
+    if start.method == "lagrangian" and (start.gap <= gap or over):
+        said = f"{reason}; " + (
+            "stopped before the program" if over else "the decomposition proved it, no program was needed"
+        )
+        return dataclasses.replace(start, method=method, reason=said)
+    relaxed = solve_relaxation(problem, time_limit=left() / 2, threads=threads)
     model = build_model(problem)
-    prices, relaxed = relaxation(problem, model, time_limit=time_limit)
     _set_start(problem, model, start)
-    left = max(1.0, time_limit - (time.perf_counter() - began))
-    model.program.solve(_engine(solver, gap, left, threads))
+    known = max(start.lower_bound, unlimited_storage_bound(problem))
+    if relaxed.optimal:
+        known = max(known, relaxed.value - ROUNDING * abs(relaxed.value))
+    model.program.solve(_engine(solver, gap, left(), threads, known))
     if model.program.status == pulp.LpStatusInfeasible:
         raise InfeasiblePlanError("no placement keeps every limit", _hard_limits(problem))
-    bound = max(_dual_bound(model.program, solver, gap), relaxed, unlimited_storage_bound(problem))
+    bound = max(_dual_bound(model.program, solver, gap), known)
     stored, shares = start.stored, start.shares
     costs = evaluate(problem, stored, shares)
     if model.program.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
@@ -96,10 +135,16 @@ def solve_exact(
             stored, shares, costs = found, split_, found_costs
     solved = costs.objective - bound <= gap * costs.objective * (1 + 1e-9)
     return assemble(
-        stored, shares, costs, prices, bound,
-        method=f"exact ({solver})", status="optimal within the gap" if solved else "time limit",
+        stored, shares, costs, relaxed.prices or start.prices, bound,
+        method=method, status="optimal within the gap" if solved else "time limit",
         reason=reason, seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def shares_of(problem: Problem) -> int:
+    """Ways to serve: the x variables."""
+    known = (problem.site >= 0).sum(axis=1).astype(np.int16)
+    return int(known[problem.region].sum(dtype=np.int64))
 
 
 def build_model(problem: Problem) -> Model:
@@ -220,43 +265,35 @@ def add_rules(model: Model, problem: Problem) -> None:
             model.program.addConstraint(pulp.lpSum(copies) >= k, f"floor_{q}")
 
 
-def relaxation(problem: Problem, model: Model, *, time_limit: float) -> tuple[Prices, float]:
-    """Shadow prices and value of the linear relaxation; zero prices and no bound where it takes too long."""
-    model.program.solve(pulp.HiGHS(msg=False, mip=False, timeLimit=time_limit / 2, threads=1))
-    if model.program.status == pulp.LpStatusInfeasible:
-        raise InfeasiblePlanError("no placement keeps every limit", _hard_limits(problem))
-    optimal = model.program.sol_status == pulp.LpSolutionOptimal
-
-    def priced(name: str, count: int) -> np.ndarray:
-        prices = np.zeros(count)
-        for i in range(count if optimal else 0):
-            row = model.program.get_constraint_by_name(f"{name}_{i}")
-            if row is not None:
-                prices[i] = max(0.0, -(row.pi or 0.0))
-        return prices
-
-    S, rates = problem.sites, len(rate_limits(problem))
-    prices = Prices.of(problem, priced("storage", S), priced("rate", rates), priced("fill", S))
-    return prices, float(pulp.value(model.program.objective)) if optimal else 0.0
+def refuse_unknown(solver: str) -> None:
+    """Raise InputError if there is no such solver, or it is not installed."""
+    if solver not in ("highs", "cbc"):
+        raise InputError(
+            Wrong(table="arguments", column="--solver", value=solver, message="unknown solver", mend="use highs or cbc")
+        )
+    if solver == "cbc" and _cbc() is None:
+        mend = "install Debian's package coinor-cbc or 'pip install pulp[cbc]' (600 MB), or use highs"
+        raise InputError(
+            Wrong(table="arguments", column="--solver", value=solver, message="no CBC program is installed", mend=mend)
+        )
 
 
-def _engine(solver: str, gap: float, seconds: float, threads: int) -> Any:
+def _cbc() -> Any:
+    """PuLP's class for the CBC that there is: the one on the path, else the one that PuLP brings along; None without any."""
+    with warnings.catch_warnings():  # PuLP 4 brings none along
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return next((kind for kind in (pulp.COIN_CMD, pulp.PULP_CBC_CMD) if kind(msg=False).available()), None)
+
+
+def _engine(solver: str, gap: float, seconds: float, threads: int, bound: float) -> Any:
+    """The solver, told where to stop; HiGHS also at a plan that ``bound`` proves to be within the gap."""
     if solver == "highs":
         tight = {"mip_feasibility_tolerance": 1e-9, "primal_feasibility_tolerance": 1e-9}
-        return WarmHiGHS(msg=False, gapRel=gap, timeLimit=seconds, threads=threads, random_seed=0, **tight)
-    if solver == "cbc":
-        with warnings.catch_warnings():  # the bundled CBC is the one there is; PuLP 4 will want another
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return pulp.PULP_CBC_CMD(msg=False, gapRel=gap, timeLimit=seconds, threads=threads, warmStart=True)
-    raise InputError(
-        Wrong(
-            table="arguments",
-            column="placement.solver",
-            value=solver,
-            message="unknown solver",
-            mend="use highs or cbc",
-        )
-    )
+        target = {"objective_target": bound / (1 - gap)} if gap < 1 else {}
+        return WarmHiGHS(msg=False, gapRel=gap, timeLimit=seconds, threads=threads, random_seed=0, **tight, **target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return _cbc()(msg=False, gapRel=gap, timeLimit=seconds, threads=threads, warmStart=True)
 
 
 def _dual_bound(program: Any, solver: str, gap: float) -> float:
@@ -265,7 +302,7 @@ def _dual_bound(program: Any, solver: str, gap: float) -> float:
         bound = float(program.solverModel.getInfo().mip_dual_bound)
         return bound if np.isfinite(bound) else 0.0
     if program.sol_status == pulp.LpSolutionOptimal and program.solutionTime < program.solver.timeLimit:
-        return float(pulp.value(program.objective)) * (1 - gap) - 1e-9
+        return float(pulp.value(program.objective) or 0.0) * (1 - gap) - 1e-9
     return 0.0
 
 

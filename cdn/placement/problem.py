@@ -367,6 +367,15 @@ def evaluate(problem: Problem, stored: np.ndarray, shares: Shares) -> Costs:
     )
 
 
+def must_keep(problem: Problem, stored: np.ndarray) -> np.ndarray:
+    """(S, F) bool: copies of a placement that rules ask for; of a floor that more sites than it asks for hold, the first sites' copies."""
+    kept = np.zeros_like(stored) if problem.pinned is None else problem.pinned.copy()
+    if problem.floors is not None:
+        for f, g, k in zip(problem.floors.file, problem.floors.group, problem.floors.at_least, strict=True):
+            kept[np.flatnonzero(problem.floors.member[g] & stored[:, f])[:k], f] = True
+    return kept
+
+
 def served_peak(problem: Problem, stored: np.ndarray, shares: Shares) -> np.ndarray:
     """(S, F) Gbit/s that each site serves of each file, in the regions' busiest hours."""
     peak = np.zeros((problem.sites, problem.files))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cdn.placement.crew import Workers
-from cdn.placement.exact import solve_exact
+from cdn.placement.exact import shares_of, solve_exact
 from cdn.placement.greedy import solve_greedy
 from cdn.placement.lagrangian import Report, solve_lagrangian
 from cdn.placement.problem import Prices, Problem, Solution
@@ -42,26 +42,29 @@ def solve(
         Where a solver stops: relative gap of cost, seconds.
     solver
         ``highs`` or ``cbc`` for the exact solver.
-    seed, workers, kind, start, progress, stop
-        Of the decomposition: :func:`~cdn.placement.lagrangian.solve_lagrangian`.
+    seed, workers, progress, stop
+        Of the decomposition, which the exact solver starts with, too.
+    kind, start
+        Of the decomposition alone: :func:`~cdn.placement.lagrangian.solve_lagrangian`.
 
     Raises
     ------
     InputError
-        If the method or solver is unknown.
+        If the method or solver is unknown, or the solver not installed.
     InfeasiblePlanError
         If no plan keeps the link limits.
     """
-    known = (problem.site >= 0).sum(axis=1).astype(np.int16)
-    shares = int(known[problem.region].sum(dtype=np.int64))
     if method == "auto":
+        shares = shares_of(problem)
         exact = shares <= EXACT_SHARES
         reason = f"auto: {shares:,} shares, the exact solver takes up to {EXACT_SHARES:,}"
         method = "exact" if exact else "lagrangian"
     else:
         reason = "asked for"
     if method == "exact":
-        return solve_exact(problem, gap=gap, time_limit=time_limit, solver=solver, reason=reason)
+        return solve_exact(
+            problem, gap=gap, time_limit=time_limit, solver=solver, seed=seed, workers=workers, reason=reason, progress=progress, stop=stop
+        )  # fmt: skip
     if method == "lagrangian":
         return solve_lagrangian(
             problem, gap=gap, time_limit=time_limit, seed=seed, workers=workers, kind=kind, start=start, reason=reason, progress=progress, stop=stop
@@ -71,7 +74,7 @@ def solve(
     raise InputError(
         Wrong(
             table="arguments",
-            column="placement.method",
+            column="--method",
             value=method,
             message="unknown method",
             mend="use " + ", ".join(METHODS),

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from benchmarks.appliances import measure_synthetic
-from cdn.balance import Site, fit, least_peak, spread_peak
+from benchmarks.appliances import KINDS, integer_bound, measure_synthetic
+from cdn.balance import ROOM, Site, fit, least_peak, spread_peak
 from cdn.cluster import chances, hash_names
 
 positive = st.floats(0.1, 50)
@@ -79,8 +79,9 @@ def test_room_is_kept_and_only_what_finds_none_makes_way(site, random):
     used = where.T @ site.size_gb
     assert (used <= site.storage_gb * (1 + 1e-9)).all()
     out = ~where.any(axis=1)
-    if out.any():  # no gap would hold it
-        assert site.size_gb[out].min() > (site.storage_gb - used).max() * (1 - 1e-9)
+    gap = (site.storage_gb - used).max() * (1 - 1e-9)
+    pushed = site.size_gb[out & (site.size_gb <= gap)].sum()  # for the loads' sake
+    assert pushed <= (ROOM * site.storage_gb.sum() if site.throughput_gbps.all() else 0)
     assert (where == fit(site, worth)).all()
 
 
@@ -117,6 +118,42 @@ def test_no_appliance_carries_three_percent_over_the_least_possible(appliances, 
     assert where.any(axis=1).all()
     load = spread_peak(where, site.peak_gbps, site.throughput_gbps)
     assert (load / site.throughput_gbps).max() <= 1.03 * least_peak(site)
+
+
+def coarse_site(seed):
+    """2 to 6 appliances of unlike kinds with room for 20 files each on the average, a flash one for three or four."""
+    rng = np.random.default_rng(seed)
+    appliances = int(rng.integers(2, 7))
+    gb, gbps = np.array(KINDS)[rng.integers(0, len(KINDS), appliances)].T
+    files = 20 * appliances
+    size = rng.lognormal(0, 0.8, files)
+    peak = np.arange(1, files + 1) ** -0.9 * rng.lognormal(0, 0.3, files)
+    return named(gb, gbps, size * 0.95 * gb.sum() / size.sum(), peak * 0.8 * gbps.sum() / peak.sum())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_where_appliances_hold_few_files_exchanges_come_near_the_best_that_whole_files_allow(seed):
+    """Tests against HiGHS's bound of the mixed-integer program over the files that are stored."""
+    site = coarse_site(seed)
+    where = fit(site, site.peak_gbps / site.size_gb)
+    stored = site.of(np.flatnonzero(where.any(axis=1)))
+    assert len(stored.size_gb) >= 0.98 * len(site.size_gb)
+    greatest = (spread_peak(where, site.peak_gbps, site.throughput_gbps) / site.throughput_gbps).max()
+    best = least_peak(stored)
+    assert greatest <= 1.03 * (best if greatest <= 1.03 * best else integer_bound(stored, 10.0))
+
+
+@given(sites())
+@settings(max_examples=60, deadline=None)
+def test_the_bound_of_whole_files_lies_between_that_of_cut_files_and_what_is_reached(site):
+    where = fit(site, np.ones(len(site.size_gb)))
+    stored = site.of(np.flatnonzero(where.any(axis=1)))
+    throughput = np.maximum(site.throughput_gbps, 1e-9 * max(site.throughput_gbps.max(), 1))
+    if len(stored.size_gb) == 0 or not 0 < least_peak(stored) < np.inf or (site.throughput_gbps == 0).any():
+        return
+    bound = integer_bound(stored, 10.0)
+    reached = (spread_peak(where, site.peak_gbps, throughput) / throughput).max()
+    assert least_peak(stored) * (1 - 1e-6) <= bound <= reached * (1 + 2e-3) + 1e-6
 
 
 @pytest.mark.parametrize(("appliances", "more"), [(2, 0.01), (5, 0.10), (10, 0.07), (20, 0.05)])

@@ -69,11 +69,56 @@ def test_the_factor_that_would_change_the_answer(planned):
             continue
         fill = found.needed_factor and (found.price * found.size_gb) / found.needed_factor
         assert fill >= 0
-        more = dataclasses.replace(planned.plan.demand, gb=planned.plan.demand.gb * found.needed_factor)
+        more = _times(planned.plan.demand, found.needed_factor)
         again = explain(
             planned.network, planned.catalogue, dataclasses.replace(planned.plan, demand=more), "charlie", file
         )
         assert again.density == pytest.approx(found.price, rel=1e-9, abs=1e-9)
+
+
+def _times(demand, factor):
+    return dataclasses.replace(demand, gb=demand.gb * factor, peak_gbps=demand.peak_gbps * factor)
+
+
+@given(cases())
+@settings(max_examples=30, deadline=None)
+def test_throughput_is_charged_at_its_price(case):
+    """Tests savings with tolls against the same problem with the tolls written into its costs, where peak follows bytes."""
+    problem = case.problem()
+    assume(len(problem.gb))
+    problem = dataclasses.replace(problem, peak_gbps=problem.gb * 0.01)
+    toll = np.where(problem.is_origin, 0.0, np.arange(problem.sites) + 1.0)
+    known = problem.site >= 0
+    dearer = dataclasses.replace(
+        problem, cost_per_gb=np.where(known, problem.cost_per_gb + 0.01 * toll[np.maximum(problem.site, 0)], np.inf)
+    )
+    stored = solve_greedy(problem).stored
+    for s in np.flatnonzero(~problem.is_origin).tolist():
+        charged = savings_at(problem, stored, s, throughput_price=np.arange(problem.sites) + 1.0)
+        assert charged == pytest.approx(savings_at(dearer, stored, s), rel=1e-9, abs=1e-9)
+
+
+def test_every_case_is_said_in_words(planned):
+    """Tests the words for a file that nobody asks for, a fill dearer than the saving, free room, a full site, and a file too large."""
+
+    def said(site, file, *, prices=planned.plan.prices, **change):
+        plan = dataclasses.replace(planned.plan, prices=prices, **change)
+        return explain(planned.network, planned.catalogue, plan, site, file)
+
+    placed, demand = planned.plan.placement, planned.plan.demand
+    bravo = planned.network.appliance_site[placed.appliance] == planned.network.site_ids.get_loc("bravo")
+    stored = planned.catalogue.file_ids[placed.file[bravo][0]]
+    absent = next(f for i, f in enumerate(planned.catalogue.file_ids) if i not in placed.file[bravo])
+    table = planned.plan.prices
+    free, dear = (table.assign(price=np.where(table["kind"] == "storage", price, 0.0)) for price in (0.0, 1e6))
+    nothing, little = _times(demand, 0.0), _times(demand, 1e-9)
+    assert "saves nothing, for no region that it serves asks" in said("bravo", stored, demand=nothing).sentence
+    assert "nothing is lost if it makes way" in said("bravo", stored, demand=nothing).sentence
+    assert "would save nothing" in said("bravo", absent, demand=nothing).sentence
+    assert "less than the" in said("bravo", stored, demand=little, prices=free).sentence
+    assert "room is free" in said("bravo", stored, prices=free).sentence
+    assert "does not earn its place" in said("bravo", stored, prices=dear).sentence
+    assert "would earn its place if demand grew" in said("bravo", absent, prices=dear).sentence
 
 
 @pytest.mark.parametrize(

@@ -261,3 +261,23 @@ def test_link_limits_are_kept_and_priced(case):
     load = evaluate(problem, found.stored, found.shares).arc_load_gbps
     assert load is not None
     assert (load <= problem.arc_capacity_gbps * (1 + 1e-6) + 1e-9).all()
+
+
+@pytest.mark.parametrize("solver", ["highs", "cbc"])
+def test_the_exact_solver_goes_on_from_the_decomposition(solver):
+    """Tests that the program starts from the decomposition's plan and bound, ends no worse with either engine, and agrees with the relaxation."""
+    problem = make_problem(3, files=80)
+    first = solve_lagrangian(problem, gap=0.0, time_limit=2.0, workers=1)
+    exact = solve_exact(problem, gap=1e-3, time_limit=6.0, solver=solver, workers=1)
+    assert exact.method == f"exact ({solver})"
+    assert exact.gap <= 1e-3 or exact.status == "time limit"
+    assert exact.objective_cost <= first.objective_cost * (1 + 2e-3)
+    assert exact.lower_bound <= first.objective_cost * (1 + 1e-9)
+    assert first.lower_bound <= exact.objective_cost * (1 + 1e-9)
+    assert solve_relaxation(problem).value <= exact.objective_cost * (1 + 1e-6)
+
+
+def test_the_exact_solver_needs_no_program_where_the_decomposition_proves_enough():
+    solution = solve_exact(make_problem(3, files=80), gap=0.05, time_limit=60.0, workers=1)
+    assert solution.gap <= 0.05
+    assert "no program was needed" in solution.reason

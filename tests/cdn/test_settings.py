@@ -65,6 +65,17 @@ def test_a_wrong_value_is_refused(tmp_path, text, column, value):
     assert problem.mend
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "option"), [("method", "magic", "--method"), ("solver", "x", "--solver"), ("time_limit_s", 0, "--time-limit"), ("gap", -1, "--gap")]
+)  # fmt: skip
+def test_a_wrong_option_is_blamed_not_the_file(tmp_path, key, value, option):
+    (tmp_path / FILE).write_text("[placement]\nseed = 3\n")
+    with pytest.raises(InputError) as caught:
+        read_settings(tmp_path, {"placement": {key: value}})
+    (problem,) = caught.value.problems
+    assert (problem.table, problem.column) == ("arguments", option)
+
+
 def test_an_unknown_policy_is_refused_with_the_known_ones(tmp_path):
     (problem,) = wrong(tmp_path, '[simulation]\npolicies = ["plan", "lruu"]')
     assert "lruu" in problem.message and "s3fifo" in problem.message

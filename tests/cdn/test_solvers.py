@@ -231,3 +231,10 @@ def test_auto_says_which_and_why(two_sites_four_files):
         solve(two_sites_four_files, method="magic")
     with pytest.raises(InputError, match="highs or cbc"):
         solve(two_sites_four_files, method="exact", solver="abacus")
+
+
+def test_a_missing_cbc_is_named_with_its_mend(two_sites_four_files, monkeypatch):
+    """Tests that no traceback of PuLP's comes through where no CBC is installed."""
+    monkeypatch.setattr("cdn.placement.exact._cbc", lambda: None)
+    with pytest.raises(InputError, match="coinor-cbc"):
+        solve(two_sites_four_files, method="exact", solver="cbc")
