@@ -97,15 +97,17 @@ def weights(site: Site, greatest: float) -> np.ndarray:
     """
     throughput = carrying(site.throughput_gbps)
     total_gb, total_gbps = float(site.size_gb.sum()), float(site.peak_gbps.sum())
-    heat = site.peak_gbps / site.size_gb * (total_gb / total_gbps if total_gbps > 0 else 0.0)
+    part_gb = site.size_gb / total_gb
+    heat = site.peak_gbps / total_gbps / part_gb if total_gbps > 0 else np.zeros(len(part_gb))
     room = site.storage_gb / total_gb
     room = room * max(1.0, 1.0 / room.sum())  # too full a site spreads its excess
-    carry = greatest * throughput / total_gbps if total_gbps > 0 else np.full(len(room), np.inf)
+    with np.errstate(over="ignore"):  # infinite is right for an appliance that could carry the site many times over
+        carry = greatest * (throughput / total_gbps) if total_gbps > 0 else np.full(len(room), np.inf)
     kinds, kind, number = np.unique(
         np.column_stack([room, carry, throughput]), axis=0, return_inverse=True, return_counts=True
     )
     log = np.log(kinds[:, 2] / throughput.sum())
-    price = _prices(heat, site.size_gb / total_gb, log + np.log(number), kinds[:, 0] * number, kinds[:, 1] * number)
+    price = _prices(heat, part_gb, log + np.log(number), kinds[:, 0] * number, kinds[:, 1] * number)
     power = log - price[0] - heat[:, None] * price[1]
     spread = np.exp(power - power.max(axis=1, keepdims=True))
     spread /= (spread * number).sum(axis=1, keepdims=True)

@@ -101,8 +101,21 @@ def explain(network: Network, catalogue: Catalogue, plan: Plan, site: str, file:
     asked = bool((problem.file == f)[(problem.site[problem.region] == s).any(axis=1)].any())
     worth = _worth(found, float(saving[f]), float(fill[f]), asked)
     change = _change(found, float(room.max(initial=0.0)), float(free.max(initial=0.0)))
-    head = f"{file} is {'stored' if found.stored else 'not stored'} at {site}"
+    head = f"{file} is {'stored' if found.stored else 'not stored'} at {site}{_ruled(problem, s, f)}"
     return dataclasses.replace(found, sentence=f"{head}: {worth}; {change}.")
+
+
+def _ruled(problem: Problem, s: int, f: int) -> str:
+    """What the rules say of a file at a site, in words."""
+    if problem.pinned is not None and problem.pinned[s, f]:
+        return ", where the table rules pins it"
+    if problem.forbidden is not None and problem.forbidden[s, f]:
+        return ", where the table rules forbids it"
+    if problem.floors is not None:
+        floors = problem.floors
+        for q in np.flatnonzero((floors.file == f) & floors.member[floors.group, s]).tolist():
+            return f", one of {int(floors.member[floors.group[q]].sum())} sites of which the table replicas wants {int(floors.at_least[q])} to store it"
+    return ""
 
 
 def _prices(table: pd.DataFrame, kind: str, ids: pd.Index) -> np.ndarray:
