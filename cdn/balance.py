@@ -33,6 +33,9 @@ STEPS = 30
 BINS = 256
 """Groups of like heat for which the prices are found."""
 
+BEYOND = 1e12
+"""Load over throughput that nothing is spread by any more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Site:
@@ -101,8 +104,7 @@ def weights(site: Site, greatest: float) -> np.ndarray:
     heat = site.peak_gbps / total_gbps / part_gb if total_gbps > 0 else np.zeros(len(part_gb))
     room = site.storage_gb / total_gb
     room = room * max(1.0, 1.0 / room.sum())  # too full a site spreads its excess
-    with np.errstate(over="ignore"):  # infinite is right for an appliance that could carry the site many times over
-        carry = greatest * (throughput / total_gbps) if total_gbps > 0 else np.full(len(room), np.inf)
+    carry = greatest * (throughput / total_gbps) if total_gbps > 0 else np.full(len(room), np.inf)
     kinds, kind, number = np.unique(
         np.column_stack([room, carry, throughput]), axis=0, return_inverse=True, return_counts=True
     )
@@ -182,9 +184,9 @@ def pack(site: Site, score: np.ndarray) -> np.ndarray:
 
 
 def _target(site: Site) -> float:
-    """The least possible load over throughput, or 1 where there is none."""
+    """The least possible load over throughput, or 1 where there is none, or so much that no appliance could bear it in earnest."""
     greatest = least_peak(site)
-    return greatest if 0 < greatest < np.inf else 1.0
+    return greatest if 0 < greatest < BEYOND else 1.0
 
 
 @nb.njit(cache=True, nogil=True)
