@@ -46,7 +46,7 @@ def exchange(
     S, edge = problem.sites, np.flatnonzero(~problem.is_origin).tolist()
     held = np.ascontiguousarray(stored.T)
     serving = best_shares(problem, stored)
-    rate = serving.rate
+    base, rate = serving, serving.rate
     opening = opening_at(choices, PriceVector(storage=np.zeros(S), fill=np.zeros(S), rate=rate))
     best = stored, serving.shares, evaluate(problem, stored, serving.shares)
     value, failed, improved = np.zeros(problem.files), set[tuple[int, int]](), True
@@ -62,12 +62,12 @@ def exchange(
                 tries -= 1
                 trial = best[0].copy()
                 trial[s, move[1]], trial[s, move[0]] = False, True
-                serving = best_shares(problem, trial, rate=rate)
+                serving = best_shares(problem, trial, start=base)
                 costs = evaluate(problem, trial, serving.shares)
                 if costs.objective < best[2].objective * (1 - 1e-9):
                     best, improved = (trial, serving.shares, costs), True
                     held[:, s] = trial[s]
-                    rate = serving.rate
+                    base, rate = serving, serving.rate
                 else:
                     failed.add((s, move[0]))
                     misses += 1

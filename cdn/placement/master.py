@@ -14,6 +14,9 @@ from cdn.placement.choices import PREVIOUS, Candidates, Choices, Entries, Openin
 from cdn.placement.control import Limits, PriceVector
 from cdn.placement.shards import opening_at
 
+PRIMAL = 4
+"""HiGHS's number of the primal simplex method."""
+
 
 class Master:
     """The columns found so far, and the program over them."""
@@ -27,6 +30,7 @@ class Master:
         self.file, self.cost = np.zeros(0, np.int64), np.zeros(0)
         self.use = csc_array((len(self.limit), 0))
         self.width = 0.2
+        self.basis: highspy.HighsBasis | None = None
 
     def add(self, stored: np.ndarray, toll: np.ndarray) -> int:
         """Take in what each file holds now, served as these tolls have it; returns how many columns are new.
@@ -89,9 +93,14 @@ class Master:
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
         solver.passModel(lp)
+        if self.basis is not None:
+            solver.setOptionValue("simplex_strategy", PRIMAL)  # new columns and costs leave the last solution feasible
+            solver.setBasis(_extended(self.basis, count, 2 * rows))
         solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal or count == 0:
+            self.basis = None
             return centre
+        self.basis = solver.getBasis()
         return self._unflat(np.maximum(-np.array(solver.getSolution().row_dual)[files:], 0.0) / self.limit)
 
     def _columns(self) -> csc_array:
@@ -114,6 +123,16 @@ class Master:
         for target, rows, part in zip(full, self.rows, parts, strict=True):
             target[rows] = part
         return PriceVector(storage=full[0], fill=full[1], rate=full[2])
+
+
+def _extended(basis: highspy.HighsBasis, columns: int, spare: int) -> highspy.HighsBasis:
+    """The basis with columns that have come since, which stand before the last ``spare`` ones, out of it."""
+    known = list(basis.col_status)
+    new = [highspy.HighsBasisStatus.kLower] * (columns + spare - len(known))
+    longer = highspy.HighsBasis()
+    longer.col_status = known[: len(known) - spare] + new + known[len(known) - spare :]
+    longer.row_status, longer.valid = basis.row_status, True
+    return longer
 
 
 @nb.njit(cache=True, nogil=True)

@@ -30,10 +30,21 @@ FIRST_WAYS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Serving:
-    """Shares, and what one more Gbit/s of each rate limit would save at this placement: (M,) in the order of :func:`~cdn.placement.problem.rate_limits`."""
+    """Shares, and what one more Gbit/s of each rate limit would save at this placement: (M,) in the order of :func:`~cdn.placement.problem.rate_limits`.
+
+    ``basis``: keys of the ways and groups, and the positions of the limits, whose variables are basic; None where no program was needed.
+    """
 
     shares: Shares
     rate: np.ndarray
+    basis: "_Basis | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Basis:
+    ways: np.ndarray
+    groups: np.ndarray
+    limits: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,7 +58,9 @@ class _Groups:
     holds: np.ndarray
 
 
-def best_shares(problem: Problem, stored: np.ndarray, *, rate: np.ndarray | None = None) -> Serving:
+def best_shares(
+    problem: Problem, stored: np.ndarray, *, rate: np.ndarray | None = None, start: Serving | None = None
+) -> Serving:
     """Split the demand over the holders at least cost, within throughput and link limits.
 
     Parameters
@@ -56,6 +69,8 @@ def best_shares(problem: Problem, stored: np.ndarray, *, rate: np.ndarray | None
         (S, F) bool.
     rate
         (M,) a guess of what the limits are worth; it only makes the program smaller.
+    start
+        The split of a placement like this one, from which the program starts: many times as fast, where few files differ.
 
     Raises
     ------
@@ -73,13 +88,18 @@ def best_shares(problem: Problem, stored: np.ndarray, *, rate: np.ndarray | None
             shares=_named(groups, np.arange(len(cheapest)), cheapest, np.ones(len(cheapest))),
             rate=np.zeros(len(rate_limits(problem))),
         )
-    return _Split(problem, groups).solve(rate)
+    return _Split(problem, groups).solve(rate, start)
+
+
+def _salt(candidates: int) -> np.ndarray:
+    """(K + 1,) uint64: what sets of holders are hashed with."""
+    return np.random.default_rng(0).integers(1, 2**63, candidates + 1, dtype=np.int64).astype(np.uint64)
 
 
 def _group(problem: Problem, stored: np.ndarray) -> _Groups:
-    K = problem.candidates
-    salt = np.random.default_rng(0).integers(1, 2**63, K + 1, dtype=np.int64).astype(np.uint64)
-    of, first = _assign_groups(problem.site, problem.is_origin, problem.region, problem.file, stored, salt)
+    of, first = _assign_groups(
+        problem.site, problem.is_origin, problem.region, problem.file, stored, _salt(problem.candidates)
+    )
     region = problem.region[first]
     site = problem.site[region]
     safe = np.maximum(site, 0)
@@ -177,13 +197,17 @@ class _Split:
         uses.data *= np.repeat(self.load, np.diff(uses.indptr)) / self.limit[uses.indices]
         self.matrix = csr_array(uses)
 
-    def solve(self, guess: np.ndarray | None) -> Serving:
+    def solve(self, guess: np.ndarray | None, start: Serving | None) -> Serving:
         """Grow the program until no way left out is worth while."""
+        guess = start.rate if start is not None else guess
         price = np.zeros(len(self.limit)) if guess is None else guess[self.limited] * self.limit
-        chosen = self._first_ways(price)
+        chosen, basic = self._first_ways(price), None
+        if start is not None and start.basis is not None:
+            basic = self._known(start.basis, price)
+            chosen |= basic[0]
         solver = _solver()
         while True:
-            share, dual = self._run(solver, chosen)
+            share, dual, basic = self._run(solver, chosen, basic)
             price = np.maximum(0.0, -dual[len(self.groups.gb) :])
             reduced = self.cost + self.matrix @ price - dual[: len(self.groups.gb)][self.group]
             scale = float(np.abs(self.cost).max(initial=0.0)) or 1.0
@@ -197,7 +221,31 @@ class _Split:
         used = np.flatnonzero(full > 0)
         rate = np.zeros(len(rate_limits(self.problem)))
         rate[self.limited] = price / self.limit
-        return Serving(shares=_named(self.groups, self.group[used], self.candidate[used], full[used]), rate=rate)
+        ways, rows = basic
+        G, (group_key, way_key) = len(self.groups.gb), self._keys()
+        return Serving(
+            shares=_named(self.groups, self.group[used], self.candidate[used], full[used]), rate=rate,
+            basis=_Basis(ways=way_key[ways], groups=group_key[rows[rows < G]], limits=rows[rows >= G] - G),
+        )  # fmt: skip
+
+    def _keys(self) -> tuple[np.ndarray, np.ndarray]:
+        """A number of each group and each way that is the same in every program: from the region, the holders and the candidate."""
+        salt = _salt(self.problem.candidates)
+        key = np.bitwise_xor.reduce(np.where(self.groups.holds, salt[:-1], 0), axis=1)
+        key = (key ^ (self.groups.region.astype(np.uint64) + np.uint64(1)) * salt[-1]) * np.uint64(0x9E3779B97F4A7C15)
+        return key, key[self.group] + self.candidate.astype(np.uint64)
+
+    def _known(self, basis: _Basis, price: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What was basic in another program: (ways,) bool, and rows. A group that is new here gets its cheapest way."""
+        group_key, way_key = self._keys()
+        G, groups = len(group_key), np.isin(group_key, basis.groups)
+        ways = np.isin(way_key, basis.ways)
+        served = np.bincount(self.group, ways, G) > 0
+        priced = self.cost + self.matrix @ price
+        order = np.lexsort((priced, self.group))
+        cheapest = order[np.searchsorted(self.group, np.arange(G))]
+        ways[cheapest[~served & ~groups]] = True
+        return ways, np.concatenate([np.flatnonzero(groups), G + basis.limits])
 
     def _first_ways(self, price: np.ndarray) -> np.ndarray:
         """(ways,) bool: each group's cheapest ways at these prices, and its cheapest origin, which keeps the program feasible."""
@@ -210,8 +258,10 @@ class _Split:
             return np.ones(len(rank), bool)
         return np.asarray((rank < FIRST_WAYS) | self.problem.is_origin[self.site])
 
-    def _run(self, solver: highspy.Highs, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Shares of the chosen ways and the duals of groups and limits."""
+    def _run(
+        self, solver: highspy.Highs, chosen: np.ndarray, basic: tuple[np.ndarray, np.ndarray] | None
+    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """Shares of the chosen ways, the duals of groups and limits, and what was basic: (ways,) bool, and rows. The same goes in, to start from."""
         G, columns = len(self.groups.gb), np.flatnonzero(chosen)
         use = self.matrix[columns]
         cost = self.cost[columns]
@@ -235,13 +285,29 @@ class _Split:
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = start.astype(np.int32), index, value
         solver.passModel(lp)
+        if basic is not None:
+            solver.setBasis(_basis(lp, np.flatnonzero(basic[0][columns]), basic[1]))
         solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             raise InfeasiblePlanError(
                 "the links cannot carry the demand, whatever is stored", _overloaded_links(self.problem)
             )
         solution = solver.getSolution()
-        return np.array(solution.col_value), np.array(solution.row_dual) * scale
+        inside = np.array(solver.getBasicVariables()[1])
+        ways = np.zeros(len(chosen), bool)
+        ways[columns[inside[inside >= 0]]] = True
+        return np.array(solution.col_value), np.array(solution.row_dual) * scale, (ways, -1 - inside[inside < 0])
+
+
+def _basis(lp: highspy.HighsLp, columns: np.ndarray, rows: np.ndarray) -> highspy.HighsBasis:
+    """A basis of these columns and rows; HiGHS mends it where it is none."""
+    status, basis = highspy.HighsBasisStatus, highspy.HighsBasis()
+    col, row = [status.kLower] * lp.num_col_, [status.kUpper] * lp.num_row_
+    for places, at in ((col, columns), (row, rows)):
+        for i in at.tolist():
+            places[i] = status.kBasic
+    basis.col_status, basis.row_status, basis.valid, basis.alien = col, row, True, True
+    return basis
 
 
 def _solver() -> highspy.Highs:
