@@ -148,11 +148,7 @@ def memory(regions: int, titles: int, days: int, batch: int) -> list[dict[str, o
     for history in batches():
         assert known is not None
         part = world_of(history, known)
-        world = (
-            part
-            if world is None
-            else dataclasses.replace(world, gb=world.gb + part.gb, entries=world.entries + part.entries)
-        )
+        world = part if world is None else world + part
     entries = 0
     for history in batches():
         forecaster = Pooled(known=known, world=world, horizon=7).fit(history)
