@@ -123,7 +123,7 @@ def fit_launch_prior(
     strength, noise = (
         _largest_evidence(x, log_volume - intercept) if told else (1.0, _mean_square(log_volume - intercept))
     )
-    noise = (n * noise + worth * (law_variance + (law_mean - intercept) ** 2)) / (n + worth)
+    noise = (n * noise + worth * law_variance) / (n + worth)
     precision = x.T @ x + strength * np.eye(x.shape[1])
     return LaunchPrior(
         levels=levels,

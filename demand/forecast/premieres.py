@@ -5,7 +5,7 @@ Everything is of *levels*: the share of all bytes that a title holds at the age 
 - *Prior.* The log level of a launch is ``N(m, v)``: the Bayesian regression of :mod:`demand.forecast.launch` on the launches that the log holds (kind, genre,
   language, runtime, weekday, predecessor), drawn towards the published laws, which count as :data:`LAW_LAUNCHES` more launches.
 - *First days.* A level ``L`` measured over ``d <= TRACK_DAYS`` days says ``log L = log level + c_d + n``, ``n ~ N(0, t_d^2 + 1 / entries)``: launches of the log
-  tell how far their first days were off what they came to (``c_d``, ``t_d``), and counts are Poisson. The posterior is :func:`~demand.forecast.launch.update`.
+  tell how far their first days were off the day after (``c_d``, ``t_d``), and counts are Poisson. The posterior is :func:`~demand.forecast.launch.update`.
 - *Slips.* Of launches announced for day ``s`` that had not come by ``s + k - 1``, the part ``h_k`` came on ``s + k``; :func:`slip_hazards` counts it, one launch
   with ``h_k = 2^-k`` (an announcement is kept, but the later a title, the less is it to be waited for) before the log is looked at. What is missing to 1 never comes.
 """
@@ -24,8 +24,8 @@ SLIP_DAYS = 14
 """Days after which a launch that did not come is not waited for."""
 TRACK_DAYS = 7
 """Days since launch during which the prior still has a say in a title's level."""
-TRACK_SPREAD = 0.3
-"""Deviation of the log level of a title's first day from what it comes to, before the log is looked at; it counts as :data:`TRACK_LAUNCHES` launches."""
+TRACK_SPREAD = 0.1
+"""Deviation of the log level of a title's first days from that of the next, before the log is looked at; it counts as :data:`TRACK_LAUNCHES` launches."""
 TRACK_LAUNCHES = 2.0
 DRAWS = 300
 """Days that are drawn for the band of a title that nobody has watched."""
@@ -40,7 +40,7 @@ def launch_beliefs(facts: pd.DataFrame, level: np.ndarray, past: np.ndarray, wan
     facts
         (G) rows of the columns that :func:`~demand.forecast.launch.fit_launch_prior` describes.
     level
-        (G,) share, what past launches came to.
+        (G,) levels, of the past launches those of their first day.
     past, wanted
         (P,) and (N,) int: titles that were launched, in that order, with a level above 0; those that beliefs are wanted of.
     law
@@ -72,26 +72,25 @@ def law_belief(works: int, first_day: float, most: float) -> Belief:
     return Belief(log_mean=np.array([mean]), log_variance=np.array([variance]))
 
 
-def fit_track(first_days: np.ndarray, level: np.ndarray, entries: np.ndarray) -> LaunchCurve:
-    """How far the level measured over the first 1 … TRACK_DAYS days of past launches was off what they came to.
+def fit_track(first_days: np.ndarray, entries: np.ndarray) -> LaunchCurve:
+    """How far the mean level of the first 1 … TRACK_DAYS days of past launches was off the level of the day after.
 
     Parameters
     ----------
     first_days
-        (P, TRACK_DAYS) float: mean level over the first days, 0 where the log did not see it.
-    level
-        (P,) float > 0, what the launches came to.
+        (P, TRACK_DAYS + 1) float: level on each of the first days, 0 where the log did not see it.
     entries
-        (P, TRACK_DAYS) entries of the log in these days; ``1 / entries`` of the variance is chance.
+        (P,) entries of each launch in the log; ``1 / entries`` of the variance is chance, of both sides.
     """
-    seen = first_days > 0
-    off = np.where(seen, np.log(np.where(seen, first_days, 1.0) / level[:, None]), 0.0)
-    count = seen.sum(axis=0) + TRACK_LAUNCHES
+    seen = np.cumprod(first_days > 0, axis=1)
+    mean_so_far = np.cumsum(first_days, axis=1)[:, :-1] / np.arange(1, TRACK_DAYS + 1)
+    both = seen[:, 1:] > 0
+    off = np.where(both, np.log(np.where(both, mean_so_far, 1.0) / np.where(both, first_days[:, 1:], 1.0)), 0.0)
+    count = both.sum(axis=0) + TRACK_LAUNCHES
     mean = off.sum(axis=0) / count
-    chance = np.where(seen, 1 / np.maximum(entries, 1), 0.0)
-    spread = np.maximum(np.where(seen, (off - mean) ** 2, 0.0) - chance, 0.0).sum(axis=0)
-    usual = TRACK_SPREAD**2 / np.arange(1, TRACK_DAYS + 1)
-    return LaunchCurve(log_share=mean, variance=(spread + TRACK_LAUNCHES * usual) / count)
+    chance = 2 / np.maximum(entries, 1)[:, None]
+    spread = np.maximum(np.where(both, (off - mean) ** 2 - chance, 0.0), 0.0).sum(axis=0)
+    return LaunchCurve(log_share=mean, variance=(spread + TRACK_LAUNCHES * TRACK_SPREAD**2) / count)
 
 
 def track(belief: Belief, curve: LaunchCurve, days: np.ndarray, level: np.ndarray, entries: np.ndarray) -> np.ndarray:

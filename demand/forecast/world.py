@@ -15,7 +15,6 @@ import pandas as pd
 
 from demand.forecast.base import launch_odds, region_day_gb
 from demand.forecast.known import Known, closed_days, launch_facts, titles_of
-from demand.forecast.launch import Belief
 from demand.forecast.premieres import (
     TRACK_DAYS,
     Premieres,
@@ -181,15 +180,18 @@ def attention(world: World) -> Attention:
     steady = np.where(live, share / curve[np.clip(age, 0, AGES - 1)], 0.0)
     level = _mixed_level(steady, live, days)
     new = np.flatnonzero((launch > NO_LAUNCH) & ~(world.entries > 0).any(axis=1))
-    known_launch = (launch > NO_LAUNCH) & (level > 0)
-    young = np.flatnonzero(known_launch & (days[-1] - launch < TRACK_DAYS))
-    past = np.flatnonzero(known_launch)
+    came_on = first_steady(steady, launch, days, TRACK_DAYS + 1)
+    past = np.flatnonzero(came_on[:, 0] > 0)
     past = past[np.argsort(launch[past], kind="stable")]
+    young = np.flatnonzero((launch >= days[0]) & (days[-1] - launch < TRACK_DAYS) & (level > 0))
     asked = world.gb[:, -LAW_DAYS:].sum(axis=1)
     law = law_belief(len(level), float(curve[0]), float(asked.max() / max(asked.sum(), np.finfo(float).tiny)))
-    belief = launch_beliefs(world.facts, level, past, np.concatenate([new, young]), law)
+    belief = launch_beliefs(world.facts, came_on[:, 0], past, np.concatenate([new, young]), law)
+    entries = world.entries.sum(axis=1)
     if len(young):
-        level[young] = _tracked_level(world, launch, steady, level, young, belief.take(slice(len(new), None)))
+        off = fit_track(came_on[past], entries[past])
+        own = belief.take(slice(len(new), None))
+        level[young] = track(own, off, days[-1] - launch[young] + 1, level[young], entries[young])
     weight = np.where(level > 0, level / max(float(level[past].mean()), 1e-300) if len(past) else 1.0, 1.0)
     came = np.append(days, NEVER)[first_days(world)]
     premieres = Premieres(
@@ -201,23 +203,20 @@ def attention(world: World) -> Attention:
     return Attention(level=level, launch=launch, curve=curve, premieres=premieres)
 
 
-def _tracked_level(
-    world: World, launch: np.ndarray, steady: np.ndarray, level: np.ndarray, young: np.ndarray, belief: Belief
-) -> np.ndarray:
-    """Levels of titles in their first days, from their prior and these days; launches of the log that are older tell how far such days are off."""
-    days = world.days
+def first_steady(steady: np.ndarray, launch: np.ndarray, days: np.ndarray, width: int) -> np.ndarray:
+    """(T, width) float: level of each title on its first days, 0 where the log did not see them.
 
-    def over_first(titles: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """(N, TRACK_DAYS) sums of (T, D) values over the first 1 … TRACK_DAYS calendar days of each title."""
-        age = days - launch[titles, None]
-        within = age[:, None, :] <= np.arange(TRACK_DAYS)[:, None]
-        return np.asarray(((age[:, None, :] >= 0) & within) @ values[titles, :, None].astype(float))[:, :, 0]
-
-    grown = np.flatnonzero((launch >= days[0]) & (days[-1] - launch >= TRACK_DAYS) & (level > 0))
-    first = over_first(grown, steady) / np.maximum(over_first(grown, np.ones_like(steady)), 1.0)
-    curve = fit_track(first, level[grown], over_first(grown, world.entries))
-    seen = days[-1] - launch[young] + 1
-    return track(belief, curve, seen, level[young], world.entries[young].sum(axis=1))
+    Parameters
+    ----------
+    steady
+        (T, D) levels.
+    launch, days
+        (T,) and (D,) ordinals.
+    """
+    at = np.searchsorted(days, launch[:, None] + np.arange(width))
+    there = np.minimum(at, len(days) - 1)
+    held = (at < len(days)) & (days[there] == launch[:, None] + np.arange(width))
+    return np.asarray(np.where(held, steady[np.arange(len(steady))[:, None], there], 0.0))
 
 
 def age_curve(share: np.ndarray, age: np.ndarray, days: np.ndarray) -> np.ndarray:
