@@ -18,7 +18,7 @@ FIRST_ORIGIN = 20
 """Days of log before the first day that is forecast."""
 AGES = 4
 HIDDEN = 0.1
-"""Part of the pairs of region and title that are kept from the forecaster until the day they are forecast."""
+"""Part of the pairs of region and work that are kept from the forecaster until the day they are forecast."""
 
 
 def measure_launches(folder: Path, regret_days: int, method: str) -> list[dict[str, object]]:
@@ -91,7 +91,7 @@ def new_in_a_region(history: History, known: Known, rng: np.random.Generator) ->
     """Pairs kept from the forecaster: no rights before the last day, nothing in its log; baseline: the title's share elsewhere."""
     origin = len(history.dates) - 1
     title = titles_of(history)
-    hidden = rng.random((history.regions, known.titles)) < HIDDEN
+    hidden = (rng.random((history.regions, known.titles)) < HIDDEN)[:, known.group_of]
     hidden &= (known.launch < np.datetime64(history.dates[FIRST_ORIGIN])) | np.isnat(known.launch)
     region, which = np.nonzero(hidden)
     first, never = (np.full(len(region), day, "datetime64[D]") for day in (history.dates[origin], "NaT"))

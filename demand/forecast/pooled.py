@@ -206,14 +206,12 @@ def pooled_states(
 
 
 def _shut(known: Known, dates: Sequence[dt.date]) -> Shut:
-    size = np.bincount(known.group_of)
-    region, title, days = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, len(dates)), bool)]
-    for more_regions, more_titles, more_days in closed_days(known, dates):
-        region.append(more_regions)
-        title.append(more_titles)
-        days.append(more_days)
-    group = known.group_of[np.concatenate(title)]
-    return Shut(region=np.concatenate(region), group=group, part=1 / size[group], days=np.concatenate(days))
+    parts = [
+        (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(dates)), bool)),
+        *closed_days(known, dates),
+    ]
+    region, title, days = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Shut(region=region, title=title, days=days)
 
 
 def _profile_mix(asked: np.ndarray, known: Known, noise_gb: float) -> np.ndarray:

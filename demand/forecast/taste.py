@@ -30,16 +30,15 @@ LEAST_KEPT = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shut:
-    """Days on which pairs with rights on record were not offered: (N,) regions, groups and their part of the group's titles, (N, D) bool."""
+    """Days on which pairs with rights on record were not offered: (N,) regions and titles, (N, D) bool."""
 
     region: np.ndarray
-    group: np.ndarray
-    part: np.ndarray
+    title: np.ndarray
     days: np.ndarray
 
     def until(self, days: int) -> "Shut":
         """The first days alone."""
-        return Shut(region=self.region, group=self.group, part=self.part, days=self.days[:, :days])
+        return Shut(region=self.region, title=self.title, days=self.days[:, :days])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,13 +69,17 @@ def measure_taste(total: np.ndarray, share: np.ndarray, asked: np.ndarray, group
     groups = len(share)
     of_group = by_title(asked, group, groups)
     taste = np.ones_like(of_group)
-    missed = shut.part[:, None] * shut.days * share[shut.group]
+    size = np.bincount(group, minlength=groups)
+    region, work = shut.region, group[shut.title]
+    missed = shut.days * share[work] / size[work, None]
     for _ in range(RAKES):  # a region's titles share its volume: what it gives to those of its taste, the others lose
         drawn = taste @ share
-        np.subtract.at(drawn, shut.region, taste[shut.region, shut.group, None] * missed)
+        np.subtract.at(drawn, region, taste[region, work, None] * missed)
         scale = total / np.where(drawn > 0, drawn, 1.0)
         expected = scale @ share.T
-        np.subtract.at(expected, (shut.region, shut.group), (scale[shut.region] * missed).sum(axis=1))
+        lost = (scale[region] * missed).sum(axis=1)
+        whole = expected[region, work] / size[work]
+        np.subtract.at(expected, (region, work), lost)
         expected = np.maximum(expected, 0.0)
         noise, spread = noise_and_spread(expected, of_group)
         taste = (noise / spread + of_group) / (noise / spread + expected)
@@ -85,11 +88,19 @@ def measure_taste(total: np.ndarray, share: np.ndarray, asked: np.ndarray, group
         expected_here = prior * expected
         noise, spread = noise_and_spread(expected_here, of_group)
         taste = prior * (noise / spread + of_group) / (noise / spread + expected_here)
-    size = np.bincount(group, minlength=groups)
     together = np.flatnonzero(size[group] > 1)
     lean = taste[:, group]
     if len(together):
-        lean[:, together] *= _within_groups(asked[:, together], of_group, expected * taste, group[together], size)
+        offered = np.ones_like(asked)
+        offered[region, shut.title] = 1 - np.divide(lost, whole, out=np.zeros_like(lost), where=whole > 0)
+        lean[:, together] *= _within_groups(
+            asked[:, together],
+            of_group,
+            (expected * taste)[:, group[together]],
+            group[together],
+            size,
+            offered[:, together],
+        )
     return Taste(lean=lean, spread=spread, noise_gb=noise)
 
 
@@ -106,24 +117,27 @@ def common_taste(expected: np.ndarray, asked: np.ndarray, noise: float, spread: 
     off = np.log((asked + noise) / (expected + noise))
     rng = np.random.default_rng(0)
     half = rng.random(expected.shape) < 0.5
-    product = square = 0.0
+    guess = np.zeros_like(off)
     for shown in (half, ~half):
         if not (weight * shown).any():
             return None
         told = fit_factors(off, weight * shown, rng=rng, rank=RANK, rounds=ROUNDS, strength=STRENGTH)
-        guess = told.table() - told.level
-        product += float((weight * ~shown * (off - told.level) * guess).sum())
-        square += float((weight * ~shown * guess**2).sum())
-    kept = min(product / square, 1.0) if square > 0 else 0.0
+        guess[~shown] = told.table()[~shown] - told.level
+    centred = off - float(np.average(off, weights=weight))
+    square = float((weight * guess**2).sum())
+    kept = min(float((weight * centred * guess).sum()) / square, 1.0) if square > 0 else 0.0
     if kept < LEAST_KEPT:
         return None
     factors = fit_factors(off, weight, rng=rng, rank=RANK, rounds=ROUNDS, strength=STRENGTH)
-    prior = np.exp(kept * (factors.table() - factors.level))
-    return np.asarray(prior * asked.sum() / max(float((prior * expected).sum()), np.finfo(float).tiny))
+    # logs foretell the middle, a plan needs the mean: what the pairs came to over what the others had foretold of them
+    foretold = float((np.exp(kept * guess) * expected).sum())
+    return np.asarray(
+        np.exp(kept * (factors.table() - factors.level)) * asked.sum() / max(foretold, np.finfo(float).tiny)
+    )
 
 
 def _within_groups(
-    asked: np.ndarray, of_group: np.ndarray, usual: np.ndarray, of: np.ndarray, size: np.ndarray
+    asked: np.ndarray, of_group: np.ndarray, usual: np.ndarray, of: np.ndarray, size: np.ndarray, offered: np.ndarray
 ) -> np.ndarray:
     """(R, N) part of each title in its group: the world's, drawn towards an even one, times the region's, drawn towards the world's."""
     whole, own = of_group.sum(axis=0)[of], asked.sum(axis=0)
@@ -131,7 +145,9 @@ def _within_groups(
     n, s = noise_and_spread(whole * even, own)
     part = (n / s * even + own) / (n / s + whole)
     part /= np.bincount(of, part, len(size))[of]
-    expected = usual[:, of] * part
+    there = np.zeros((len(asked), len(size)))
+    np.add.at(there.T, of, (offered * part).T)
+    expected = usual * part * offered / np.maximum(there[:, of], 1e-9)
     n, s = noise_and_spread(expected, asked)
     return np.asarray(part * (n / s + asked) / (n / s + expected))
 

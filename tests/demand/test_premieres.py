@@ -128,6 +128,23 @@ def test_a_title_live_elsewhere_is_forecast_in_a_new_region_as_regions_of_like_t
     assert (dense(early, 8, 60)[0, :6] == 0).all()
 
 
+def test_a_season_new_in_a_region_and_an_episode_that_comes_late_are_not_taken_for_unwanted():
+    """Titles 0 to 3 are a season, of which region 0 has nothing until tomorrow; of the season of 8 to 11 it lacks the first."""
+    rng = np.random.default_rng(16)
+    season = np.r_[np.zeros(4, int), np.arange(4, 8), np.full(4, 8), np.arange(12, 40)]
+    rate = np.full(40, 12.0) * rng.lognormal(0, 0.3, (6, 40))[:, season]
+    gb = rng.poisson(np.broadcast_to(rate, (25, *rate.shape))).astype(float)
+    late = [0, 1, 2, 3, 8]
+    gb[:, 0, late] = 0.0
+    rights = pd.DataFrame({"title": [f"t{i}" for i in late], "region": "r0", "from": pd.Timestamp(START) + pd.Timedelta(days=25), "to": pd.NaT})  # fmt: skip
+    catalogue = make_catalogue(40, 1, [None] * 40)
+    titles = catalogue.titles.assign(series=["a"] * 4 + [""] * 4 + ["b"] * 4 + [""] * 28)
+    known = build_known(dataclasses.replace(catalogue, titles=titles, availability=rights), regions_frame(6))
+    forecast = dense(Pooled(known=known).fit(history_of(gb)).predict(START + dt.timedelta(days=25)), 6, 40)
+    assert forecast[0, :4] == pytest.approx(np.full(4, 12.0), rel=0.35)  # nothing tells its taste for the season
+    assert forecast[0, 8:12] == pytest.approx(rate[0, 8:12], rel=0.2)
+
+
 def test_tastes_that_have_nothing_in_common_are_left_as_they_are():
     rng = np.random.default_rng(7)
     expected = rng.lognormal(3, 1, (10, 80))
