@@ -5,6 +5,11 @@ can run here; regret of the plan as in ``fillplan forecast --backtest``, by the 
 
 ``python -m benchmarks.daily_forecast speed [--json]``: a drawn history of 100,000 series x 120 days, fitted and forecast seven days ahead, CPU seconds.
 
+``python -m benchmarks.daily_forecast law [--seeds 3] [--sessions 20000 200000]``: regret beside that of the law itself, the mean of what the generator draws from:
+what chance alone costs a plan, and no forecaster can be expected to save.
+
+``python -m benchmarks.daily_forecast launches NETWORK [--regret-days 5]``: titles on their first days, and in regions where they are new, on any network with launches in its log.
+
 ``python -m benchmarks.daily_forecast memory [--json]``: 1,000,000 series by batches of regions, the world read first; CPU seconds and peak memory.
 """
 
@@ -22,6 +27,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.daily_launches import measure_launches
+from benchmarks.daily_law import law
 from cdn.jobs import make_forecast
 from cdn.placement.solve import METHODS
 from cdn.sample import FIRST_DAY, SampleSize, write_sample
@@ -148,11 +155,7 @@ def memory(regions: int, titles: int, days: int, batch: int) -> list[dict[str, o
     for history in batches():
         assert known is not None
         part = world_of(history, known)
-        world = (
-            part
-            if world is None
-            else dataclasses.replace(world, gb=world.gb + part.gb, entries=world.entries + part.entries)
-        )
+        world = part if world is None else world + part
     entries = 0
     for history in batches():
         forecaster = Pooled(known=known, world=world, horizon=7).fit(history)
@@ -167,7 +170,17 @@ def memory(regions: int, titles: int, days: int, batch: int) -> list[dict[str, o
 def main() -> None:
     """Print a row a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("accuracy", "speed", "memory"))
+    parser.add_argument("what", choices=("accuracy", "law", "launches", "speed", "memory"))
+    parser.add_argument("network", type=Path, nargs="?", help="of launches: a network folder")
+    parser.add_argument(
+        "--sessions", type=int, nargs="+", default=[20_000, 200_000], help="of law: sessions a day of the small network"
+    )
+    parser.add_argument(
+        "--regret-days",
+        type=int,
+        default=5,
+        help="of launches: days whose plans are compared, those with most launched GB",
+    )
     parser.add_argument("--models", nargs="+", choices=FORECASTERS)
     parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=tuple(SIZES))
     parser.add_argument("--seeds", type=int, default=3)
@@ -181,6 +194,12 @@ def main() -> None:
         rows = accuracy(
             args.seeds, args.origins, tuple(args.models or available_forecasters()), tuple(args.sizes), args.method
         )
+    elif args.what == "law":
+        rows = law(args.seeds, args.origins, args.sessions, tuple(args.models or ("pooled", "last-day")), args.method)
+    elif args.what == "launches":
+        if args.network is None:
+            parser.error("launches needs a network folder")
+        rows = measure_launches(args.network, args.regret_days, args.method)
     elif args.what == "speed":
         models = tuple(args.models or ("smoothing", "pooled", "boosted", "last-day", "same-weekday"))
         rows = speed(models, args.regions or 50, 2000, 120)

@@ -165,11 +165,11 @@ def elsewhere(lists: TopLists, seed: int = 1) -> Table:
     shown, asked = pairs[~hidden], pairs[hidden]
     mean = shown["points"].mean()
     began = time.perf_counter()
-    factors = fit_factors(
-        shown["country"].to_numpy(), shown["title"].to_numpy(), shown["points"].to_numpy(),
-        regions=len(lists.countries), titles=len(lists.titles), rng=rng,
-    )  # fmt: skip
-    filled = factors.predict(asked["country"].to_numpy(), asked["title"].to_numpy())
+    at = shown["country"].to_numpy(), shown["title"].to_numpy()
+    log_points, weight = np.zeros((2, len(lists.countries), len(lists.titles)))
+    log_points[at], weight[at] = np.log(shown["points"]), 1.0
+    table = fit_factors(log_points, weight, rng=rng).table()
+    filled = np.exp(table[asked["country"].to_numpy(), asked["title"].to_numpy()])
     seconds = time.perf_counter() - began
     points = asked["points"].to_numpy()
     by: Callable[[str], np.ndarray] = lambda column: (  # noqa: E731

@@ -42,6 +42,7 @@ from topology.errors import InputError, Problem
 from topology.importers import Backbone, read_graphml, read_sndlib, read_topohub
 from topology.network import Network, read_network
 from topology.placement import Placement
+from topology.tables import refuse_unknown_kind
 
 app = typer.Typer(
     name="fillplan",
@@ -153,6 +154,8 @@ def forecast(
     if output is None and not full_backtest:
         message, mend = "nowhere to write the demand", "add -o demand.parquet, or ask for --backtest alone"
         raise InputError(Problem(table="arguments", column="--output", message=message, mend=mend))
+    if output is not None:
+        refuse_unknown_kind(output)
     day = date.date() if date else _day_after_log(folder)
     with console.stage(f"forecast {day}"):
         made = make_forecast(

@@ -124,7 +124,7 @@ def generate_playback(
     """
     _check(catalogue, regions, days, sessions_per_day)
     drawn, popularity = rng.spawn(2)
-    wanted = _popularity(popularity, catalogue, len(regions), list(days), laws)
+    wanted = wanted_by_day(popularity, catalogue, len(regions), list(days), laws)
     return draw_playback(drawn, catalogue, regions, days, laws, wanted, sessions_per_day=sessions_per_day)
 
 
@@ -174,7 +174,7 @@ def _days(
         yield date, drawer.draw(stream, date, mean, curve)
 
 
-def _popularity(
+def wanted_by_day(
     rng: np.random.Generator, catalogue: Catalogue, regions: int, days: list[dt.date], laws: Laws
 ) -> Iterator[np.ndarray]:
     """(R, T) for each day: levels of works by rank, turned by regional taste, aged since their launch, drifting from day to day."""

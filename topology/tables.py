@@ -126,6 +126,7 @@ def read_table(
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table whole or not at all, as CSV or Parquet by its ending."""
+    refuse_unknown_kind(path)
     if path.name.endswith(".parquet"):
         write_parquet((frame.iloc[first : first + ROWS] for first in range(0, max(len(frame), 1), ROWS)), path)
         return
@@ -139,14 +140,15 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
                 io.TextIOWrapper(packed, "utf-8", newline="") as out,
             ):
                 frame.to_csv(out, index=False, quoting=_quoting(frame))
-        elif path.name.endswith(".csv"):
-            frame.to_csv(draft, index=False, quoting=_quoting(frame))
         else:
-            raise InputError(
-                Problem(
-                    table=path.name, message="unknown kind of table", mend="end the name in .csv, .csv.gz or .parquet"
-                )
-            )
+            frame.to_csv(draft, index=False, quoting=_quoting(frame))
+
+
+def refuse_unknown_kind(path: Path) -> None:
+    """Raise InputError unless a table could be written under this name; asked before long work whose result goes there."""
+    if not path.name.endswith(ENDINGS):
+        mend = "end the name in .csv, .csv.gz or .parquet"
+        raise InputError(Problem(table=path.name, message="unknown kind of table", mend=mend))
 
 
 def write_parquet(parts: Iterable[pd.DataFrame], path: Path) -> None:

@@ -112,8 +112,10 @@ def solve_lagrangian(
     began = time.perf_counter()
     search = _Search(problem, seed, workers or os.cpu_count() or 1, kind, start)
 
+    closing = 0.0  # seconds from the last epoch to a report, as it was last time: they belong within the limit, too
+
     def over() -> bool:
-        return time.perf_counter() - began > time_limit or (stop is not None and stop())
+        return time.perf_counter() - began + closing > time_limit or (stop is not None and stop())
 
     small = len(problem.gb) * problem.candidates <= SMALL
     reports: list[Report] = []
@@ -129,6 +131,7 @@ def solve_lagrangian(
                 plans = [search.exchange(_cheapest(plans))]
             best = _cheapest([best, *plans])
             seconds = time.perf_counter() - began
+            closing = seconds - (search.rested - began)
             reports.append(Report(cost=best.costs.objective, bound=search.bound, seconds=seconds, epochs=search.epochs))
             if progress is not None:
                 progress(reports[-1])
@@ -196,7 +199,7 @@ class _Search:
         )
         prices, toll = self.mean, self._toll(self.mean)
         self.uses: list[Use] = [self.crew.measure(batch, prices, toll) for batch in range(batches)]
-        self.fresh, self.epochs = True, 0
+        self.fresh, self.epochs, self.rested = True, 0, time.perf_counter()
         self.master: Master | None = None
 
     def approach(self, over: Callable[[], bool]) -> None:
@@ -239,7 +242,7 @@ class _Search:
             self.controller.learn(self._use(storage, fill, flow), gains, scale / batches)
             paid = prices if paid is None else paid.blend(prices, 1 / (done + 1))
         assert paid is not None
-        self.epochs += 1
+        self.epochs, self.rested = self.epochs + 1, time.perf_counter()
         self.mean = paid if self.fresh else self.mean.blend(paid, 0.5)
         self.fresh = False
 

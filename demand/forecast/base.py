@@ -9,6 +9,7 @@ import numpy as np
 
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
+from demand.forecast.bands import Bands
 from demand.playback import HOURS, History
 from topology.errors import InputError, Problem
 
@@ -152,6 +153,37 @@ def forecast_demand(
         return None if values is None else values[kept]
 
     return build_demand(region[kept], file[kept], gb[kept], peak[kept], keep(gb_p10), keep(gb_p90))
+
+
+def banded_demand(
+    history: History, date: dt.date, region: np.ndarray, file: np.ndarray, gb: np.ndarray, young: np.ndarray, bands: Bands | None,
+    seed: int, own: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> Demand:  # fmt: skip
+    """A day's entries with their bands: the end of every forecaster's ``predict``.
+
+    Parameters
+    ----------
+    region, file, gb, young
+        (N,) each.
+    bands
+        None where the log was too short to learn any; the demand then has none.
+    seed
+        Of the draws in the bands of rarely watched series, which also differ by date.
+    own
+        Rows, lower and upper ends of entries that have bands of their own.
+
+    Raises
+    ------
+    InputError
+        ``date`` is not after the whole history.
+    """
+    lead = int(day_ages(history, date).min())
+    if bands is None:
+        return forecast_demand(history, date, region, file, gb)
+    low, high = bands.around(gb, young, lead, np.random.default_rng([seed, date.toordinal()]))
+    if own is not None:
+        low[own[0]], high[own[0]] = own[1], own[2]
+    return forecast_demand(history, date, region, file, gb, low, high)
 
 
 def popularity(demand: Demand, catalogue: Catalogue) -> np.ndarray:

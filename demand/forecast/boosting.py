@@ -14,10 +14,10 @@ import numpy as np
 
 from demand.demand import Demand
 from demand.forecast.bands import BAND_ORIGINS, FAR_LEAD, Bands, Errors, bands_as_arrays, bands_from_arrays, learn_bands
-from demand.forecast.base import Learned, day_ages, forecast_demand, require_history
+from demand.forecast.base import Learned, require_history
 from demand.forecast.features import CATEGORIES, NAMES, RECENT, Days, candidate_rows, feature_rows
-from demand.forecast.known import Known, known_from, offered
-from demand.forecast.pooled import PooledState, file_entries, pooled_states, young
+from demand.forecast.known import Known, known_from
+from demand.forecast.pooled import PooledState, errors_of, pooled_states, state_demand
 from demand.playback import History
 from topology.errors import InputError, Problem
 
@@ -80,7 +80,7 @@ class Boosted:
         for u, state in pooled_states(history, known, None, sorted({*train, *tested, n})):
             if u in train:
                 for lead in leads:
-                    rows = self._rows(history, known, state, u, lead, rng, ROWS // (len(train) * len(leads)))
+                    rows = self._rows(history, state, u, lead, rng, ROWS // (len(train) * len(leads)))
                     if rows is not None:
                         learned.append(rows)
             if u in tested:
@@ -90,7 +90,7 @@ class Boosted:
         if learned:
             self._trees = _grow(*map(np.concatenate, zip(*learned, strict=True)), seed=self.seed)
         self._history = history
-        self._calibrate(history, known, held)
+        self._calibrate(history, held)
         return self
 
     def refresh(self, history: History) -> Self:
@@ -111,15 +111,8 @@ class Boosted:
         """
         history, state = require_history(self._history), self._state
         assert state is not None
-        lead = int(day_ages(history, date).min())
-        known = self._facts(history)
-        titles = self._titles(known, state, history.dates, date, self._kept)
-        region, file, gb = file_entries(state, known, date, titles)
-        if self._bands is None:
-            return forecast_demand(history, date, region, file, gb)
-        rng = np.random.default_rng([self.seed, date.toordinal()])
-        low, high = self._bands.around(gb, young(state, file, date), lead, rng)
-        return forecast_demand(history, date, region, file, gb, low, high)
+        titles = self._titles(state, history.dates, date, self._kept)
+        return state_demand(history, state, date, self._bands, self.seed, titles)
 
     def learned(self) -> Learned:
         """The trees in LightGBM's own text, what is kept of them, and the bands."""
@@ -139,7 +132,7 @@ class Boosted:
         return known_from(history) if self.known is None else self.known
 
     def _rows(
-        self, history: History, known: Known, state: PooledState, origin: int, lead: int, rng: np.random.Generator, limit: int
+        self, history: History, state: PooledState, origin: int, lead: int, rng: np.random.Generator, limit: int
     ) -> tuple[np.ndarray, ...] | None:  # fmt: skip
         """Features, GB that came, log of the pooled forecast and weight of the rows of one origin and day ahead; None where the log has a gap."""
         dates = history.dates
@@ -151,33 +144,28 @@ class Boosted:
         cells, weight = candidate_rows(base, limit, rng)
         if not len(cells):
             return None
-        rows = feature_rows(state, known, self._days, dates[:origin], base, date, cells)
+        rows = feature_rows(state, self._days, dates[:origin], base, date, cells)
         return rows, self._days.gb[dates.index(date)].ravel()[cells], np.log(base.ravel()[cells]), weight
 
-    def _titles(
-        self, known: Known, state: PooledState, dates: tuple[dt.date, ...], date: dt.date, kept: float
-    ) -> np.ndarray:
+    def _titles(self, state: PooledState, dates: tuple[dt.date, ...], date: dt.date, kept: float) -> np.ndarray:
         """(R, T) GB of a day after ``dates``: the pooled forecast times the kept part of the correction."""
         base = state.titles(date)
-        open_ = offered(known, len(base), np.datetime64(date))
-        if open_ is not None:
-            base = base * open_
         if kept > 0 and self._trees is not None:
-            base = base * self._correction(known, state, dates, date, base).reshape(base.shape) ** kept
+            base = base * self._correction(state, dates, date, base).reshape(base.shape) ** kept
         return base
 
     def _correction(
-        self, known: Known, state: PooledState, dates: tuple[dt.date, ...], date: dt.date, base: np.ndarray
+        self, state: PooledState, dates: tuple[dt.date, ...], date: dt.date, base: np.ndarray
     ) -> np.ndarray:
         assert self._days is not None
         factor = np.ones(base.size)
         cells = np.flatnonzero(base > 0)
         if len(cells):
-            rows = feature_rows(state, known, self._days, dates, base, date, cells)
+            rows = feature_rows(state, self._days, dates, base, date, cells)
             factor[cells] = np.exp(np.clip(self._trees.predict(rows, raw_score=True, num_threads=1), -2.5, 2.5))
         return factor
 
-    def _calibrate(self, history: History, known: Known, held: list[tuple[int, int, PooledState]]) -> None:
+    def _calibrate(self, history: History, held: list[tuple[int, int, PooledState]]) -> None:
         """Keep the part of the correction with the least Poisson deviance on the held-out days, and learn the bands there."""
         assert self._days is not None
         loss = np.zeros(len(KEEP))
@@ -187,24 +175,18 @@ class Boosted:
             date = dates[-1] + dt.timedelta(days=lead)
             if date not in history.dates:
                 continue
-            base = self._titles(known, state, dates, date, 0.0)
-            factor = np.ones(base.size) if self._trees is None else self._correction(known, state, dates, date, base)
-            day = history.dates.index(date)
-            came = self._days.gb[day].ravel()
+            base = state.titles(date)
+            factor = np.ones(base.size) if self._trees is None else self._correction(state, dates, date, base)
+            came = self._days.gb[history.dates.index(date)].ravel()
             some = base.ravel() > 0
             for i, kept in enumerate(KEEP):
                 mean = base.ravel()[some] * factor[some] ** kept
                 loss[i] += float((mean - came[some] * np.log(mean)).sum())
-            cases.append((lead, state, date, day, base, factor))
+            cases.append((u, lead, state, base, factor.reshape(base.shape)))
         self._kept = KEEP[int(loss.argmin())] if self._trees is not None else 0.0
-        errors = []
-        for lead, state, date, day, base, factor in cases:
-            titles = base * factor.reshape(base.shape) ** self._kept
-            region, file, gb = file_entries(state, known, date, titles)
-            rows = history.day == day
-            cell = history.region[rows].astype(np.int64) * history.files + history.file[rows]
-            asked = np.bincount(cell, history.gb[rows], history.regions * history.files)[region * history.files + file]
-            errors.append(Errors(lead=lead, forecast=gb, came=asked, young=young(state, file, date)))
+        errors: list[Errors] = []
+        for u, lead, state, base, factor in cases:
+            errors += errors_of(history, state, u, lead, base * factor**self._kept)
         self._bands = learn_bands(errors)
 
 

@@ -12,8 +12,7 @@ from demand.forecast.bands import Bands, Errors, bands_as_arrays, bands_from_arr
 from demand.forecast.base import (
     Forecaster,
     Learned,
-    day_ages,
-    forecast_demand,
+    banded_demand,
     require_history,
     series_key,
     take_series,
@@ -95,15 +94,10 @@ class Ensemble:
             Not fitted, or ``date`` is not after the log.
         """
         history = require_history(self._history)
-        lead = int(day_ages(history, date).min())
         keys, tables = _aligned([member.predict(date) for member in self.members], history.regions)
         file, region = np.divmod(keys, history.regions)
         gb = self.weights @ np.array(tables) if len(keys) else np.zeros(0)
-        if self._bands is None:
-            return forecast_demand(history, date, region, file, gb)
-        rng = np.random.default_rng([self.seed, date.toordinal()])
-        low, high = self._bands.around(gb, np.zeros(len(gb), bool), lead, rng)
-        return forecast_demand(history, date, region, file, gb, low, high)
+        return banded_demand(history, date, region, file, gb, np.zeros(len(gb), bool), self._bands, self.seed)
 
     def learned(self) -> Learned:
         """Weights and bands, and what each member learned under its number."""

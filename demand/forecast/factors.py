@@ -17,19 +17,15 @@ class Factors:
     taste: np.ndarray
     trait: np.ndarray
 
-    def predict(self, region: np.ndarray, title: np.ndarray) -> np.ndarray:
-        """(N,) volumes of pairs: the median, ``exp`` of the expected log."""
-        crossed = (self.taste[region] * self.trait[title]).sum(axis=1)
-        return np.asarray(np.exp(self.level + self.region[region] + self.title[title] + crossed))
+    def table(self) -> np.ndarray:
+        """(R, T) expected log volume of every pair."""
+        return np.asarray(self.level + self.region[:, None] + self.title + self.taste @ self.trait.T)
 
 
 def fit_factors(
-    region: np.ndarray,
-    title: np.ndarray,
-    volume: np.ndarray,
+    log_volume: np.ndarray,
+    weight: np.ndarray,
     *,
-    regions: int,
-    titles: int,
     rng: np.random.Generator,
     rank: int = 4,
     strength: float = 4.0,
@@ -37,17 +33,15 @@ def fit_factors(
 ) -> Factors:
     """Alternating least squares on the log of the volumes that are known.
 
-    Minimises the squared errors plus ``strength`` times the squared factors and offsets, solving for all regions, then all titles, in turn
-    (Koren, Bell and Volinsky 2009). Only known pairs count: a pair that is not given may be unavailable there rather than unwanted.
+    Minimises the weighted squared errors plus ``strength`` times the squared factors and offsets, solving for all regions, then all titles, in turn
+    (Koren, Bell and Volinsky 2009). A pair of weight 0 does not count: it may be unavailable there rather than unwanted.
 
     Parameters
     ----------
-    region, title
-        (N,) int pairs.
-    volume
-        (N,) float > 0.
-    regions, titles
-        R and T; those without any pair get the mean.
+    log_volume
+        (R, T) float, anything where the weight is 0.
+    weight
+        (R, T) float >= 0, how much is known of a pair; 1 for a whole pair.
     rank
         Traits of a title.
     strength
@@ -56,44 +50,29 @@ def fit_factors(
     Raises
     ------
     InputError
-        No pair, or a volume that is not above 0.
+        No pair has a weight, or one that has is not finite.
     """
-    if not len(volume) or not (volume > 0).all():
+    known = weight > 0
+    if not known.any() or not np.isfinite(log_volume[known]).all():
         mend = "give pairs of region and title with volumes above 0"
         raise InputError(Problem(table="views", message="nothing to factorise", mend=mend))
-    log_volume = np.log(volume)
-    level = float(log_volume.mean())
+    regions, titles = weight.shape
+    level = float(np.average(log_volume[known], weights=weight[known]))
+    off = np.where(known, log_volume - level, 0.0)
     taste = np.column_stack([np.ones(regions), np.zeros(regions), rng.normal(0, 0.1, (regions, rank))])
     trait = np.column_stack([np.zeros(titles), np.ones(titles), rng.normal(0, 0.1, (titles, rank))])
     for _ in range(rounds):
-        _solve(trait, taste, title, region, log_volume - level, strength, fixed=1)
-        _solve(taste, trait, region, title, log_volume - level, strength, fixed=0)
+        _solve(trait, taste, off.T, weight.T, strength, fixed=1)
+        _solve(taste, trait, off, weight, strength, fixed=0)
     return Factors(level=level, region=taste[:, 1], title=trait[:, 0], taste=taste[:, 2:], trait=trait[:, 2:])
 
 
 def _solve(
-    own: np.ndarray,
-    other: np.ndarray,
-    own_of: np.ndarray,
-    other_of: np.ndarray,
-    wanted: np.ndarray,
-    strength: float,
-    fixed: int,
+    own: np.ndarray, other: np.ndarray, wanted: np.ndarray, weight: np.ndarray, strength: float, fixed: int
 ) -> None:
-    """Replace each row of ``own`` by its ridge solution given ``other``; its column ``fixed`` is 1 and stays so."""
-    free = np.array([column for column in range(own.shape[1]) if column != fixed])
-    x = other[other_of][:, free]
-    y = wanted - other[other_of, fixed]
-    count, width = len(own), len(free)
-    square = np.zeros((count, width, width))
-    right = np.zeros((count, width))
-    order = np.argsort(own_of, kind="stable")
-    starts = np.flatnonzero(np.diff(own_of[order], prepend=-1))
-    rows = own_of[order][starts]
-    for column in range(width):
-        right[rows, column] = np.add.reduceat((x[:, column] * y)[order], starts)
-        for second in range(column, width):
-            sums = np.add.reduceat((x[:, column] * x[:, second])[order], starts)
-            square[rows, column, second] = square[rows, second, column] = sums
-    square += strength * np.eye(width)
-    own[:, free] = np.linalg.solve(square, right[..., None])[..., 0]
+    """Replace each row of ``own`` by its weighted ridge solution given ``other``; its column ``fixed`` is 1 and stays so."""
+    free = np.arange(own.shape[1]) != fixed
+    x, width = other[:, free], int(free.sum())
+    square = (weight @ (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)).reshape(-1, width, width)
+    right = (weight * (wanted - other[:, fixed])) @ x
+    own[:, free] = np.linalg.solve(square + strength * np.eye(width), right[..., None])[..., 0]

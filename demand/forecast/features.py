@@ -64,7 +64,7 @@ def candidate_rows(base: np.ndarray, limit: int, rng: np.random.Generator) -> tu
 
 
 def feature_rows(
-    state: PooledState, known: Known, days: Days, dates: tuple[dt.date, ...], base: np.ndarray, date: dt.date, cells: np.ndarray
+    state: PooledState, days: Days, dates: tuple[dt.date, ...], base: np.ndarray, date: dt.date, cells: np.ndarray
 ) -> np.ndarray:  # fmt: skip
     """(N, len(NAMES)) float32.
 
@@ -79,13 +79,13 @@ def feature_rows(
     """
     origin, titles = len(dates), base.shape[1]
     region, title = np.divmod(cells, titles)
-    regional = state.regional
-    noise = regional.noise_gb
-    launch = state.attention.launch[state.group_of]
+    regional, known = state.regional, state.known
+    noise = regional.taste.noise_gb
+    launch = state.attention.launch[known.group_of]
     age = np.where(launch > NO_LAUNCH, date.toordinal() - launch, OLD)
     facts = known.features
     columns = [
-        np.log(base.ravel()[cells]), np.log(regional.lean.ravel()[cells]), np.log(np.maximum(regional.volume[region], 1e-9)),
+        np.log(base.ravel()[cells]), np.log(regional.taste.lean.ravel()[cells]), np.log(np.maximum(regional.volume[region], 1e-9)),
         np.full(len(cells), (date - dates[-1]).days), np.full(len(cells), date.weekday()), age[title],
         known.runtime_minutes[title], facts[title, 0], facts[title, 1], facts[title, 2], known.country_of[region],
     ]  # fmt: skip

@@ -16,9 +16,10 @@ from scipy.sparse import csr_array
 
 from demand.demand import Demand
 from demand.forecast.bands import Bands, Errors, band_origins, bands_as_arrays, bands_from_arrays, learn_bands
-from demand.forecast.base import Learned, day_ages, forecast_demand, require_history
+from demand.forecast.base import Learned, require_history
 from demand.forecast.known import Known, known_from
-from demand.forecast.pooled import PooledState, by_title, file_entries, noise_and_spread, pooled_states, young
+from demand.forecast.pooled import PooledState, errors_of, pooled_states, state_demand
+from demand.forecast.taste import by_title, noise_and_spread
 from demand.playback import History
 
 
@@ -50,13 +51,7 @@ class Reconciled:
             date = history.dates[u - 1] + dt.timedelta(days=lead)
             if date in history.dates:
                 self.refresh(history.until(u))
-                region, file, gb = self._entries(date)
-                rows = history.day == history.dates.index(date)
-                cell = history.region[rows].astype(np.int64) * history.files + history.file[rows]
-                came = np.bincount(cell, history.gb[rows], history.regions * history.files)[
-                    region * history.files + file
-                ]
-                errors.append(Errors(lead=lead, forecast=gb, came=came, young=young(self._region_state(), file, date)))
+                errors += errors_of(history, self._region_state(), u, lead, self.levels(date)[2])
         self._bands = learn_bands(errors)
         return self.refresh(history)
 
@@ -68,8 +63,11 @@ class Reconciled:
         levels = (np.zeros(history.regions, np.int64), known.country_of.astype(np.int64), np.arange(history.regions))
         states = []
         for level in levels:
-            own = history if level is levels[-1] else merged_regions(history, level)
-            ((_, state),) = pooled_states(own, known, None, [n])
+            whole = level is levels[-1]  # rights are a region's: of the sums above them nothing is left out
+            own, facts = (
+                (history, known) if whole else (merged_regions(history, level), dataclasses.replace(known, closed=None))
+            )
+            ((_, state),) = pooled_states(own, facts, None, [n])
             states.append(state)
         self._states = (states[0], states[1], states[2])
         return self
@@ -83,13 +81,7 @@ class Reconciled:
             Not fitted, or ``date`` is not after the log.
         """
         history = require_history(self._history)
-        lead = int(day_ages(history, date).min())
-        region, file, gb = self._entries(date)
-        if self._bands is None:
-            return forecast_demand(history, date, region, file, gb)
-        rng = np.random.default_rng([self.seed, date.toordinal()])
-        low, high = self._bands.around(gb, young(self._region_state(), file, date), lead, rng)
-        return forecast_demand(history, date, region, file, gb, low, high)
+        return state_demand(history, self._region_state(), date, self._bands, self.seed, self.levels(date)[2])
 
     def levels(self, date: dt.date) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(T,) world, (C, T) countries and (R, T) regions, GB of each title on a day; each is the sum of the next."""
@@ -116,10 +108,6 @@ class Reconciled:
     def _region_state(self) -> PooledState:
         assert self._states is not None
         return self._states[2]
-
-    def _entries(self, date: dt.date) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        *_, regions = self.levels(date)
-        return file_entries(self._region_state(), self._facts(require_history(self._history)), date, regions)
 
     def _facts(self, history: History) -> Known:
         return known_from(history) if self.known is None else self.known

@@ -1,5 +1,7 @@
 """What a forecaster may know of days to come: launch dates, the encode ladder, title facts, countries, announced events."""
 
+import datetime as dt
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,10 @@ from topology.tables import index_of
 
 FEATURES = ("kind", "genre", "language", "series")
 """Text columns of ``titles`` that forecasters may use, as codes."""
+
+
+_CELLS = 4_000_000
+"""Pairs x days that are looked at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,22 +119,57 @@ def _groups(series: np.ndarray, launch: np.ndarray) -> np.ndarray:
     return np.asarray(pd.factorize(keys)[0], np.int32)
 
 
+def launch_facts(known: Known) -> pd.DataFrame:
+    """(T) rows of what may say something of a title's launch, as :func:`~demand.forecast.launch.fit_launch_prior` takes it.
+
+    ``number`` is the place of the title's launch among the launch days of its series.
+    """
+    facts = pd.DataFrame(known.features, columns=list(FEATURES)).astype(str).replace("-1", "")
+    facts["release_date"] = known.launch
+    facts["runtime_minutes"] = known.runtime_minutes
+    facts["number"] = facts.groupby("series")["release_date"].rank(method="dense").where(facts["series"] != "")
+    return facts
+
+
 def titles_of(history: History) -> np.ndarray:
     """(F,) int: the title of each file; a file is its own where the history knows no titles."""
     return np.arange(history.files) if history.title_of is None else history.title_of
 
 
-def offered(known: Known, regions: int, date: np.datetime64) -> np.ndarray | None:
-    """(R, T) bool: whether a title may be watched in a region on a day; None where no rights are on record."""
+def offered(known: Known, regions: int, date: np.datetime64, rows: slice = slice(None)) -> np.ndarray | None:
+    """(rows, T) bool: whether a title may be watched in a region on a day; None where no rights are on record."""
     if known.closed is None:
         return None
     region, title, first, last = known.closed
-    listed = np.zeros((regions, known.titles), bool)
-    listed[region, title] = True
-    open_ = ~listed
-    within = (np.isnat(first) | (first <= date)) & (np.isnat(last) | (date <= last))
-    open_[region[within], title[within]] = True
+    start, stop, _ = rows.indices(regions)
+    here = (region >= start) & (region < stop)
+    open_ = np.ones((stop - start, known.titles), bool)
+    open_[region[here] - start, title[here]] = False
+    here &= (np.isnat(first) | (first <= date)) & (np.isnat(last) | (date <= last))
+    open_[region[here] - start, title[here]] = True
     return open_
+
+
+def closed_days(known: Known, dates: Sequence[dt.date]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pairs with rights on record and the days on which they were not offered: (N,) regions, (N,) titles and (N, D) bool, some at a time."""
+    if known.closed is None or not len(dates):
+        return
+    region, title, first, last = known.closed
+    pairs, of = np.unique(region.astype(np.int64) * known.titles + title, return_inverse=True)
+    days = np.array(dates, "datetime64[D]")
+    order = np.argsort(of, kind="stable")
+    starts = np.searchsorted(of[order], np.arange(len(pairs) + 1))
+    step = max(1, _CELLS // len(days))
+    for begin in range(0, len(pairs), step):
+        end = min(begin + step, len(pairs))
+        rows = order[starts[begin] : starts[end]]
+        within = (np.isnat(first[rows, None]) | (first[rows, None] <= days)) & (
+            np.isnat(last[rows, None]) | (days <= last[rows, None])
+        )
+        shut = ~np.logical_or.reduceat(within, starts[begin:end] - starts[begin], axis=0)
+        some = shut.any(axis=1)
+        own_region, own_title = np.divmod(pairs[begin:end][some], known.titles)
+        yield own_region, own_title, shut[some]
 
 
 def _windows(catalogue: Catalogue, regions: pd.Index) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:

@@ -22,6 +22,8 @@ from topology.errors import InputError, Problem
 CATEGORIES = ("kind", "genre", "language", "weekday")
 RAREST = 5
 """A kind, genre, language or weekday with fewer past launches has no coefficient of its own."""
+LEAST_LAUNCHES = 10
+"""Launches from which on content has a say beside a law."""
 STRENGTHS = np.logspace(-1, 4, 26)
 """Values of ``a`` that are compared."""
 
@@ -37,6 +39,10 @@ class Belief:
     def mean(self) -> np.ndarray:
         """(N,) expected volume, ``exp(m + v / 2)``."""
         return np.asarray(np.exp(self.log_mean + self.log_variance / 2))
+
+    def take(self, rows: np.ndarray | slice) -> "Belief":
+        """Those of some titles."""
+        return Belief(log_mean=self.log_mean[rows], log_variance=self.log_variance[rows])
 
     def quantile(self, share: float) -> np.ndarray:
         """(N,) volume that is not exceeded with probability ``share``; the median errs least in absolute terms."""
@@ -64,7 +70,9 @@ class LaunchPrior:
         return Belief(log_mean=self.intercept + x @ self.coefficients, log_variance=variance)
 
 
-def fit_launch_prior(titles: pd.DataFrame, volume: np.ndarray) -> LaunchPrior:
+def fit_launch_prior(
+    titles: pd.DataFrame, volume: np.ndarray, *, law: Belief | None = None, law_launches: float = 0.0
+) -> LaunchPrior:
     """Learn from past launches what a title's content says of its launch.
 
     Parameters
@@ -75,14 +83,17 @@ def fit_launch_prior(titles: pd.DataFrame, volume: np.ndarray) -> LaunchPrior:
         predecessor of a title is the latest launch before it of the same series with a smaller number.
     volume
         (N,) float: volume of the launch period.
+    law, law_launches
+        What is believed of any launch before these (one value), and how many launches that counts as: intercept and noise are drawn towards its mean
+        and variance. With it the launches may be few or none; content has a say from :data:`LEAST_LAUNCHES` on.
 
     Raises
     ------
     InputError
-        A volume that is not above 0, or fewer than two launches.
+        A volume that is not above 0, or fewer than two launches and no law.
     """
     wrong = np.flatnonzero(~(volume > 0) | ~np.isfinite(volume))
-    if len(wrong) or len(volume) < 2:
+    if len(wrong) or (len(volume) < 2 and law is None):
         row = int(wrong[0]) + 1 if len(wrong) else None
         mend = "give two launches or more, each with a volume above 0"
         raise InputError(Problem(table="launches", row=row, message="nothing to learn a launch from", mend=mend))
@@ -102,11 +113,17 @@ def fit_launch_prior(titles: pd.DataFrame, volume: np.ndarray) -> LaunchPrior:
         count = (weekday if category == "weekday" else _text(titles, category)).value_counts()
         levels[category] = tuple(sorted(str(level) for level, n in count.items() if n >= RAREST and level))
     x = _features(titles, levels, launches, np.arange(len(titles)))
-    centre, scale = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
+    told, n = len(volume) >= (LEAST_LAUNCHES if law is not None else 2), len(volume)
+    centre, scale = (x.mean(axis=0), x.std(axis=0)) if told else np.zeros((2, x.shape[1]))
+    scale = np.where(scale > 0, scale, np.inf)  # what never varied says nothing
     x = (x - centre) / scale
-    intercept = float(log_volume.mean())
-    strength, noise = _largest_evidence(x, log_volume - intercept)
+    worth = 0.0 if law is None else law_launches
+    law_mean, law_variance = (0.0, 0.0) if law is None else (float(law.log_mean[0]), float(law.log_variance[0]))
+    intercept = (float(log_volume.sum()) + worth * law_mean) / (n + worth)
+    strength, noise = (
+        _largest_evidence(x, log_volume - intercept) if told else (1.0, _mean_square(log_volume - intercept))
+    )
+    noise = (n * noise + worth * law_variance) / (n + worth)
     precision = x.T @ x + strength * np.eye(x.shape[1])
     return LaunchPrior(
         levels=levels,
@@ -116,7 +133,7 @@ def fit_launch_prior(titles: pd.DataFrame, volume: np.ndarray) -> LaunchPrior:
         coefficients=np.linalg.solve(precision, x.T @ (log_volume - intercept)),
         covariance=noise * np.linalg.inv(precision),
         intercept=intercept,
-        noise=noise * (1 + 1 / len(volume)),
+        noise=noise * (1 + 1 / (n + worth)),
     )
 
 
@@ -155,12 +172,14 @@ def fit_launch_curve(daily: np.ndarray) -> LaunchCurve:
     return LaunchCurve(log_share=mean, variance=log_share.var(axis=0, ddof=1))
 
 
-def update(belief: Belief, curve: LaunchCurve, days: int, views: np.ndarray) -> Belief:
+def update(
+    belief: Belief, curve: LaunchCurve, days: int, views: np.ndarray, *, chance: np.ndarray | float = 0.0
+) -> Belief:
     """What is believed once the first ``days`` (1 to D) have brought ``views`` (N,); a title without any keeps its prior.
 
-    The formula stands at the head of this module.
+    The formula stands at the head of this module. ``chance`` is what counting adds to the variance of the log views, 1 over the number of sessions.
     """
-    weight = 1 / np.maximum(curve.variance[days - 1], 1e-6)
+    weight = 1 / np.maximum(curve.variance[days - 1] + chance, 1e-6)
     seen = views > 0
     log_views = np.log(np.where(seen, views, 1.0)) - curve.log_share[days - 1]
     precision = 1 / belief.log_variance + weight
@@ -212,6 +231,10 @@ def _mixture_quantile(belief: Belief, chance: np.ndarray, share: np.ndarray, wan
         below = none + ndtr((middle[:, None] - belief.log_mean[:, None] - log_share) / deviation[:, None]) @ chance
         low, high = np.where(below < wanted, middle, low), np.where(below < wanted, high, middle)
     return np.asarray(np.exp(high))
+
+
+def _mean_square(values: np.ndarray) -> float:
+    return float(values @ values) / max(len(values), 1)
 
 
 def _largest_evidence(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

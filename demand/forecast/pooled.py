@@ -3,16 +3,12 @@
 A region's own log of a title is too thin to smooth: most titles are asked for a few times a day in a region. But a title rises and fades
 everywhere at once (``world``), regions swell and shrink as a whole, and what sets a region apart lasts. So
 
-    gb[r, t] = volume[r] * attention[t] * taste[r, t]        taste[r, t] = (a + asked[r, t]) / (a + expected[r, t])
+    gb[r, t] = volume[r] * attention[t] * taste[r, t]
 
-where ``asked`` is the GB of the last weeks and ``expected`` what they would have been at a taste of 1. That is the posterior mean of a Gamma
-prior of mean 1 and Poisson-like demand; ``a`` is the variance of a session's worth of demand over the variance of tastes, both measured from
-all pairs at once. The same rule is applied three times: to the groups of titles that are watched as a whole (a season launched in one day), to
-the part of each title in its group, and to what sets a region's part apart. Files share a title's demand by the region's encode mix, shrunk alike.
-
-References
-----------
-Bühlmann and Gisler 2005, "A Course in Credibility Theory", chapter 4.
+with the attention of :mod:`demand.forecast.world` (of titles that are new, :mod:`demand.forecast.premieres`) and the taste of :mod:`demand.forecast.taste`: posterior
+means, each drawn to what the whole makes expect as far as chance asks for. The same rule is applied to the groups of titles that are watched as a whole
+(a season launched in one day), to the part of each title in its group, and to what sets a region's part apart. Files share a title's demand by the
+region's encode mix, shrunk alike.
 """
 
 import datetime as dt
@@ -21,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from demand.demand import Demand
 from demand.forecast.bands import (
@@ -33,9 +28,11 @@ from demand.forecast.bands import (
     bands_from_arrays,
     learn_bands,
 )
-from demand.forecast.base import Learned, day_ages, forecast_demand, region_day_gb, require_history, weekdays
-from demand.forecast.known import Known, known_from, offered, titles_of
+from demand.forecast.base import Learned, banded_demand, region_day_gb, require_history, weekdays
+from demand.forecast.known import Known, closed_days, known_from, offered, titles_of
+from demand.forecast.premieres import launch_band
 from demand.forecast.smoothing import weekday_factors
+from demand.forecast.taste import Shut, Taste, by_title, measure_taste
 from demand.forecast.world import NO_LAUNCH, Attention, World, attention, world_of
 from demand.playback import History
 
@@ -45,8 +42,6 @@ TASTE_HALF_LIFE = 20.0
 """Age at which a day counts half in a region's taste, which changes slowly."""
 MIX_SESSIONS = 20.0
 """Sessions' worth of demand by which the encode mix of a title is drawn to that of its region."""
-RAKES = 3
-"""Rounds in which tastes and what a region's titles draw together are brought into line."""
 DISPLACED = 0.5
 """Part of a launch's demand that would have gone to other titles; the rest comes on top. See docs/daily-forecasts.md."""
 LEAST_SHARE = 1e-8
@@ -63,50 +58,49 @@ class Regional:
     ----------
     volume
         (R,) GB of a day without its weekday factor; ``factor`` (R, 7) are the weekday's.
-    lean
-        (R, T) the title's part in its group's attention, times the region's taste.
+    taste
+        What sets their titles apart.
     asked
         (R, F) GB of the weighted days.
-    noise_gb
-        A session's worth.
     profile_mix
         (R, P) share of each encode profile in a region.
     """
 
     volume: np.ndarray
     factor: np.ndarray
-    lean: np.ndarray
+    taste: Taste
     asked: np.ndarray
-    noise_gb: float
     profile_mix: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PooledState:
-    """A fitted moment: everything a prediction needs but the calendar of what is offered."""
+    """A fitted moment, and what is known of the days to come."""
 
     attention: Attention
     regional: Regional
     title_of: np.ndarray
-    profile_of: np.ndarray
-    group_of: np.ndarray
+    known: Known
 
     def titles(self, date: dt.date, rows: slice = slice(None)) -> np.ndarray:
-        """(rows, T) GB of each region and title on a day."""
+        """(rows, T) GB of each region and title on a day; 0 where it is not offered."""
         own = self.regional
         volume = own.volume[rows] * own.factor[rows, date.weekday()]
-        wanted = self.attention.on(date.toordinal())[self.group_of] * own.lean[rows]
+        wanted = self.attention.on(date.toordinal())[self.known.group_of] * own.taste.lean[rows]
+        open_ = offered(self.known, len(own.volume), np.datetime64(date), rows)
+        if open_ is not None:
+            wanted *= open_
         drawn = wanted.sum(axis=1, keepdims=True)
         return np.asarray(volume[:, None] * wanted / np.where(drawn > 0, drawn, 1.0) ** DISPLACED)
 
     def mix(self, rows: slice = slice(None)) -> np.ndarray:
         """(rows, F) share of each file in its title's demand; the shares of a title add up to 1."""
         own = self.regional
-        base = own.profile_mix[rows][:, self.profile_of]
-        base_sum = by_title(base, self.title_of, own.lean.shape[1])
-        prior = MIX_SESSIONS * own.noise_gb * base / np.where(base_sum > 0, base_sum, 1.0)[:, self.title_of]
+        base = own.profile_mix[rows][:, self.known.profile_of]
+        base_sum = by_title(base, self.title_of, self.known.titles)
+        prior = MIX_SESSIONS * own.taste.noise_gb * base / np.where(base_sum > 0, base_sum, 1.0)[:, self.title_of]
         weight = own.asked[rows] + prior
-        total = by_title(weight, self.title_of, own.lean.shape[1])
+        total = by_title(weight, self.title_of, self.known.titles)
         return np.asarray(weight / np.where(total > 0, total, 1.0)[:, self.title_of])
 
 
@@ -146,7 +140,7 @@ class Pooled:
             if u == n:
                 self._state = state
                 continue
-            errors += _errors(history, known, state, u, origins[u])
+            errors += errors_of(history, state, u, origins[u])
         self._bands = learn_bands(errors)
         return self
 
@@ -166,13 +160,7 @@ class Pooled:
         """
         history, state = require_history(self._history), self._state
         assert state is not None
-        lead = int(day_ages(history, date).min())
-        region, file, gb = file_entries(state, self._facts(history), date)
-        if self._bands is None:
-            return forecast_demand(history, date, region, file, gb)
-        rng = np.random.default_rng([self.seed, date.toordinal()])
-        low, high = self._bands.around(gb, young(state, file, date), lead, rng)
-        return forecast_demand(history, date, region, file, gb, low, high)
+        return state_demand(history, state, date, self._bands, self.seed)
 
     def learned(self) -> Learned:
         """The bands; all else is measured anew from each history."""
@@ -195,6 +183,7 @@ def pooled_states(
     title_of = titles_of(history).astype(np.int64)
     world = world_of(history, known) if world is None else world
     total = region_day_gb(history)
+    shut = _shut(known, history.dates)
     days = np.array([day.toordinal() for day in history.dates], np.int64)
     R, F = history.regions, history.files
     asked, done = np.zeros(R * F), 0
@@ -206,95 +195,83 @@ def pooled_states(
         new = (history.day >= done) & (history.day < u)
         asked += np.bincount(cell[new], faded[history.day[new]] * history.gb[new], R * F)
         done = u
-        yield u, _state(history.dates[:u], total[:, :u], faded, asked.reshape(R, F), world.until(u), known, title_of)
+        by_file = asked.reshape(R, F)
+        seen = world.until(u)
+        by_titles = by_title(by_file, title_of, known.titles)
+        taste = measure_taste(total[:, :u] * faded, seen.share, by_titles, known.group_of, shut.until(u))
+        factor, volume = _volume(history.dates[:u], total[:, :u])
+        mix = _profile_mix(by_file, known, taste.noise_gb)
+        regional = Regional(volume=volume, factor=factor, taste=taste, asked=by_file.copy(), profile_mix=mix)
+        yield u, PooledState(attention=attention(seen), regional=regional, title_of=title_of, known=known)
 
 
-def _state(
-    dates: tuple[dt.date, ...], total: np.ndarray, faded: np.ndarray, asked: np.ndarray, world: World, known: Known,
-    title_of: np.ndarray,
-) -> PooledState:  # fmt: skip
-    group = known.group_of
-    share = world.gb / np.maximum(world.gb.sum(axis=0), np.finfo(float).tiny)
-    by_titles = by_title(asked, title_of, known.titles)
-    lean, noise = _lean(total * faded, share, by_titles, group)
+def _shut(known: Known, dates: Sequence[dt.date]) -> Shut:
+    parts = [
+        (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(dates)), bool)),
+        *closed_days(known, dates),
+    ]
+    region, title, days = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Shut(region=region, title=title, days=days)
+
+
+def _profile_mix(asked: np.ndarray, known: Known, noise_gb: float) -> np.ndarray:
     profiles = int(known.profile_of.max(initial=0)) + 1
     by_profile = by_title(asked, known.profile_of, profiles)
     everywhere = by_profile.sum(axis=0)
     everywhere = everywhere / everywhere.sum() if everywhere.sum() > 0 else np.full(profiles, 1 / profiles)
-    mix = by_profile + MIX_SESSIONS * noise * everywhere
-    factor, volume = _volume(dates, total)
-    regional = Regional(
-        volume=volume,
-        factor=factor,
-        lean=lean,
-        asked=asked.copy(),
-        noise_gb=noise,
-        profile_mix=mix / np.maximum(mix.sum(axis=1, keepdims=True), np.finfo(float).tiny),
-    )
-    return PooledState(
-        attention=attention(world), regional=regional, title_of=title_of, profile_of=known.profile_of, group_of=group
-    )
+    mix = by_profile + MIX_SESSIONS * noise_gb * everywhere
+    return np.asarray(mix / np.maximum(mix.sum(axis=1, keepdims=True), np.finfo(float).tiny))
 
 
-def _lean(total: np.ndarray, share: np.ndarray, asked: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, float]:
-    """(R, T) a title's part in its group times the taste of the region, and a session's worth of GB.
+def state_demand(
+    history: History,
+    state: PooledState,
+    date: dt.date,
+    bands: Bands | None,
+    seed: int,
+    titles: np.ndarray | None = None,
+) -> Demand:
+    """A day's demand, with bands where there are any; of (R, T) ``titles``, or else of the state's own forecast.
 
-    Parameters
-    ----------
-    total
-        (R, D) GB of each region on each day, weighted.
-    share
-        (G, D) share of each group on each day.
-    asked
-        (R, T) GB of each title.
-    group
-        (T,) the group of each title.
+    What nobody has watched yet has a band of its own: that of the launch, its slips and its chance.
     """
-    groups = len(share)
-    of_group = by_title(asked, group, groups)
-    taste = np.ones_like(of_group)
-    for _ in range(RAKES):  # a region's titles share its volume: what it gives to those of its taste, the others lose
-        drawn = taste @ share
-        expected = (total / np.where(drawn > 0, drawn, 1.0)) @ share.T
-        noise, spread = noise_and_spread(expected, of_group)
-        taste = (noise / spread + of_group) / (noise / spread + expected)
-    size = np.bincount(group, minlength=groups)
-    together = np.flatnonzero(size[group] > 1)
-    lean = taste[:, group]
-    if not len(together):
-        return lean, noise
-    of = group[together]
-    whole, own = of_group.sum(axis=0)[of], asked[:, together].sum(axis=0)
-    even = 1 / size[of]
-    n, s = noise_and_spread(whole * even, own)
-    part = (n / s * even + own) / (n / s + whole)
-    part /= np.bincount(of, part, groups)[of]
-    usual = expected[:, of] * taste[:, of] * part
-    n, s = noise_and_spread(usual, asked[:, together])
-    lean[:, together] *= part * (n / s + asked[:, together]) / (n / s + usual)
-    return lean, noise
+    region, file, gb = file_entries(state, date, titles)
+    premiere = None
+    if bands is not None:
+        premiere = _premiere_bands(state, file, gb, date, np.random.default_rng([seed, date.toordinal(), 1]))
+    return banded_demand(history, date, region, file, gb, young(state, file, date), bands, seed, premiere)
 
 
-def by_title(values: np.ndarray, title_of: np.ndarray, titles: int) -> np.ndarray:
-    """(R, T) sums of (R, F) values over the files of each title (or of any other grouping of the columns)."""
-    files = len(title_of)
-    belongs = csr_array((np.ones(files), (np.arange(files), title_of)), shape=(files, titles))
-    return np.asarray(values @ belongs)
+def _premiere_bands(
+    state: PooledState, file: np.ndarray, gb: np.ndarray, date: dt.date, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (N,) of the entries of titles that nobody has watched, and the two ends of their bands."""
+    premieres, taste = state.attention.premieres, state.regional.taste
+    place = np.full(len(state.attention.level), -1)
+    place[premieres.title] = np.arange(len(premieres.title))
+    of = place[state.known.group_of[state.title_of[file]]]
+    rows = np.flatnonzero(of >= 0)
+    low, high = np.zeros((2, len(rows)))
+    for n in np.unique(of[rows]).tolist():
+        at = of[rows] == n
+        chance, out = premieres.outcomes(n, date.toordinal(), state.attention.curve)
+        low[at], high[at] = launch_band(
+            gb[rows[at]], chance, out, float(premieres.belief.log_variance[n]), taste.spread, taste.noise_gb, rng
+        )
+    return rows, low, high
 
 
 def file_entries(
-    state: PooledState, known: Known, date: dt.date, titles: np.ndarray | None = None
+    state: PooledState, date: dt.date, titles: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Region, file and GB of every entry worth naming on a day, region by region; of (R, T) ``titles``, or else of the state's own forecast."""
     regions, files = state.regional.asked.shape
-    open_ = offered(known, regions, np.datetime64(date))
+    open_ = None if titles is None else offered(state.known, regions, np.datetime64(date))
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     step = max(1, CELLS // max(files, 1))
     for start in range(0, regions, step):
         rows = slice(start, min(start + step, regions))
-        gb = state.titles(date, rows) if titles is None else titles[rows]
-        if open_ is not None:
-            gb = gb * open_[rows]
+        gb = state.titles(date, rows) if titles is None else titles[rows] * (1 if open_ is None else open_[rows])
         parts.append(split_titles(state, gb, rows))
     region, file, gb = (np.concatenate(column) for column in zip(*parts, strict=True))
     return region, file, gb
@@ -309,21 +286,21 @@ def split_titles(state: PooledState, titles: np.ndarray, rows: slice) -> tuple[n
 
 def young(state: PooledState, file: np.ndarray, date: dt.date) -> np.ndarray:
     """(N,) bool: whether a file's title was launched in the days before."""
-    launch = state.attention.launch[state.group_of[state.title_of[file]]]
+    launch = state.attention.launch[state.known.group_of[state.title_of[file]]]
     return np.asarray((launch > NO_LAUNCH) & (date.toordinal() - launch < YOUNG_DAYS))
 
 
-def _errors(history: History, known: Known, state: PooledState, origin: int, lead: int) -> Iterator[Errors]:
+def errors_of(
+    history: History, state: PooledState, origin: int, lead: int, titles: np.ndarray | None = None
+) -> Iterator[Errors]:
+    """How far the forecast made after ``origin`` days was off ``lead`` days on; nothing where the log lacks that day."""
     date = history.dates[origin - 1] + dt.timedelta(days=lead)
     if date not in history.dates:
         return
     on_day = history.day == history.dates.index(date)
-    came = np.bincount(
-        history.region[on_day].astype(np.int64) * history.files + history.file[on_day],
-        history.gb[on_day],
-        history.regions * history.files,
-    )
-    region, file, gb = file_entries(state, known, date)
+    cell = history.region[on_day].astype(np.int64) * history.files + history.file[on_day]
+    came = np.bincount(cell, history.gb[on_day], history.regions * history.files)
+    region, file, gb = file_entries(state, date, titles)
     yield Errors(lead=lead, forecast=gb, came=came[region * history.files + file], young=young(state, file, date))
 
 
@@ -335,28 +312,3 @@ def _volume(dates: Sequence[dt.date], total: np.ndarray) -> tuple[np.ndarray, np
     weight = np.where(age < VOLUME_DAYS, 0.5 ** (age / VOLUME_HALF_LIFE), 0.0)
     plain = total / factor[:, weekdays(dates)]
     return factor, plain @ weight / weight.sum()
-
-
-def noise_and_spread(expected: np.ndarray, asked: np.ndarray) -> tuple[float, float]:
-    """GB of noise per GB expected, and the variance of tastes, from ``variance(asked) = noise * expected + spread * expected ** 2``.
-
-    Weighted least squares over the pairs of region and title, the weights being those of the last answer: five rounds from a rough start.
-    """
-    m, y = expected.ravel(), asked.ravel()
-    some = np.flatnonzero(m > 0)
-    some = some[:: max(1, len(some) // 200_000)]
-    if not len(some):
-        return 1.0, 1.0
-    m, squares = m[some], (y[some] - m[some]) ** 2
-    least = 1e-9 * float(m.mean())
-    noise, spread = max(float(squares.sum() / m.sum()), least), 1.0
-    for _ in range(5):
-        weight = (noise * m + spread * m**2) ** -2.0
-        a11, a12, a22 = (float((weight * m**k).sum()) for k in (2, 3, 4))
-        b1, b2 = float((weight * squares * m).sum()), float((weight * squares * m**2).sum())
-        determinant = a11 * a22 - a12 * a12
-        if not determinant > 1e-12 * a11 * a22:
-            break
-        noise = max((b1 * a22 - b2 * a12) / determinant, least)
-        spread = max((b2 * a11 - b1 * a12) / determinant, 1e-4)
-    return noise, spread

@@ -23,8 +23,7 @@ from demand.forecast.bands import (
 )
 from demand.forecast.base import (
     Learned,
-    day_ages,
-    forecast_demand,
+    banded_demand,
     launch_odds,
     region_day_gb,
     require_history,
@@ -125,13 +124,8 @@ class Smoothing:
         """
         history, level = require_history(self._history), self._level
         assert level is not None
-        lead = int(day_ages(history, date).min())
-        gb = level.on(date)
-        if self._bands is None:
-            return forecast_demand(history, date, level.region, level.file, gb)
-        rng = np.random.default_rng([self.seed, date.toordinal()])
-        low, high = self._bands.around(gb, level.young(date), lead, rng)
-        return forecast_demand(history, date, level.region, level.file, gb, low, high)
+        young = level.young(date)
+        return banded_demand(history, date, level.region, level.file, level.on(date), young, self._bands, self.seed)
 
     def learned(self) -> Learned:
         """The parameters and the bands; the level is measured anew from each history."""

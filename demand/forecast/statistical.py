@@ -4,6 +4,7 @@ They take milliseconds to seconds a series, so the largest series alone get one;
 find, keep the pooled forecast. Files share a title's demand by the region's encode mix, as everywhere.
 """
 
+import dataclasses
 import datetime as dt
 import warnings
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ import numpy as np
 
 from demand.demand import Demand
 from demand.forecast.bands import BAND_ORIGINS, Bands, Errors, bands_as_arrays, bands_from_arrays, learn_bands
-from demand.forecast.base import Learned, day_ages, forecast_demand, require_history
+from demand.forecast.base import Learned, day_ages, require_history
 from demand.forecast.known import Known, known_from, titles_of
-from demand.forecast.pooled import PooledState, file_entries, pooled_states, young
+from demand.forecast.pooled import PooledState, errors_of, pooled_states, state_demand
 from demand.playback import History
 from topology.errors import InputError, Problem
 
@@ -65,14 +66,10 @@ class Statistical:
             )
             for day in range(tested, n):
                 date = history.dates[day]
-                titles = _with(state, date, cells, ahead, (date - history.dates[tested - 1]).days)
-                region, file, gb = file_entries(state, known, date, titles)
-                rows = history.day == day
-                cell = history.region[rows].astype(np.int64) * history.files + history.file[rows]
-                came = np.bincount(cell, history.gb[rows], history.regions * history.files)[
-                    region * history.files + file
-                ]
-                errors.append(Errors(lead=1, forecast=gb, came=came, young=young(state, file, date)))
+                lead = (date - history.dates[tested - 1]).days
+                # the models are of the days before: their errors stand for those of the next day, whatever the lead
+                own = errors_of(history, state, tested, lead, _with(state, date, cells, ahead, lead))
+                errors += (dataclasses.replace(e, lead=1) for e in own)
         self._bands = learn_bands(errors)
         return self.refresh(history)
 
@@ -95,14 +92,8 @@ class Statistical:
         history, state = require_history(self._history), self._state
         assert state is not None and self._cells is not None and self._ahead is not None
         lead = int(day_ages(history, date).min())
-        known = self._facts(history)
         titles = _with(state, date, self._cells, self._ahead, lead)
-        region, file, gb = file_entries(state, known, date, titles)
-        if self._bands is None:
-            return forecast_demand(history, date, region, file, gb)
-        rng = np.random.default_rng([self.seed, date.toordinal()])
-        low, high = self._bands.around(gb, young(state, file, date), lead, rng)
-        return forecast_demand(history, date, region, file, gb, low, high)
+        return state_demand(history, state, date, self._bands, self.seed, titles)
 
     def learned(self) -> Learned:
         """The bands; the models are fitted to each history anew."""

@@ -2,18 +2,29 @@
 
 A title's share of all bytes on a day is its level times an age curve. The curve, common to all titles that were launched, says how attention
 fades with the days since launch; the level is smoothed twice, over few days and over many, and the two are mixed by what would have been best
-on the last days, class by class of volume. A title that has no day yet takes the level of the launches before it. Where the log saw few launches, the laws fitted
-to published figures (:mod:`demand.laws`) stand in: how attention fades, and how much of it a launch draws.
+on the last days, class by class of volume. A title that has no day yet, or only a few, is the matter of :mod:`demand.forecast.premieres`. Where the log saw few
+launches, the laws fitted to published figures (:mod:`demand.laws`) stand in: how attention fades, and how much of it a launch draws.
 """
 
+import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from demand.forecast.base import launch_odds
-from demand.forecast.known import Known, titles_of
-from demand.laws import HALF_YEAR, load_laws
+from demand.forecast.base import launch_odds, region_day_gb
+from demand.forecast.known import Known, closed_days, launch_facts, titles_of
+from demand.forecast.premieres import (
+    TRACK_DAYS,
+    Premieres,
+    fit_track,
+    launch_beliefs,
+    law_belief,
+    slip_hazards,
+    track,
+)
+from demand.laws import load_laws
 from demand.playback import History
 
 AGES = 57
@@ -29,12 +40,10 @@ MIX_PRIOR = 0.7
 NO_LAUNCH = -(10**6)
 """Stands for a launch long before the log."""
 _EPOCH = dt.date(1970, 1, 1).toordinal()
-LAW_LAUNCHES = 1.0
-"""Launches of the log that count as much as the fitted law, which foresees none larger than the most watched title."""
 LAW_DAYS = 7
 """Latest days over which that title is the most watched."""
-KIND_PRIOR_LAUNCHES = 3.0
-"""Launches of all kinds that count as much, for a kind of title, as its own."""
+NEVER = 10**7
+"""Stands for the first day of a title that the log does not show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,33 +56,47 @@ class World:
         D days.
     gb
         (T, D) float.
+    reach
+        (T, D) float: GB of all titles in the regions where this one was offered.
     entries
         (T, D) int64: regions and files that asked for the title.
     announced
         (T,) int64, the ordinal day of the launch that was announced, :data:`NO_LAUNCH` where none was.
-    kind
-        (T,) int32, the kind of a title, -1 where unknown.
+    facts
+        (T) rows of what is known of the titles (:func:`~demand.forecast.known.launch_facts`).
     """
 
     dates: tuple[dt.date, ...]
     gb: np.ndarray
+    reach: np.ndarray
     entries: np.ndarray
     announced: np.ndarray
-    kind: np.ndarray
+    facts: pd.DataFrame
 
     @property
     def days(self) -> np.ndarray:
         """(D,) int64 ordinals of the dates."""
         return np.array([day.toordinal() for day in self.dates], np.int64)
 
+    @property
+    def share(self) -> np.ndarray:
+        """(T, D) float: part of a title in what regions ask for that may watch it."""
+        return np.asarray(self.gb / np.maximum(self.reach, np.finfo(float).tiny))
+
     def until(self, days: int) -> "World":
         """The first days alone."""
-        return World(
+        return dataclasses.replace(
+            self,
             dates=self.dates[:days],
             gb=self.gb[:, :days],
+            reach=self.reach[:, :days],
             entries=self.entries[:, :days],
-            announced=self.announced,
-            kind=self.kind,
+        )
+
+    def __add__(self, other: "World") -> "World":
+        """The world of two batches of regions."""
+        return dataclasses.replace(
+            self, gb=self.gb + other.gb, reach=self.reach + other.reach, entries=self.entries + other.entries
         )
 
 
@@ -86,33 +109,43 @@ class Attention:
     level
         (T,) float, share of all bytes at the age where the curve is 1.
     launch
-        (T,) int64 ordinal day.
+        (T,) int64 ordinal day; of titles that are still to come the first day they may.
     curve
         (AGES,) float > 0.
+    premieres
+        The titles that nobody has watched yet.
     """
 
     level: np.ndarray
     launch: np.ndarray
     curve: np.ndarray
+    premieres: Premieres
 
     def on(self, day: int) -> np.ndarray:
         """(T,) float: the share of each title on an ordinal day, 0 before its launch."""
         age = day - self.launch
-        return np.asarray(np.where(age >= 0, self.level * self.curve[np.clip(age, 0, AGES - 1)], 0.0))
+        share = np.where(age >= 0, self.level * self.curve[np.clip(age, 0, AGES - 1)], 0.0)
+        share[self.premieres.title] = self.premieres.share(day, self.curve)
+        return np.asarray(share)
 
 
 def world_of(history: History, known: Known) -> World:
     """A history summed over the regions and the files of a group of titles."""
     titles, days = int(known.group_of.max(initial=-1)) + 1, len(history.dates)
     key = (known.group_of.astype(np.int64) * days)[titles_of(history)][history.file] + history.day
-    _, first = np.unique(known.group_of, return_index=True)
+    _, first, size = np.unique(known.group_of, return_index=True, return_counts=True)
     launch = known.launch[first].astype("datetime64[D]")
+    total = region_day_gb(history)
+    reach = np.broadcast_to(total.sum(axis=0), (titles, days)).copy()
+    for region, title, shut in closed_days(known, history.dates):
+        np.subtract.at(reach, known.group_of[title], shut * total[region] / size[known.group_of[title], None])
     return World(
         dates=history.dates,
         gb=np.bincount(key, history.gb, titles * days).reshape(titles, days),
+        reach=np.maximum(reach, 0.0),
         entries=np.bincount(key, minlength=titles * days).reshape(titles, days),
         announced=np.where(np.isnat(launch), NO_LAUNCH, launch.astype(np.int64) + _EPOCH),
-        kind=known.features[first, 0],
+        facts=launch_facts(known).iloc[first].reset_index(drop=True),
     )
 
 
@@ -123,8 +156,7 @@ def launches(world: World) -> np.ndarray:
     (:func:`~demand.forecast.base.launch_odds`). A title that is seen earlier than announced was launched then.
     """
     days = world.days
-    seen = world.entries > 0
-    first = np.where(seen.any(axis=1), seen.argmax(axis=1), len(days))
+    first = first_days(world)
     odds = launch_odds(first, world.entries.sum(axis=1), len(days))
     first_day = np.append(days, NO_LAUNCH)[first]
     launch = np.maximum(world.announced, np.where(odds > 0.5, first_day, NO_LAUNCH))
@@ -132,19 +164,59 @@ def launches(world: World) -> np.ndarray:
     return np.asarray(np.where(launch < days[0] - AGES, NO_LAUNCH, launch))
 
 
+def first_days(world: World) -> np.ndarray:
+    """(T,) int: entry of the dates on which each title is first asked for, D where it never is."""
+    seen = world.entries > 0
+    return np.where(seen.any(axis=1), seen.argmax(axis=1), len(world.dates))
+
+
 def attention(world: World) -> Attention:
-    """Smooth the shares of a world."""
+    """Smooth the shares of a world; what nobody has watched yet, or only for days, by :mod:`demand.forecast.premieres`."""
     days, launch = world.days, launches(world)
-    share = world.gb / np.maximum(world.gb.sum(axis=0), np.finfo(float).tiny)
+    share = world.share
     age = days - launch[:, None]
     curve = age_curve(share, age, days)
     live = age >= 0
     steady = np.where(live, share / curve[np.clip(age, 0, AGES - 1)], 0.0)
     level = _mixed_level(steady, live, days)
-    new = (launch > NO_LAUNCH) & ~(world.entries > 0).any(axis=1)
-    if new.any():
-        level = np.where(new, _launch_level(world, launch, steady, new, curve), level)
-    return Attention(level=level, launch=np.where(new, np.maximum(launch, days[-1] + 1), launch), curve=curve)
+    new = np.flatnonzero((launch > NO_LAUNCH) & ~(world.entries > 0).any(axis=1))
+    came_on = first_steady(steady, launch, days, TRACK_DAYS + 1)
+    past = np.flatnonzero(came_on[:, 0] > 0)
+    past = past[np.argsort(launch[past], kind="stable")]
+    young = np.flatnonzero((launch >= days[0]) & (days[-1] - launch < TRACK_DAYS) & (level > 0))
+    asked = world.gb[:, -LAW_DAYS:].sum(axis=1)
+    law = law_belief(len(level), float(curve[0]), float(asked.max() / max(asked.sum(), np.finfo(float).tiny)))
+    belief = launch_beliefs(world.facts, came_on[:, 0], past, np.concatenate([new, young]), law)
+    entries = world.entries.sum(axis=1)
+    if len(young):
+        off = fit_track(came_on[past], entries[past])
+        own = belief.take(slice(len(new), None))
+        level[young] = track(own, off, days[-1] - launch[young] + 1, level[young], entries[young])
+    weight = np.where(level > 0, level / max(float(level[past].mean()), 1e-300) if len(past) else 1.0, 1.0)
+    came = np.append(days, NEVER)[first_days(world)]
+    premieres = Premieres(
+        title=new, planned=world.announced[new], belief=belief.take(slice(len(new))), last=int(days[-1]),
+        hazards=slip_hazards(world.announced, came, weight, int(days[0]), int(days[-1])),
+    )  # fmt: skip
+    launch = launch.copy()
+    launch[new] = np.maximum(launch[new], days[-1] + 1)
+    return Attention(level=level, launch=launch, curve=curve, premieres=premieres)
+
+
+def first_steady(steady: np.ndarray, launch: np.ndarray, days: np.ndarray, width: int) -> np.ndarray:
+    """(T, width) float: level of each title on its first days, 0 where the log did not see them.
+
+    Parameters
+    ----------
+    steady
+        (T, D) levels.
+    launch, days
+        (T,) and (D,) ordinals.
+    """
+    at = np.searchsorted(days, launch[:, None] + np.arange(width))
+    there = np.minimum(at, len(days) - 1)
+    held = (at < len(days)) & (days[there] == launch[:, None] + np.arange(width))
+    return np.asarray(np.where(held, steady[np.arange(len(steady))[:, None], there], 0.0))
 
 
 def age_curve(share: np.ndarray, age: np.ndarray, days: np.ndarray) -> np.ndarray:
@@ -204,42 +276,3 @@ def _class_edges(level: np.ndarray) -> np.ndarray:
     if not len(some):
         return np.zeros(MIX_CLASSES - 1)
     return np.asarray(np.quantile(some, np.arange(1, MIX_CLASSES) / MIX_CLASSES))
-
-
-def _launch_level(
-    world: World, launch: np.ndarray, steady: np.ndarray, new: np.ndarray, curve: np.ndarray
-) -> np.ndarray:
-    """(T,) level to expect of a title that nobody has watched yet: the mean of past launches and the law, nearer to those of its own kind.
-
-    The mean is over all launches that were announced, also those that did not come: a date that slips costs the forecast its part. Of a
-    title that is ``k`` days late, only the past ones that were as late tell, and one more that came then with the chance ``0.5 ** k``.
-    """
-    days = world.days
-    start = world.announced if ((world.announced >= days[0]) & (world.announced <= days[-1])).any() else launch
-    past = (start >= days[0]) & (start <= days[-1])
-    place = np.minimum(np.searchsorted(days, np.clip(start, days[0], days[-1])), len(days) - 1)
-    own = steady[np.arange(len(place)), place]
-    asked = world.gb[:, -LAW_DAYS:].sum(axis=1)
-    law = min(_law_share(len(own)), float(asked.max() / max(asked.sum(), np.finfo(float).tiny))) / curve[0]
-    usual = (float(own[past].sum()) + LAW_LAUNCHES * law) / (past.sum() + LAW_LAUNCHES)
-    kind = world.kind + 1
-    count, total = np.bincount(kind[past], minlength=kind.max() + 1), np.bincount(kind[past], own[past], kind.max() + 1)
-    level = np.asarray((total + KIND_PRIOR_LAUNCHES * usual) / (count + KIND_PRIOR_LAUNCHES))[kind]
-    came = np.cumsum(world.entries, axis=1) > 0
-    late = np.where(new & (launch <= days[-1]), days[-1] - launch + 1, 0)
-    for k in np.unique(late[late > 0]).tolist():
-        at = np.minimum(place + k, len(days) - 1)
-        as_late = past & (place + k < len(days)) & ~came[np.arange(len(at)), at - 1]
-        came_then = float(steady[as_late, at[as_late]].sum()) / max(usual, np.finfo(float).tiny)
-        level[late == k] *= (came_then + 0.5**k) / (as_late.sum() + 1)
-    return np.asarray(level)
-
-
-def _law_share(works: int) -> float:
-    """Share of a work on the day of its launch, among so many works, by the fitted laws of popularity, launches and ageing."""
-    laws = load_laws()
-    rank = (np.arange(works) + 0.5) / works
-    weight, chance = laws.popularity.weight(rank), laws.launches.chance(rank)
-    burst = float(laws.ageing.rate(np.zeros(1))[0]) * HALF_YEAR / float(laws.ageing.cumulated(HALF_YEAR)[1:].mean())
-    drawn = burst * float(weight @ chance / chance.sum() / weight.sum())
-    return drawn / (1 + drawn)

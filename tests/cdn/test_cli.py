@@ -222,7 +222,7 @@ WRONG = {
     "check what is spoilt": ("check spoilt", "unknown id"),
     "forecast before the log": ("forecast net --for 2026-01-01 -o d.parquet", "no day before"),
     "forecast with an unknown model": ("forecast net --for 2026-01-08 -o d.parquet --model crystal-ball", "crystal-ball"),
-    "forecast into an unknown kind of file": ("forecast net --for 2026-01-08 -o d.xlsx", ".parquet"),
+    "forecast into an unknown kind of file, refused before the log is looked at": ("forecast net --for 2026-01-01 -o d.xlsx", ".parquet"),
     "place without demand": ("place net -o p", "--demand"),
     "place a demand that is not there": ("place net --demand none.parquet -o p", "no such file"),
     "place a demand of another network": ("place net --demand other.csv -o p", "unknown id"),

@@ -153,22 +153,29 @@ def test_factors_recover_what_made_the_views() -> None:
         + rng.normal(0, 1, titles)
         + rng.normal(0, 1, (regions, 2)) @ rng.normal(0, 1, (2, titles))
     )
-    region, title = np.nonzero(rng.random((regions, titles)) < 0.5)
-    volume = np.exp(logs[region, title])
-    factors = fit_factors(
-        region, title, volume, regions=regions, titles=titles, rng=rng, rank=2, strength=0.1, rounds=40
-    )
-    hidden = np.ones((regions, titles), bool)
-    hidden[region, title] = False
-    found = np.log(factors.predict(*np.nonzero(hidden)))
-    assert np.corrcoef(found, logs[hidden])[0, 1] > 0.98
-    mean = (np.bincount(title, np.log(volume), titles) / np.bincount(title, minlength=titles))[np.nonzero(hidden)[1]]
-    assert np.abs(found - logs[hidden]).mean() < 0.3 * np.abs(mean - logs[hidden]).mean()
+    shown = rng.random((regions, titles)) < 0.5
+    factors = fit_factors(logs, shown.astype(float), rng=rng, rank=2, strength=0.1, rounds=40)
+    found = factors.table()[~shown]
+    assert np.corrcoef(found, logs[~shown])[0, 1] > 0.98
+    mean = ((logs * shown).sum(axis=0) / shown.sum(axis=0))[np.nonzero(~shown)[1]]
+    assert np.abs(found - logs[~shown]).mean() < 0.3 * np.abs(mean - logs[~shown]).mean()
+
+
+def test_factors_weigh_pairs_as_ridge_regression_does() -> None:
+    """Titles of one region and no traits worth anything: the offset of each is its weighted mean, drawn to the level as the strength says."""
+    rng = np.random.default_rng(10)
+    off, weight = np.log([[2.0, 8.0, 4.0]]), np.array([[1.0, 3.0, 0.0]])
+    factors = fit_factors(off, weight, rng=rng, rank=1, strength=1e6, rounds=2)
+    assert factors.level == pytest.approx((np.log(2) + 3 * np.log(8)) / 4)
+    assert factors.table() == pytest.approx(np.full((1, 3), factors.level), abs=1e-4)
 
 
 def test_a_title_that_no_region_has_gets_the_means_and_nothing_is_refused_but_emptiness() -> None:
     rng = np.random.default_rng(9)
-    factors = fit_factors(np.array([0, 1]), np.array([0, 0]), np.array([2.0, 8.0]), regions=3, titles=2, rng=rng)
-    assert factors.predict(np.array([2]), np.array([1])) == pytest.approx([4.0])
+    weight = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    factors = fit_factors(np.log([[2.0, 1.0], [8.0, 1.0], [1.0, 1.0]]), weight, rng=rng)
+    assert np.exp(factors.table()[2, 1]) == pytest.approx(4.0)
     with pytest.raises(InputError, match="factorise"):
-        fit_factors(np.array([0]), np.array([0]), np.array([0.0]), regions=1, titles=1, rng=rng)
+        fit_factors(np.zeros((1, 1)), np.zeros((1, 1)), rng=rng)
+    with pytest.raises(InputError, match="factorise"):
+        fit_factors(np.log(np.zeros((1, 1)) + 1e-300) - np.inf, np.ones((1, 1)), rng=rng)

@@ -9,7 +9,8 @@ import pytest
 
 from demand.forecast import LastDay, Pooled, Smoothing, build_known
 from demand.forecast.known import known_from
-from demand.forecast.pooled import noise_and_spread, pooled_states
+from demand.forecast.pooled import pooled_states
+from demand.forecast.taste import noise_and_spread
 from demand.forecast.world import age_curve, attention, launches, world_of
 from tests.drawn_logs import START, dense, draw, history_of, make_catalogue, regions_frame
 from topology.errors import InputError
