@@ -40,8 +40,7 @@ class Crew:
         self, choices: Choices, floors: FloorTable | None, groups: Groups, wide_groups: Groups, hands: Sequence[Sequence[np.ndarray]],
         stored: np.ndarray, state: np.ndarray, node_limit: int, workers: int,
     ) -> None:  # fmt: skip
-        self.files, self.sites = [np.concatenate(hand) for hand in hands], stored.shape[1]
-        self.stored = stored
+        self.files, self.stored = [np.concatenate(hand) for hand in hands], stored
         self._start(choices, floors, (groups, wide_groups), hands, state, node_limit, min(workers, len(hands)))
 
     def _start(
@@ -68,8 +67,8 @@ class Crew:
 
     def bound(self, prices: PriceVector, toll: np.ndarray) -> tuple[float, np.ndarray]:
         """The files' bounds at these prices, and where the files are stored then, (F, S)."""
-        found = self._each("bound", prices, toll)
-        return sum(value for value, _ in found), self._unpack([rows for _, rows in found])
+        stored = self.stored.copy()
+        return sum(self._each("bound", prices, toll, stored)), stored
 
     def holdings(self) -> np.ndarray:
         """(F, S) bool: where the files are stored. Not to be written to."""
@@ -80,12 +79,6 @@ class Crew:
         if self.pool is None:
             return [getattr(shard, what)(*args) for shard in self.shards]
         return list(self.pool.map(lambda shard: getattr(shard, what)(*args), self.shards))
-
-    def _unpack(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        stored = np.zeros_like(self.stored)
-        for files, rows in zip(self.files, parts, strict=True):
-            stored[files] = np.unpackbits(rows, axis=1, count=self.sites).astype(bool)
-        return stored
 
 
 class ProcessCrew(Crew):
@@ -120,9 +113,20 @@ class ProcessCrew(Crew):
         for person in self.people:
             person.join()
 
+    def bound(self, prices: PriceVector, toll: np.ndarray) -> tuple[float, np.ndarray]:
+        """As :meth:`Crew.bound`."""
+        found = self._each("bound_apart", prices, toll)
+        return sum(value for value, _ in found), self._unpack([rows for _, rows in found])
+
     def holdings(self) -> np.ndarray:
         """(F, S) bool: where the files are stored."""
         return self._unpack(self._each("holdings"))
+
+    def _unpack(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        stored = np.zeros_like(self.stored)
+        for files, rows in zip(self.files, parts, strict=True):
+            stored[files] = np.unpackbits(rows, axis=1, count=stored.shape[1]).astype(bool)
+        return stored
 
     def _each(self, what: str, *args: Any) -> list[Any]:
         for line in self.lines:

@@ -54,9 +54,9 @@ class Shard:
         """What one batch uses as it is stored."""
         return self._improve(self.batches[batch], toll, opening_at(self.choices, prices)._replace(state=self.state), 0)
 
-    def bound(self, prices: PriceVector, toll: np.ndarray) -> tuple[float, np.ndarray]:
-        """Sum of the files' bounds at these prices, and where they are stored then, as :meth:`holdings`; what the shard holds stays."""
-        opening, files, stored = opening_at(self.choices, prices), np.concatenate(self.batches), self.stored.copy()
+    def bound(self, prices: PriceVector, toll: np.ndarray, stored: np.ndarray) -> float:
+        """Sum of the files' bounds at these prices; where they are stored then is written to ``stored`` (F, S), what the shard holds stays."""
+        opening, files = opening_at(self.choices, prices), np.concatenate(self.batches)
         self._solve(files, toll, opening, stored, self.wide_groups)
         if self.floors is not None:
             c = self.choices
@@ -64,10 +64,15 @@ class Shard:
                 with_floors(files, self.floors), self.floors, c.entries, c.candidates, toll, opening, self.bounds
             )
             self._hold(files, toll, opening, stored, self.state.copy())
-        return float(np.sum(self.bounds[files])), np.packbits(stored[files], axis=1)
+        return float(np.sum(self.bounds[files]))
+
+    def bound_apart(self, prices: PriceVector, toll: np.ndarray) -> tuple[float, np.ndarray]:
+        """As :meth:`bound`, for who does not share memory with the shard: where the files are stored is returned as a row of bits a file, batch after batch."""
+        stored = self.stored.copy()
+        return self.bound(prices, toll, stored), np.packbits(stored[np.concatenate(self.batches)], axis=1)
 
     def holdings(self) -> np.ndarray:
-        """Where the files are stored: a row of bits a file, batch after batch."""
+        """Where the files are stored, in the same bits."""
         return np.packbits(self.stored[np.concatenate(self.batches)], axis=1)
 
     def _hold(
