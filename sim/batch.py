@@ -16,32 +16,29 @@ from sim.balance import BalanceError, check_balance
 from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, empty_caches, empty_memory
 from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, SWITCH, Moment
 from sim.fleet import Fleet
+from sim.ends import NEVER, NOBODY, empty_calendar, page_shift, with_pages, with_room
 from sim.kernel import (
-    BASE_SLOT,
-    BLOCK,
     BYTES,
     COUNT,
+    ENDLESS,
     FETCHED,
-    FREE_BLOCK,
     HOUR_BYTES,
     HOUR_COLUMNS,
     HOUR_HIT_BYTES,
     HOUR_ORIGIN_BYTES,
     LEVEL,
-    NEVER,
     NO_ROOM,
-    NOBODY,
-    PAGE,
     PART,
-    RUNNING,
+    PLACES,
     Books,
-    Calendar,
     Entries,
     Ground,
+    Part,
     State,
+    end_all,
     look_over,
     play,
-    release,
+    refresh,
     warm,
 )
 from sim.log import OUTCOMES, Ledger, SessionLog
@@ -59,11 +56,6 @@ WORD = 64
 ENDLESS_BPS = 2**62
 """The throughput of an origin."""
 HOUR_SLOTS = HOUR_MS // SLOT_MS
-FIRST_BLOCKS = 64
-FEW, FIRST_SHIFT, MOST_SHIFT = 4, 10, 20
-"""Sessions that should end in one list of the calendar; lists of 2**shift ms."""
-PAGE_SHIFT = 7
-"""A page of the calendar has 2**PAGE_SHIFT lists."""
 
 
 def simulate(
@@ -157,10 +149,7 @@ class _Run:
         pair_of, self.pair_paths = _pull_paths(fleet) if policy else (np.zeros((0, 0), np.int32), _no_paths())
         self.ground = Ground(
             candidate=np.ascontiguousarray(fleet.candidate, np.int32),
-            word=numbers.word,
-            words=numbers.words,
-            mask=numbers.mask,
-            endless=numbers.endless,
+            where=numbers.where,
             site_of=numbers.site,
             reserve=reserve,
             file_bytes=fleet.file_bytes,
@@ -179,6 +168,8 @@ class _Run:
             policy, np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), fleet.files if policy else 0
         )
         self.state = State(
+            row_of=np.arange(fleet.regions, dtype=np.int32),
+            holds=self._origins(),
             copies=self._copies(),
             up=up,
             free=self.throughput.copy(),
@@ -189,7 +180,12 @@ class _Run:
             cached=np.zeros((fleet.files if policy else 0, -(-fleet.sites // WORD)), np.uint64),
             evicted=np.zeros(fleet.files if policy else 0, np.int32),
         )
-        self.calendar = _empty_calendar(FIRST_SHIFT)
+        self.seats = _Seats(fleet)
+        if scheme.placement is not None:
+            for placement in (scheme.placement, dropped_copies(fleet, scheme)):
+                self._refresh(placement.appliance, placement.file)
+        self.calendar = empty_calendar(page_shift(np.zeros(0)))
+        self.base_slot = 0
         self.outages = np.zeros(fleet.appliances, np.int64)
         self.fill_rate, self.fill_writes = fills.rate_bps(), rules.write_bps(fills)
         self.fill_ran = np.zeros(len(fills), bool)
@@ -209,6 +205,21 @@ class _Run:
             np.bitwise_or.at(bits, (file[now], word[now]), value[now])
             np.bitwise_or.at(bits, *self._bits_of(dropped_copies(self.fleet, self.scheme)))
         return bits
+
+    def _origins(self) -> np.ndarray:
+        """(V, F, K / 16) uint16: the bits of origins alone."""
+        fleet, width = self.fleet, self.fleet.candidate.shape[1]
+        endless = fleet.is_origin[np.maximum(fleet.candidate, 0)] & (fleet.candidate >= 0)
+        words = np.zeros((len(fleet.candidate), -(-width // PLACES)), np.uint16)
+        row, k = np.nonzero(endless)
+        np.bitwise_or.at(words, (row, k // PLACES), (1 << k % PLACES).astype(np.uint16))
+        return np.repeat(words[:, None], fleet.files, axis=1)
+
+    def _refresh(self, appliance: np.ndarray, file: np.ndarray) -> None:
+        """Copies of these files at the sites of these appliances have come or gone."""
+        seats = self.seats
+        site = self.fleet.appliance_site[appliance].astype(np.int64)
+        refresh(self.ground, self.state, seats.row, seats.place, seats.begin, site, np.asarray(file, np.int64))
 
     def _bits_of(self, placement: Placement) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """Where the bits of copies stand in ``copies`` (file and word), and the words that have them alone set."""
@@ -292,14 +303,17 @@ class _Run:
         self.state.free[self.bit[target]] += self.fill_writes[fill]
         word, place = divmod(int(self.bit[target]), WORD)
         self.state.copies[file, word] |= np.uint64(1 << place)
+        self._refresh(np.array([target]), np.array([file]))
         self.fill_ran[fill] = True
 
     def switch(self, at: int) -> Generator[Moment, Any, None]:
         """The sites leave last night's plan: its copies that are no longer planned are gone."""
         yield Moment(self.env, at, SWITCH)
         self.advance(at)
-        place, value = self._bits_of(dropped_copies(self.fleet, self.scheme))
+        old = dropped_copies(self.fleet, self.scheme)
+        place, value = self._bits_of(old)
         np.bitwise_and.at(self.state.copies, place, ~value)
+        self._refresh(old.appliance, old.file)
 
     def fail(self, outage: Outage) -> Generator[Moment, Any, None]:
         """An outage: its appliances take nothing new until it is over."""
@@ -314,7 +328,7 @@ class _Run:
 
     def _provide(self, source: int, rate: int) -> None:
         """An appliance, or an origin, begins to provide a rate to a fill (or ends, with a negative rate)."""
-        bit = int(self.bit[source]) if source >= 0 else int(self.numbers.endless[-1 - source])
+        bit = int(self.bit[source]) if source >= 0 else int(self.numbers.where[-1 - source, ENDLESS])
         site = self.ground.site_of[bit]
         self.state.free[bit] -= rate
         self.state.load[site] += rate
@@ -330,26 +344,22 @@ class _Run:
                 self.calendar,
                 self.books,
                 self.entries,
-                part.start_ms,
-                part.region,
-                part.file,
-                part.duration_ms,
-                part.bytes,
-                part.rate_bps,
+                Part(part.start_ms, part.region, part.file, part.duration_ms, part.bytes, part.rate_bps),
                 self.at,
                 until,
+                self.base_slot,
                 self.softly,
                 self.link_loads,
                 self.numbers.appliance,
             )
             if why == NO_ROOM:
-                self._add_blocks()
+                self.calendar = with_room(self.calendar)
             elif self.at == len(part):
                 self.done += len(part)
                 self._open_next_part()
             else:
                 return  # play has ended what is over
-        release(self.ground, self.state, self.calendar, until)
+        end_all(self.ground, self.state, self.calendar, until)
 
     def _open_next_part(self) -> None:
         self.part, self.at = next(self.parts, None), 0
@@ -374,46 +384,26 @@ class _Run:
                     )
                 ]
             )
-        if self.last_start == 0 and not self.calendar.clock[RUNNING]:
-            self.calendar = _empty_calendar(_list_shift(part))
+        if self.done == 0:
+            self.calendar = empty_calendar(page_shift(part.start_ms))
         if len(part):
             self.last_start = int(part.start_ms[-1])
             self._make_room(longest)
 
     def _make_room(self, longest_ms: int) -> None:
         """A wheel and a window of marks that the longest session fits into."""
-        old = self.calendar
-        pages = 1 << ((longest_ms >> (old.shift + old.fine)) + 2).bit_length()
-        if pages > len(old.block):
-            block, filled = np.full(pages, NOBODY, np.int64), np.full(pages, BLOCK, np.int64)
-            known = int(old.clock[PAGE]) + np.arange(len(old.block))
-            block[known % pages], filled[known % pages] = (
-                old.block[known % len(old.block)],
-                old.filled[known % len(old.block)],
-            )
-            self.calendar = old._replace(block=block, filled=filled)
+        self.calendar = with_pages(self.calendar, longest_ms)
         window = min(HOUR_SLOTS + longest_ms // SLOT_MS + 2, self.days * SLOTS)
         marks = self.books.marks
         if window > len(marks):
             more = np.zeros((window - len(marks), *marks.shape[1:]), np.int64)
             self.books = self.books._replace(marks=np.concatenate([marks, more]))
 
-    def _add_blocks(self) -> None:
-        """More blocks for running sessions; all old ones are in use."""
-        old = self.calendar
-        count = len(old.after)
-        after = np.arange(1, max(FIRST_BLOCKS, 2 * count) + 1)
-        after[:count], after[-1] = old.after, NOBODY
-        rows = np.zeros((len(after) * BLOCK, 4), np.int64)
-        rows[: count * BLOCK] = old.rows
-        old.clock[FREE_BLOCK] = count
-        self.calendar = old._replace(rows=rows, after=after)
-
     def _move_marks(self, now_slot: int) -> None:
         """Charge the marks of past slots on paths to the arcs of the paths, and let the window begin now."""
         if not self.link_loads:
             return
-        base, marks, arc_marks = int(self.calendar.clock[BASE_SLOT]), self.books.marks, self.books.arc_marks
+        base, marks, arc_marks = self.base_slot, self.books.marks, self.books.arc_marks
         past = min(now_slot - base, len(marks))
         for column in (PART, LEVEL):
             arc_marks[base : base + past, :, column] += (self.crossings @ marks[:past, :, column].T).T[
@@ -421,7 +411,7 @@ class _Run:
             ]
         marks[: len(marks) - past] = marks[past:].copy()
         marks[len(marks) - past :] = 0
-        self.calendar.clock[BASE_SLOT] = now_slot
+        self.base_slot = now_slot
 
     def books_closed(self) -> tuple[Tally, Ledger]:
         """Everything counted, as both engines give it."""
@@ -490,7 +480,7 @@ class _Run:
         ):
             if counted != requested:
                 raise BalanceError(f"{what} do not balance: {requested} against {counted}")
-        if self.done != int(tally.hour_sessions.sum()) or self.calendar.clock[RUNNING] != 0:
+        if self.done != int(tally.hour_sessions.sum()):
             raise BalanceError("sessions were lost")
 
     def log(self) -> SessionLog:
@@ -515,10 +505,9 @@ class _Numbers:
         (A,): the bit of each appliance.
     appliance, site
         (B,) int32: the appliance of each bit, -1 for gaps and origins, and its site.
-    word, words, mask
-        (S,): the first word of each site's appliances, how many words they take, and their bits in the first.
-    endless
-        (S,) int32: the bit of an origin, -1 for an edge site.
+    where
+        (S, 4) int64: the first word of each site's appliances, how many words they take, their bits in the first, and the bit of an origin, -1 for an
+        edge site.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -539,15 +528,33 @@ class _Numbers:
         self.appliance, self.site = np.full(self.bits, NOBODY, np.int32), np.zeros(self.bits, np.int32)
         self.appliance[self.bit] = np.arange(fleet.appliances)
         self.site[self.bit], self.site[used:] = fleet.appliance_site, origins
-        self.endless = np.full(fleet.sites, NOBODY, np.int32)
-        self.endless[origins] = used + np.arange(len(origins))
-        self.word = (first // WORD).astype(np.int32)
-        self.words = np.maximum(-(-count // WORD), 1).astype(np.int32)
+        endless = np.full(fleet.sites, NOBODY)
+        endless[origins] = used + np.arange(len(origins))
+        word, words = first // WORD, np.maximum(-(-count // WORD), 1)
         masks = [
             ((1 << min(size, WORD)) - 1) << at % WORD for size, at in zip(count.tolist(), first.tolist(), strict=True)
         ]
-        self.mask = np.array(masks, np.uint64)
-        self.width = int((self.word + self.words).max(initial=1))
+        self.where = np.stack([word, words, np.array(masks, np.uint64).view(np.int64), endless], axis=1)
+        self.width = int((word + words).max(initial=1))
+
+
+class _Seats:
+    """Where sites stand among the candidates.
+
+    Parameters
+    ----------
+    row, place
+        (M,) int64: rows of ``candidate`` and places in them, site by site.
+    begin
+        (S + 1,) int64: where the seats of a site begin.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        row, place = np.nonzero(fleet.candidate >= 0)
+        site = fleet.candidate[row, place]
+        order = np.argsort(site, kind="stable")
+        self.row, self.place = row[order], place[order]
+        self.begin = np.searchsorted(site[order], np.arange(fleet.sites + 1))
 
 
 def _pull_paths(fleet: Fleet) -> tuple[np.ndarray, Paths]:
@@ -568,24 +575,3 @@ def _sum_by(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     total = np.zeros(size, np.int64)
     np.add.at(total, where, values)
     return total
-
-
-def _empty_calendar(shift: int) -> Calendar:
-    return Calendar(
-        rows=np.zeros((0, 4), np.int64),
-        after=np.zeros(0, np.int64),
-        block=np.full(1, NOBODY, np.int64),
-        filled=np.full(1, BLOCK, np.int64),
-        lists=np.full(1 << PAGE_SHIFT, NOBODY, np.int64),
-        clock=np.array([0, 0, NEVER, NOBODY, 0, 0], np.int64),
-        shift=shift,
-        fine=PAGE_SHIFT,
-    )
-
-
-def _list_shift(part: Sessions | None) -> int:
-    """Lists of the calendar so long in time that a few sessions end in each."""
-    if part is None or len(part) < FEW:
-        return FIRST_SHIFT
-    gap_ms = max((int(part.start_ms[-1]) - int(part.start_ms[0])) // len(part), 1)
-    return min((FEW * gap_ms).bit_length(), MOST_SHIFT)

@@ -1,9 +1,9 @@
 """The numba kernel of the batch engine: the sessions between two events of the fleet, one after the other.
 
 It does for every session what :class:`sim.reference._Model` does, on arrays instead of objects; :mod:`sim.batch` owns the arrays and the clock. What
-makes it fast: holders are bits, one per appliance, in the row of the file, so that asking a site is one load and two masks; a session's end stands in a
-calendar of short lists, so that giving back throughput costs the same however many sessions run; a flow over time is two marks (:mod:`sim.series`),
-however long it lasts. Everything is a whole number, so the order in which sums are made cannot show.
+makes it fast: the candidates of a region that hold a file are bits of one word, so that those without are never looked at; a session's end stands in a
+calendar (:mod:`sim.ends`), so that giving back throughput costs the same however many sessions run; a flow over time is two marks (:mod:`sim.series`),
+however long it lasts; what every session does is compiled in one piece. Everything is a whole number, so the order in which sums are made cannot show.
 
 Appliances are numbered anew, site by site, so that those of one site share a word of 64 bits; a site of more than 64 takes whole words. An origin
 is one appliance with as good as endless throughput.
@@ -13,42 +13,34 @@ is one appliance with as good as endless throughput.
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
-from numba.core import types
+from llvmlite import ir
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from sim.caches import access, admit, admits, contains
+from sim.ends import NEVER, NOBODY, Calendar, compiled, expect, has_room, inlined, release
 from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
 from sim.series import SLOT_MS
 
 HOUR_MS = 3_600_000
-NOBODY = -1
-END, RATE, WHO, NEXT = range(4)
-"""Columns of a running session in the calendar; WHO is its appliance, and the one it pulls from in the upper half."""
-PAGE, LIST, EARLIEST, FREE_BLOCK, RUNNING, BASE_SLOT = range(6)
-"""Places in ``clock``: the open page of the calendar, the open list of that page, the first end in the list, the first unused block, sessions
-running, the first slot of ``marks``."""
-BLOCK = 32
-"""Rows of a block."""
-NEVER = 2**62
 DONE, NO_ROOM = 0, 1
+PLACES = 16
+AHEAD = 12
+"""Candidates in one word of ``holds``."""
 
 
 class Ground(NamedTuple):
     """What does not change while a simulation runs.
 
-    ``candidate`` (R, K) int32; per site (S,): ``word``, ``words``, ``mask`` (of its appliances in their first word), ``endless``
-    (an origin's bit, -1 at the edge); ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the number of the path between two
-    sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's path; ``policy`` and ``admission``
-    numbers of :mod:`sim.caches`, ``largest`` the threshold of the admission by size.
+    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn; ``where`` (S, 4) int64: where a site's appliances stand (see
+    :data:`WORD`); ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the
+    number of the path between two sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's
+    path; ``policy`` and ``admission`` numbers of :mod:`sim.caches`, ``largest`` the threshold of the admission by size.
     """
 
     candidate: np.ndarray
-    word: np.ndarray
-    words: np.ndarray
-    mask: np.ndarray
-    endless: np.ndarray
+    where: np.ndarray
     site_of: np.ndarray
     reserve: np.ndarray
     file_bytes: np.ndarray
@@ -62,33 +54,17 @@ class Ground(NamedTuple):
     largest: int
 
 
-class Calendar(NamedTuple):
-    """The ends of running sessions.
-
-    A page covers 2**(shift + fine) ms; its rows stand one after the other in blocks, so that writing and reading walk through memory. Of the open page
-    alone the rows are linked into lists of 2**shift ms each. ``rows`` (blocks * BLOCK, 4): running sessions; ``after`` (blocks,): the next block of a
-    page, or of the unused ones; ``block`` and ``filled`` (pages,): the last block of a page and the rows used in it, -1 and BLOCK where there is none;
-    pages come round again.
-    """
-
-    rows: np.ndarray
-    after: np.ndarray
-    block: np.ndarray
-    filled: np.ndarray
-    lists: np.ndarray
-    clock: np.ndarray
-    shift: int
-    fine: int
-
-
 class State(NamedTuple):
     """What changes.
 
-    ``copies`` (F, 2W) uint64: a bit for each copy that is there, then one for each planned copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load`` (S,)
-    bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
+    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``holds`` (V, F, K / 16) uint16: a bit for each candidate that has a copy, or is an
+    origin; ``copies`` (F, 2W) uint64: a bit for each copy that is there, then one for each planned copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
+    (S,) bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
     whose cache holds the file, and room for what a cache evicts.
     """
 
+    row_of: np.ndarray
+    holds: np.ndarray
     copies: np.ndarray
     up: np.ndarray
     free: np.ndarray
@@ -98,6 +74,17 @@ class State(NamedTuple):
     cache_asked: np.ndarray
     cached: np.ndarray
     evicted: np.ndarray
+
+
+class Part(NamedTuple):
+    """Columns of :class:`sim.sessions.Sessions`."""
+
+    start_ms: np.ndarray
+    region: np.ndarray
+    file: np.ndarray
+    duration_ms: np.ndarray
+    bytes: np.ndarray
+    rate_bps: np.ndarray
 
 
 class Books(NamedTuple):
@@ -129,124 +116,174 @@ HOUR_COLUMNS = 7
 """Columns of ``hour``: sessions of each outcome, then these."""
 COUNT, BYTES, FETCHED = range(3)
 PART, LEVEL = range(2)
-
-
-compiled = nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")
-"""Without reference counts, which cost more than all the rest: nothing here makes or keeps an array. Other threads go on meanwhile."""
+WORD, WORDS, MASK, ENDLESS = range(4)
+"""Columns of ``where``: the first word of a site's appliances, how many words they take, their bits in the first, and the bit of an origin or -1."""
 
 
 @intrinsic
 def lowest_bit(typing_context, bits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
-    """The place of the lowest bit set in a uint64 that is not 0."""
+    """The place of the lowest bit set in 64 that are not all 0."""
 
     def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, ARG001
         return builder.cttz(arguments[0], context.get_constant(types.boolean, 1))
 
-    return types.int64(types.uint64), build
+    return types.int64(bits), build
 
 
-@compiled
-def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, soft: int, rate: int, best: int) -> int:
+@intrinsic
+def fetch_ahead(typing_context, array, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
+    """Ask the processor for the memory at a place of an array, counted in elements from its first, that will soon be read."""
+
+    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(call, [address, *(ir.Constant(ir.IntType(32), n) for n in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
+
+
+@inlined
+def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, soft: bool, rate: int, best: int) -> int:
     """Of the appliances whose bits are set, the one with the most throughput left that the rate fits into; else ``best`` as it came."""
     most = rate - 1 if best < 0 else free[best]
     while bits:
         appliance = word * 64 + lowest_bit(bits)
         left = free[appliance]
-        if left > most and left - soft * reserve[appliance] >= rate:
+        if left > most and (not soft or left - reserve[appliance] >= rate):
             best, most = appliance, left
         bits &= bits - np.uint64(1)
     return best
 
 
-@compiled
-def _carrier(ground: Ground, state: State, site: int, soft: int, rate: int) -> int:
+@inlined
+def _carrier(ground: Ground, state: State, site: int, soft: bool, rate: int) -> int:
     """The appliance of a site that can take the rate and has the most left."""
-    best, word = NOBODY, ground.word[site]
-    bits = state.up[word] & ground.mask[site]
+    best, word = NOBODY, ground.where[site, WORD]
+    bits = state.up[word] & np.uint64(ground.where[site, MASK])
     best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
-    for more in range(1, ground.words[site]):
+    for more in range(1, ground.where[site, WORDS]):
         best = _freest(state.up[word + more], word + more, state.free, ground.reserve, soft, rate, best)
     return best
 
 
-@compiled
+@inlined
 def _is_copy(ground: Ground, state: State, site: int, file: int, planned: int) -> bool:
     """Whether the site has a copy of the file that is there, or, with ``planned`` = 1, that is planned."""
-    word = ground.word[site] + planned * len(state.up)
-    bits = state.copies[file, word] & ground.mask[site]
-    for more in range(1, ground.words[site]):
+    word = ground.where[site, WORD] + planned * len(state.up)
+    bits = state.copies[file, word] & np.uint64(ground.where[site, MASK])
+    for more in range(1, ground.where[site, WORDS]):
         bits |= state.copies[file, word + more]
     return bits != 0
 
 
-@compiled
-def _holder(ground: Ground, state: State, site: int, file: int, soft: int, rate: int) -> int:
+@inlined
+def _holder(ground: Ground, state: State, site: int, file: int, soft: bool, rate: int) -> int:
     """The appliance of a site that holds a planned copy, is up, can take the rate and has the most left."""
-    best, word = NOBODY, ground.word[site]
-    bits = state.copies[file, word] & ground.mask[site] & state.up[word]
-    if bits:
-        best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
-    for more in range(1, ground.words[site]):
+    best, word = NOBODY, ground.where[site, WORD]
+    bits = state.copies[file, word] & np.uint64(ground.where[site, MASK]) & state.up[word]
+    best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
+    for more in range(1, ground.where[site, WORDS]):
         at = word + more
         best = _freest(state.copies[file, at] & state.up[at], at, state.free, ground.reserve, soft, rate, best)
     return best
 
 
-@compiled
+@inlined
 def _holds_up(ground: Ground, state: State, site: int, file: int) -> bool:
     """Whether an appliance that is up has a planned copy."""
-    word = ground.word[site]
-    bits = state.copies[file, word] & ground.mask[site] & state.up[word]
-    for more in range(1, ground.words[site]):
+    word = ground.where[site, WORD]
+    bits = state.copies[file, word] & np.uint64(ground.where[site, MASK]) & state.up[word]
+    for more in range(1, ground.where[site, WORDS]):
         bits |= state.copies[file, word + more] & state.up[word + more]
     return bool(bits != 0)
 
 
-@compiled
-def _why(ground: Ground, state: State, site: int, file: int, cached: bool) -> int:
-    """The class of a session that this, its best-ranked site, did not serve from what it holds."""
-    if cached or _is_copy(ground, state, site, file, 0):
-        return HEALTH
-    return NOT_YET_FILLED if _is_copy(ground, state, site, file, 1) else CONTENT
+@inlined
+def _is_cached(state: State, site: int, file: int) -> int:
+    """1 if the site's cache holds the file, else 0."""
+    return np.int64((state.cached[file, site >> 6] >> np.uint64(site & 63)) & np.uint64(1))
 
 
-@compiled
-def _steer(
-    ground: Ground, state: State, row: int, file: int, rate: int, soft: int
-) -> tuple[int, int, bool, int, int, int]:
-    """Walk the region's sites, best first.
+@inlined
+def _those_with(ground: Ground, state: State, row: int, file: int, word: int) -> int:
+    """Bits of the candidates of one word that have the file: a copy, or in their cache, or as an origin."""
+    bits = np.int64(state.holds[row, file, word])
+    if ground.policy != 0:
+        for k in range(PLACES * word, min(PLACES * (word + 1), ground.candidate.shape[1])):
+            bits |= _is_cached(state, ground.candidate[row, k], file) << (k & (PLACES - 1))
+    return bits
+
+
+@inlined
+def _steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bool) -> tuple[int, int, bool, int]:
+    """Walk the sites of a row, best first, passing over those without the file; an origin ends the walk.
 
     Returns
     -------
-    Place and appliance of the server, whether it serves from its cache, place and appliance of the front site that pulls (or -1), outcome.
+    Place and appliance of the server, whether it serves from its cache, outcome.
     """
-    outcome, front, front_appliance, served, appliance, cached = HIT, NOBODY, NOBODY, NOBODY, NOBODY, False
-    front_known, reactive = False, ground.policy != 0
-    for k in range(ground.candidate.shape[1]):
+    word, bits = 0, _those_with(ground, state, row, file, 0)
+    outcome = HIT
+    if bits & 1 == 0:
+        outcome = NOT_YET_FILLED if _is_copy(ground, state, ground.candidate[row, 0], file, 1) else CONTENT
+    while True:
+        while bits == 0:
+            word += 1
+            bits = _those_with(ground, state, row, file, word)
+        k = PLACES * word + lowest_bit(bits)
         site = ground.candidate[row, k]
-        cached = False
-        if ground.endless[site] >= 0:
-            served, appliance = k, ground.endless[site]
-            break
-        appliance = _holder(ground, state, site, file, soft, rate)
-        if reactive and appliance < 0:
-            cached = (state.cached[file, site >> 6] >> np.uint64(site & 63)) & np.uint64(1) != 0
-            if cached:
-                appliance = _carrier(ground, state, site, soft, rate)
+        appliance = ground.where[site, ENDLESS]
         if appliance >= 0:
-            served = k
-            break
+            return k, appliance, False, outcome
+        appliance = _holder(ground, state, site, file, soft, rate)
+        if appliance >= 0:
+            return k, appliance, False, outcome
+        if ground.policy != 0 and _is_cached(state, site, file) != 0:
+            appliance = _carrier(ground, state, site, soft, rate)
+            if appliance >= 0:
+                return k, appliance, True, outcome
         if k == 0:
-            outcome = _why(ground, state, site, file, cached)
-        if reactive and not front_known and not _holds_up(ground, state, site, file):
-            front_appliance = _carrier(ground, state, site, soft, rate)
-            front_known = front_appliance >= 0
-            if front_known and ground.file_bytes[file] <= state.cache_meta[site, 0]:
-                front = k
-    return served, appliance, cached, front, front_appliance, outcome
+            outcome = HEALTH
+        bits &= bits - 1
+
+
+@inlined
+def _front(
+    ground: Ground, state: State, row: int, file: int, rate: int, soft: bool, served: int
+) -> tuple[int, int]:
+    """Of the sites ahead of the server, the first that could carry the session and has no planned copy that is up: its place, or -1 if the file does not fit
+    into its cache or there is none, and its appliance."""
+    for k in range(served):
+        site = ground.candidate[row, k]
+        if not _holds_up(ground, state, site, file):
+            appliance = _carrier(ground, state, site, soft, rate)
+            if appliance >= 0:
+                return (k if ground.file_bytes[file] <= state.cache_meta[site, 0] else NOBODY), appliance
+    return NOBODY, NOBODY
 
 
 @compiled
+def refresh(
+    ground: Ground, state: State, row: np.ndarray, place: np.ndarray, begin: np.ndarray, site: np.ndarray, file: np.ndarray
+) -> None:
+    """Set or clear the bits in ``holds`` of sites and files whose copies have changed.
+
+    ``row``, ``place`` (M,): where sites stand in ``candidate``, site by site from ``begin`` (S + 1,) on.
+    """
+    for i in range(len(site)):
+        held = _is_copy(ground, state, site[i], file[i], 0)
+        for at in range(begin[site[i]], begin[site[i] + 1]):
+            word, bit = place[at] // PLACES, np.uint16(1 << (place[at] & (PLACES - 1)))
+            if held:
+                state.holds[row[at], file[i], word] |= bit
+            else:
+                state.holds[row[at], file[i], word] &= ~bit
+
+
+@inlined
 def _take(state: State, peak: np.ndarray, site: int, appliance: int, rate: int) -> None:
     """An appliance begins to provide a rate."""
     state.free[appliance] -= rate
@@ -255,137 +292,7 @@ def _take(state: State, peak: np.ndarray, site: int, appliance: int, rate: int) 
     peak[site] = max(peak[site], load)
 
 
-@compiled
-def _give_back(ground: Ground, state: State, calendar: Calendar, row: int) -> None:
-    """A session ends."""
-    rate, who = calendar.rows[row, RATE], calendar.rows[row, WHO]
-    appliance = who & 0xFFFFFFFF
-    state.free[appliance] += rate
-    state.load[ground.site_of[appliance]] -= rate
-    source = (who >> 32) - 1
-    if source >= 0:
-        state.free[source] += rate
-        state.load[ground.site_of[source]] -= rate
-    calendar.clock[RUNNING] -= 1
-
-
-@compiled
-def release(ground: Ground, state: State, calendar: Calendar, now: int) -> None:
-    """End every session whose end is not after ``now``."""
-    clock, rows, lists = calendar.clock, calendar.rows, calendar.lists
-    page = now >> (calendar.shift + calendar.fine)
-    if page > clock[PAGE]:
-        _turn(ground, state, calendar, page)
-    at = now >> calendar.shift
-    if at > clock[LIST]:
-        for passed in range(clock[LIST], at):
-            _empty_list(ground, state, calendar, passed)
-        clock[LIST] = at
-        clock[EARLIEST] = _earliest(rows, lists[at & (len(lists) - 1)])
-    if clock[EARLIEST] <= now:
-        place = at & (len(lists) - 1)
-        row, kept, earliest = lists[place], NOBODY, NEVER
-        while row >= 0:
-            following = rows[row, NEXT]
-            if rows[row, END] <= now:
-                _give_back(ground, state, calendar, row)
-            else:
-                rows[row, NEXT] = kept
-                kept = row
-                earliest = min(earliest, rows[row, END])
-            row = following
-        lists[place] = kept
-        clock[EARLIEST] = earliest
-
-
-@compiled
-def _empty_list(ground: Ground, state: State, calendar: Calendar, which: int) -> None:
-    """End every session of a list."""
-    place = which & (len(calendar.lists) - 1)
-    row = calendar.lists[place]
-    while row >= 0:
-        _give_back(ground, state, calendar, row)
-        row = calendar.rows[row, NEXT]
-    calendar.lists[place] = NOBODY
-
-
-@compiled
-def _turn(ground: Ground, state: State, calendar: Calendar, page: int) -> None:
-    """Close the open page and all before the given one, ending their sessions, and open that."""
-    clock, rows, lists = calendar.clock, calendar.rows, calendar.lists
-    for passed in range(clock[LIST], (clock[PAGE] + 1) << calendar.fine):
-        _empty_list(ground, state, calendar, passed)
-    _free_blocks(calendar, clock[PAGE])
-    while clock[PAGE] + 1 < page and clock[RUNNING] > 0:
-        clock[PAGE] += 1
-        place = clock[PAGE] & (len(calendar.block) - 1)
-        block, used = calendar.block[place], calendar.filled[place]
-        while block >= 0:
-            for row in range(block * BLOCK, block * BLOCK + used):
-                _give_back(ground, state, calendar, row)
-            block, used = calendar.after[block], BLOCK
-        _free_blocks(calendar, clock[PAGE])
-    clock[PAGE], clock[LIST] = page, page << calendar.fine
-    place = page & (len(calendar.block) - 1)
-    block, used = calendar.block[place], calendar.filled[place]
-    while block >= 0:
-        for row in range(block * BLOCK, block * BLOCK + used):
-            at = (rows[row, END] >> calendar.shift) & (len(lists) - 1)
-            rows[row, NEXT] = lists[at]
-            lists[at] = row
-        block, used = calendar.after[block], BLOCK
-    clock[EARLIEST] = _earliest(rows, lists[clock[LIST] & (len(lists) - 1)])
-
-
-@compiled
-def _free_blocks(calendar: Calendar, page: int) -> None:
-    """The blocks of a page that is over can be used again."""
-    place = page & (len(calendar.block) - 1)
-    block = calendar.block[place]
-    while block >= 0:
-        following = calendar.after[block]
-        calendar.after[block] = calendar.clock[FREE_BLOCK]
-        calendar.clock[FREE_BLOCK] = block
-        block = following
-    calendar.block[place], calendar.filled[place] = NOBODY, BLOCK
-
-
-@compiled
-def _earliest(rows: np.ndarray, row: int) -> int:
-    first = NEVER
-    while row >= 0:
-        first = min(first, rows[row, END])
-        row = rows[row, NEXT]
-    return first
-
-
-@compiled
-def _expect(calendar: Calendar, end: int, rate: int, appliance: int, source: int) -> None:
-    """Write a session's end into the calendar."""
-    clock, rows = calendar.clock, calendar.rows
-    page = end >> (calendar.shift + calendar.fine)
-    place = page & (len(calendar.block) - 1)
-    used = calendar.filled[place]
-    if used == BLOCK:
-        block = clock[FREE_BLOCK]
-        clock[FREE_BLOCK] = calendar.after[block]
-        calendar.after[block] = calendar.block[place]
-        calendar.block[place] = block
-        used = 0
-    calendar.filled[place] = used + 1
-    row = calendar.block[place] * BLOCK + used
-    rows[row, END], rows[row, RATE] = end, rate
-    rows[row, WHO] = appliance | ((source + 1) << 32)
-    clock[RUNNING] += 1
-    if page == clock[PAGE]:
-        at = end >> calendar.shift
-        rows[row, NEXT] = calendar.lists[at & (len(calendar.lists) - 1)]
-        calendar.lists[at & (len(calendar.lists) - 1)] = row
-        if at == clock[LIST]:
-            clock[EARLIEST] = min(clock[EARLIEST], end)
-
-
-@compiled
+@inlined
 def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None:
     """A flow on a path begins (or, with a negative rate, ends); what lies after the last slot is left out."""
     slot = at // SLOT_MS
@@ -394,13 +301,13 @@ def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None
         marks[slot - base, column, LEVEL] += rate
 
 
-@compiled
+@inlined
 def _lets_in(ground: Ground, state: State, site: int, file: int) -> bool:
     """Whether the site's rule of admission lets a missed file into its cache."""
     return bool(admits(ground.admission, ground.largest, state.cache_asked[site], ground.file_bytes, file))
 
 
-@compiled
+@inlined
 def _take_in(ground: Ground, state: State, site: int, file: int) -> None:
     """A site's cache takes in a file that it missed."""
     node = state.cache_node[site]
@@ -412,7 +319,7 @@ def _take_in(ground: Ground, state: State, site: int, file: int) -> None:
         state.cached[file, word] |= bit
 
 
-@compiled
+@inlined
 def _pull(ground: Ground, state: State, books: Books, site: int, provider: int, file: int, size: int) -> int:
     """A front site takes a file in: what its cache does, and the bytes fetched."""
     access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
@@ -432,14 +339,10 @@ def play(
     calendar: Calendar,
     books: Books,
     entries: Entries,
-    start_ms: np.ndarray,
-    region: np.ndarray,
-    file_of: np.ndarray,
-    duration_ms: np.ndarray,
-    bytes_: np.ndarray,
-    rate_bps: np.ndarray,
+    part: Part,
     begin: int,
     until: int,
+    base_slot: int,
     soft_limit: bool,
     link_loads: bool,
     original: np.ndarray,
@@ -448,6 +351,8 @@ def play(
 
     Parameters
     ----------
+    base_slot
+        The first slot of ``marks``.
     soft_limit
         Whether any throughput is kept back at first.
     link_loads
@@ -460,74 +365,93 @@ def play(
     The first session not run, and :data:`DONE` or :data:`NO_ROOM` (the calendar is full: enlarge it and go on).
     """
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
-    for i in range(begin, len(start_ms)):
-        now = start_ms[i]
+    free, load, site_of = state.free, state.load, ground.site_of
+    hour = hour_end = 0
+    files, words, last = state.holds.shape[1], state.holds.shape[2], len(part.start_ms) - 1
+    for i in range(begin, len(part.start_ms)):
+        now = part.start_ms[i]
         if now >= until:
-            release(ground, state, calendar, until)
+            release(calendar, free, load, site_of, until)
             return i, DONE
-        release(ground, state, calendar, now)
-        if calendar.clock[FREE_BLOCK] < 0:
+        ahead = min(i + AHEAD, last)
+        fetch_ahead(state.holds, (np.int64(state.row_of[part.region[ahead]]) * files + part.file[ahead]) * words)
+        fetch_ahead(state.copies, np.int64(part.file[ahead]) * state.copies.shape[1])
+        release(calendar, free, load, site_of, now)
+        if not has_room(calendar):
             return i, NO_ROOM
-        row, file, rate, size, end = region[i], file_of[i], rate_bps[i], bytes_[i], now + duration_ms[i]
-        served, appliance, cached, front, front_appliance, outcome = _steer(ground, state, row, file, rate, 1)
-        if soft_limit and ground.endless[ground.candidate[row, served]] >= 0:
-            served, appliance, cached, front, front_appliance, outcome = _steer(ground, state, row, file, rate, 0)
-        provider = ground.candidate[row, served]
-        if cached:
-            access(ground.policy, state.cache_meta[provider], state.cache_node[provider], file)
-        if front >= 0 and not _lets_in(ground, state, ground.candidate[row, front], file):
-            front = NOBODY
-        k, source = served, NOBODY
-        fetched, fetch_rate = 0, 0
-        if front >= 0:
-            k, source = front, appliance
-            site = ground.candidate[row, front]
-            fetched = _pull(ground, state, books, site, provider, file, size)
-            books.pulled[row * width + k, COUNT] += 1
-            books.pulled[row * width + k, BYTES] += size
-            startup_us = ground.path_us[row * width + k] + ground.pair_us[ground.pair_of[provider, site]]
-            books.startup[0] += startup_us
-            books.startup[1 + min(startup_us // 1000, len(books.startup) - 2)] += 1
-            fetch_rate = int(np.rint(fetched * 8000.0 / duration_ms[i]))
-            _take(state, books.peak, provider, source, rate)
-            appliance = front_appliance
-            _take(state, books.peak, site, appliance, rate)
-        else:
-            _take(state, books.peak, provider, appliance, rate)
-        _expect(calendar, end, rate, appliance, source)
+        if now >= hour_end:
+            hour = now // HOUR_MS
+            hour_end = (hour + 1) * HOUR_MS
+        row, file, rate, size = state.row_of[part.region[i]], part.file[i], part.rate_bps[i], part.bytes[i]
+        soft = soft_limit
+        while True:
+            served, appliance, cached, outcome = _steer(ground, state, row, file, rate, soft)
+            provider = ground.candidate[row, served]
+            from_origin = ground.where[provider, ENDLESS] >= 0
+            if not (soft and from_origin):
+                break
+            soft = False
+        k, source, fetched, end = served, NOBODY, 0, now + part.duration_ms[i]
+        if ground.policy != 0:
+            if cached:
+                access(ground.policy, state.cache_meta[provider], state.cache_node[provider], file)
+            front, front_appliance = _front(ground, state, row, file, rate, soft, served)
+            if front >= 0 and _lets_in(ground, state, ground.candidate[row, front], file):
+                k, source = front, appliance
+                site = ground.candidate[row, front]
+                fetched = _pull(ground, state, books, site, provider, file, size)
+                books.pulled[row * width + k, COUNT] += 1
+                books.pulled[row * width + k, BYTES] += size
+                startup_us = ground.path_us[row * width + k] + ground.pair_us[ground.pair_of[provider, site]]
+                books.startup[0] += startup_us
+                books.startup[1 + min(startup_us // 1000, len(books.startup) - 2)] += 1
+                _take(state, books.peak, site, front_appliance, rate)
+                appliance = front_appliance
+                if link_loads:
+                    _mark_pull(ground, books, ground.pair_of[provider, site], now, end, fetched)
+        _take(state, books.peak, provider, appliance if source < 0 else source, rate)
+        expect(calendar, end, rate, appliance, source)
         place = row * width + k
         books.path[place, COUNT] += 1
         books.path[place, BYTES] += size
-        hour = now // HOUR_MS
         books.hour[hour, outcome] += 1
         books.hour[hour, HOUR_BYTES] += size
         if outcome == HIT:
             books.hour[hour, HOUR_HIT_BYTES] += size
-        if ground.endless[provider] >= 0:
+        if from_origin:
             books.hour[hour, HOUR_ORIGIN_BYTES] += size
         if link_loads:
-            base = calendar.clock[BASE_SLOT]
-            _mark(books.marks, base, place, now, rate)
-            _mark(books.marks, base, place, end, -rate)
-            if front >= 0:
-                pair = ground.pair_of[provider, ground.candidate[row, front]]
-                for at in range(ground.pair_start[pair], ground.pair_start[pair + 1]):
-                    _mark(books.arc_marks, 0, ground.pair_arcs[at], now, fetch_rate)
-                    _mark(books.arc_marks, 0, ground.pair_arcs[at], end, -fetch_rate)
+            _mark(books.marks, base_slot, place, now, rate)
+            _mark(books.marks, base_slot, place, end, -rate)
         if logging:
             entries.candidate[i], entries.appliance[i] = k, original[appliance]
             entries.outcome[i], entries.fetched[i] = outcome, fetched
-            entries.source[i] = served if front >= 0 else NOBODY
-            entries.source_appliance[i] = original[source] if front >= 0 else NOBODY
-    return len(start_ms), DONE
+            entries.source[i] = served if source >= 0 else NOBODY
+            entries.source_appliance[i] = original[source] if source >= 0 else NOBODY
+    return len(part.start_ms), DONE
+
+
+@compiled
+def _mark_pull(ground: Ground, books: Books, pair: int, now: int, end: int, fetched: int) -> None:
+    """The load of a pull on every arc of its way."""
+    rate = int(np.rint(fetched * 8000.0 / (end - now)))
+    for at in range(ground.pair_start[pair], ground.pair_start[pair + 1]):
+        _mark(books.arc_marks, 0, ground.pair_arcs[at], now, rate)
+        _mark(books.arc_marks, 0, ground.pair_arcs[at], end, -rate)
+
+
+@compiled
+def end_all(ground: Ground, state: State, calendar: Calendar, until: int) -> None:
+    """End every session that is over by a time."""
+    release(calendar, state.free, state.load, ground.site_of, until)
 
 
 @compiled
 def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) -> None:
     """Show sessions of the day before to the cache of their region's best-ranked site, unless the file is planned there."""
     for i in range(len(region)):
-        site, file = ground.candidate[region[i], 0], file_of[i]
-        if ground.endless[site] >= 0 or _is_copy(ground, state, site, file, 1):
+        site, file = ground.candidate[state.row_of[region[i]], 0], file_of[i]
+        if ground.where[site, ENDLESS] >= 0 or _is_copy(ground, state, site, file, 1):
             continue
         hit = access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
         if not hit and _lets_in(ground, state, site, file):
