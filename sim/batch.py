@@ -12,49 +12,48 @@ from typing import Any
 import numpy as np
 import simpy
 
-from sim.balance import BalanceError, check_balance
-from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, empty_caches, empty_memory
-from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, SWITCH, Moment
-from sim.fleet import Fleet
-from sim.ends import NEVER, NOBODY, empty_calendar, page_shift, with_pages, with_room
-from sim.kernel import (
+from sim.arrays import (
     BYTES,
+    CARRIED,
     COUNT,
     ENDLESS,
-    FETCHED,
     HOUR_BYTES,
     HOUR_COLUMNS,
     HOUR_HIT_BYTES,
     HOUR_ORIGIN_BYTES,
     LEVEL,
-    NO_ROOM,
     PART,
     PLACES,
+    WATCHED,
     Books,
     Entries,
     Ground,
     Part,
     State,
-    end_all,
-    look_over,
-    play,
-    refresh,
-    warm,
 )
+from sim.balance import BalanceError, check_balance
+from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, empty_caches, empty_memory
+from sim.climb import PULLS, Climbs, climbs, pull_paths
+from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, STEER, SWITCH, Moment
+from sim.ends import NEVER, empty_calendar, page_shift, with_pages, with_room
+from sim.fleet import Fleet
+from sim.kernel import NO_ROOM, end_all, look_over, play, warm
 from sim.log import OUTCOMES, Ledger, SessionLog
 from sim.metrics import SimulationResult, measure
+from sim.numbering import WORD, Numbers, Seats
 from sim.scheme import RULES, Fills, Outage, Rules, Scheme, check_scheme, dropped_copies
 from sim.series import SLOT_MS, SLOTS, arc_bytes, crossings, loads_of_marks
 from sim.sessions import DAY_MS, Sessions, build_sessions, check_sessions
 from sim.sites import copies_there
+from sim.steer import refresh
 from sim.tally import HOUR_MS, STARTUP_BINS, Tally, fill_loads, startup_bin
 from topology.errors import InputError, Problem
 from topology.placement import Placement
 from topology.routing import Paths
 
-WORD = 64
 ENDLESS_BPS = 2**62
 """The throughput of an origin."""
+NO_CLIMBS = Climbs(of=np.zeros((0, 0), np.int32), start=np.zeros(1, np.int64), site=np.zeros(0, np.int32))
 HOUR_SLOTS = HOUR_MS // SLOT_MS
 
 
@@ -137,7 +136,7 @@ class _Run:
 
     def __init__(self, fleet: Fleet, scheme: Scheme, fills: Fills, rules: Rules, *, link_loads: bool) -> None:
         self.fleet, self.scheme, self.fills, self.link_loads = fleet, scheme, fills, link_loads
-        numbers = self.numbers = _Numbers(fleet)
+        numbers = self.numbers = Numbers(fleet)
         self.bit = numbers.bit
         self.throughput = np.full(numbers.bits, ENDLESS_BPS, np.int64)
         self.throughput[self.bit] = fleet.appliance_throughput_bps
@@ -146,7 +145,14 @@ class _Run:
         self.softly = rules.soft_limit < 1
         policy = 0 if scheme.policy is None else KERNEL_POLICIES[scheme.policy]
         rule = KERNEL_ADMISSIONS[scheme.admission]
-        pair_of, self.pair_paths = _pull_paths(fleet) if policy else (np.zeros((0, 0), np.int32), _no_paths())
+        pair_of, self.pair_paths = (
+            np.zeros((0, 0), np.int32),
+            Paths(start=np.zeros(1, np.int64), arcs=np.zeros(0, np.int32)),
+        )
+        ways = NO_CLIMBS
+        if policy:
+            pair_of, self.pair_paths = pull_paths(fleet, scheme.pull)
+            ways = climbs(fleet) if scheme.pull != "next" else NO_CLIMBS
         self.ground = Ground(
             candidate=np.ascontiguousarray(fleet.candidate, np.int32),
             where=numbers.where,
@@ -161,6 +167,11 @@ class _Run:
             policy=policy,
             admission=rule,
             largest=scheme.largest_bytes,
+            climb_of=ways.of,
+            climb_start=ways.start,
+            climb_site=ways.site,
+            pull=PULLS.index(scheme.pull),
+            whole=scheme.fetch == "file",
         )
         up = np.zeros(numbers.width, np.uint64)  # gaps are never up
         np.bitwise_or.at(up, self.bit // WORD, np.uint64(1) << (self.bit % WORD).astype(np.uint64))
@@ -180,7 +191,7 @@ class _Run:
             cached=np.zeros((fleet.files if policy else 0, -(-fleet.sites // WORD)), np.uint64),
             evicted=np.zeros(fleet.files if policy else 0, np.int32),
         )
-        self.seats = _Seats(fleet)
+        self.seats = Seats(fleet)
         if scheme.placement is not None:
             for placement in (scheme.placement, dropped_copies(fleet, scheme)):
                 self._refresh(placement.appliance, placement.file)
@@ -234,12 +245,13 @@ class _Run:
     def begin(self, parts: Iterator[Sessions], days: int, logged: int) -> None:
         """Open the books for so many days, and the first part of the sessions."""
         fleet, self.parts, self.days = self.fleet, parts, days
-        paths = fleet.regions * fleet.candidate.shape[1]
+        paths = fleet.candidate.size
         self.books = Books(
             hour=np.zeros((24 * days, HOUR_COLUMNS), np.int64),
             path=np.zeros((paths, 2), np.int64),
             pulled=np.zeros((paths, 2), np.int64),
-            pair=np.zeros((len(self.pair_paths.start) - 1, 3), np.int64),
+            pair=np.zeros((len(self.pair_paths.start) - 1, 4), np.int64),
+            fetched=np.zeros(fleet.sites, np.int64),
             startup=np.zeros(1 + STARTUP_BINS, np.int64),
             peak=np.zeros(fleet.sites, np.int64),
             marks=np.zeros((1, paths, 2), np.int64),
@@ -250,6 +262,7 @@ class _Run:
             appliance=np.zeros(logged, np.int32),
             source=np.zeros(logged, np.int32),
             source_appliance=np.zeros(logged, np.int32),
+            keeper=np.zeros(logged, np.int32),
             fetched=np.zeros(logged, np.int64),
             outcome=np.zeros(logged, np.int8),
         )
@@ -259,7 +272,9 @@ class _Run:
     def run(self, outages: Sequence[Outage], progress: Callable[[int], None] | None) -> None:
         """Start every process, let the clock run, and see that all throughput came back."""
         switch_ms = self.scheme.switch_ms
+        changes = range(self.fleet.regions, len(self.fleet.candidate))
         first = [0, switch_ms or 0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
+        first += [int(self.fleet.row_from_ms[row]) for row in changes]
         self.env = simpy.Environment(initial_time=min(first))
         for fill in range(len(self.fills)):
             self.env.process(self.transfer(fill))
@@ -267,6 +282,8 @@ class _Run:
             self.env.process(self.fail(outage))
         if switch_ms is not None:
             self.env.process(self.switch(switch_ms))
+        for row in changes:
+            self.env.process(self.change(row))
         self.env.process(self.hours(progress))
         try:
             self.env.run()
@@ -325,6 +342,13 @@ class _Run:
             for bit, down in zip(self.bit[appliances].tolist(), self.outages[appliances].tolist(), strict=True):
                 word, here = bit // WORD, np.uint64(1 << bit % WORD)
                 self.state.up[word] = self.state.up[word] & ~here if down else self.state.up[word] | here
+
+    def change(self, row: int) -> Generator[Moment, Any, None]:
+        """From now on a region is steered by another row."""
+        at = int(self.fleet.row_from_ms[row])
+        yield Moment(self.env, at, STEER)
+        self.advance(at)
+        self.state.row_of[self.fleet.row_region[row]] = row
 
     def _provide(self, source: int, rate: int) -> None:
         """An appliance, or an origin, begins to provide a rate to a fill (or ends, with a negative rate)."""
@@ -431,7 +455,8 @@ class _Run:
             delivered=delivered,
             provided=delivered - pulled_bytes + sourced,
             serving=np.asarray(self.crossings @ books.path[:, BYTES]),
-            fetching=arc_bytes(self.pair_paths, pairs, books.pair[:, FETCHED], fleet.arcs),
+            fetching=arc_bytes(self.pair_paths, pairs, books.pair[:, CARRIED], fleet.arcs),
+            watched=arc_bytes(self.pair_paths, pairs, books.pair[:, WATCHED], fleet.arcs),
             filling=arc_bytes(transfers, np.arange(int(ran.sum())), fills.bytes[ran], fleet.arcs),
             fill_ran=ran,
         )
@@ -447,7 +472,7 @@ class _Run:
             hit_sessions=_sum_by(first, direct[:, COUNT], fleet.sites),
             hit_bytes=_sum_by(first, direct[:, BYTES], fleet.sites),
             pulled_sessions=_sum_by(targets, books.pair[:, COUNT], fleet.sites),
-            fetched_bytes=_sum_by(targets, books.pair[:, FETCHED], fleet.sites),
+            fetched_bytes=books.fetched.copy(),
             sourced_bytes=sourced,
             startup_us=books.startup[:1] + once @ path_us,
             startup_sessions=books.startup[1:] + _sum_by(startup_bin(path_us), once, STARTUP_BINS),
@@ -491,84 +516,10 @@ class _Run:
             appliance=kept.appliance,
             source=kept.source,
             source_appliance=kept.source_appliance,
+            keeper=kept.keeper,
             fetched_bytes=kept.fetched,
             outcome=kept.outcome,
         )
-
-
-class _Numbers:
-    """Appliances numbered by bits: those of a site in one word, or, if they are more than 64, in words of their own; origins behind all of them.
-
-    Parameters
-    ----------
-    bit
-        (A,): the bit of each appliance.
-    appliance, site
-        (B,) int32: the appliance of each bit, -1 for gaps and origins, and its site.
-    where
-        (S, 4) int64: the first word of each site's appliances, how many words they take, their bits in the first, and the bit of an origin, -1 for an
-        edge site.
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
-        count = np.bincount(fleet.appliance_site, minlength=fleet.sites)
-        first, used = np.zeros(fleet.sites, np.int64), 0
-        for site, size in enumerate(count.tolist()):
-            if used % WORD and size > WORD - used % WORD:
-                used += WORD - used % WORD
-            first[site] = used
-            used += size if size <= WORD else -(-size // WORD) * WORD
-        order = np.argsort(fleet.appliance_site, kind="stable")
-        site_of = fleet.appliance_site[order].astype(np.int64)
-        begins = np.searchsorted(site_of, np.arange(fleet.sites))
-        self.bit = np.empty(fleet.appliances, np.int64)
-        self.bit[order] = first[site_of] + np.arange(fleet.appliances) - begins[site_of]
-        origins = np.flatnonzero(fleet.is_origin)
-        self.bits = used + len(origins)
-        self.appliance, self.site = np.full(self.bits, NOBODY, np.int32), np.zeros(self.bits, np.int32)
-        self.appliance[self.bit] = np.arange(fleet.appliances)
-        self.site[self.bit], self.site[used:] = fleet.appliance_site, origins
-        endless = np.full(fleet.sites, NOBODY)
-        endless[origins] = used + np.arange(len(origins))
-        word, words = first // WORD, np.maximum(-(-count // WORD), 1)
-        masks = [
-            ((1 << min(size, WORD)) - 1) << at % WORD for size, at in zip(count.tolist(), first.tolist(), strict=True)
-        ]
-        self.where = np.stack([word, words, np.array(masks, np.uint64).view(np.int64), endless], axis=1)
-        self.width = int((word + words).max(initial=1))
-
-
-class _Seats:
-    """Where sites stand among the candidates.
-
-    Parameters
-    ----------
-    row, place
-        (M,) int64: rows of ``candidate`` and places in them, site by site.
-    begin
-        (S + 1,) int64: where the seats of a site begin.
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
-        row, place = np.nonzero(fleet.candidate >= 0)
-        site = fleet.candidate[row, place]
-        order = np.argsort(site, kind="stable")
-        self.row, self.place = row[order], place[order]
-        self.begin = np.searchsorted(site[order], np.arange(fleet.sites + 1))
-
-
-def _pull_paths(fleet: Fleet) -> tuple[np.ndarray, Paths]:
-    """(S, S) int32: the number of the path from one site to another wherever a region has the second ahead of the first, else -1; and the paths."""
-    ahead, behind = np.triu_indices(fleet.candidate.shape[1], 1)
-    targets, sources = fleet.candidate[:, ahead].astype(np.int64), fleet.candidate[:, behind].astype(np.int64)
-    pairs = np.unique((sources * fleet.sites + targets)[(sources >= 0) & (targets >= 0)])
-    pair_of = np.full((fleet.sites, fleet.sites), NOBODY, np.int32)
-    pair_of.ravel()[pairs] = np.arange(len(pairs))
-    return pair_of, fleet.site_paths(pairs // fleet.sites, pairs % fleet.sites)
-
-
-def _no_paths() -> Paths:
-    return Paths(start=np.zeros(1, np.int64), arcs=np.zeros(0, np.int32))
 
 
 def _sum_by(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:

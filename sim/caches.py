@@ -176,9 +176,7 @@ def resize(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, siz
 
 
 @nb.njit(cache=True)
-def _admit_ringed(
-    meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray
-) -> int:
+def _admit_ringed(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
     """The file whose last request in the ring is the oldest goes first."""
     size, gone, first, ring = sizes[file], 0, meta[ANCHOR], meta[RING]
     at, taken = meta[OLDEST], meta[LENGTH]

@@ -287,7 +287,9 @@ def _fill(
             region[first + i] = r
             place = rng.random() * (start[r + 1] - start[r])
             drawn[i, 0], drawn[i, 1] = start[r] + int(place), int((place - int(place)) * CERTAIN)
-        for i in range(count):  # apart from the rest, so that the processor waits for many places of this long table at once
+        for i in range(
+            count
+        ):  # apart from the rest, so that the processor waits for many places of this long table at once
             file[first + i] = _choose(entry, drawn[i, 0], drawn[i, 1])
         for i in range(count):
             at, f = first + i, file[first + i]
