@@ -149,7 +149,7 @@ class PlainLoop:
         cache = self.caches.get(sites[front])
         if front < server and cache and SIZES[file] <= cache.room and self.lets_in(sites[front], file):
             carrier = self.best(self.of_site(sites[front]), rate)
-            self.rows.append((front, carrier, server, appliance, why))
+            self.rows.append((front, carrier, sites[server], appliance, why))
             self.busy.append((("session", i), carrier, rate))
             cache.take(file)
         else:
