@@ -705,7 +705,7 @@ def _policies_tables(policies: Mapping[str, Mapping[str, Any]]) -> list[Table]:
         ("backbone\nGB", column(each("backbone_gb"))),
         ("filled\nGB", column([t["fill_gb"] + t["fetched_gb"] for t in totals])),
         ("backbone\ncost", column(each("backbone_cost"))),
-        ("… watched\nalone", column(each("backbone_cost_watched"))),
+        ("cost of\nwatched", column(each("backbone_cost_watched"))),
         ("peak\nGbit/s", column(each("peak_link_gbps"))),
     ]
     misses = [

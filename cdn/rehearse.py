@@ -201,7 +201,7 @@ def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
     at_best = least[reactive] - cost["plan"] if reactive in cost and "plan" in cost else None
     return [
         ("planning over reacting", between(reactive, "plan"), f"backbone cost of {reactive} on every site less that of the plan; positive: the plan is cheaper"),
-        ("… at its best", at_best, f"the same, had {reactive} fetched nothing but what was watched: less than any cache can do with"),
+        ("reacting at its best", at_best, f"the same, had {reactive} fetched nothing but what was watched: less than any cache can do with"),
         ("fills in progress", between("plan", FILLED), "the plan as filled during the day (fill traffic and files not there yet) less the plan in place from midnight"),
         ("forecast error", between(FILLED, "oracle"), "the plan in place less the same solver given the demand that came"),
         ("solver gap", solver, "at most this much of the oracle's own cost could still be saved by a better placement"),
