@@ -22,7 +22,7 @@ from cdn.settings import FILLED, POLICY_NAMES, PREVIOUS, Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from sim.batch import simulate
-from sim.fleet import BYTES_PER_GB, build_fleet
+from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult
 from sim.policies import POLICIES
 from sim.sampling import sampled, sampled_ratios
@@ -107,6 +107,7 @@ def rehearse(
     fleet = change_steering(
         build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes)), steering
     )
+    _refuse_overfull(network, fleet, plan.placement)
     everything = sessions
     if kept is not None:
         fleet, sessions = sampled(fleet, everything, catalogue.title_of, kept)
@@ -143,6 +144,25 @@ def rehearse(
         if kept is not None and log is not None:
             ratios[name] = sampled_ratios(fleet, sessions, log, catalogue.title_of, kept)
     return Rehearsal(results=results, oracle_gap=oracle_gap, ratios=ratios)
+
+
+def _refuse_overfull(network: Network, fleet: Fleet, placement: Placement) -> None:
+    """Refuse a placement that does not fit into its appliances; a byte a copy is left to rounding."""
+    used, copies = np.zeros(fleet.appliances, np.int64), np.bincount(placement.appliance, minlength=fleet.appliances)
+    np.add.at(used, placement.appliance, fleet.file_bytes[placement.file])
+    over = np.flatnonzero(used > fleet.appliance_storage_bytes + copies)
+    problems = [
+        Problem(
+            table="placement",
+            column="appliance",
+            value=str(network.appliance_ids[a]),
+            message=f"its files take {used[a] / BYTES_PER_GB:,.6g} GB of {fleet.appliance_storage_bytes[a] / BYTES_PER_GB:,.6g} GB",
+            mend="make the plan again for this network",
+        )
+        for a in over[:20]
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def _reactive(settings: Settings, policy: str, share: float) -> dict[str, Any]:

@@ -231,7 +231,7 @@ WRONG = {
     "verify no plan": ("verify net --demand demand.parquet net", "placement"),
     "fill no plan": ("fill net net --for 2026-01-08", "not a plan folder"),
     "simulate a day that is not logged": ("simulate net --plan plan --playback 2027-01-01", "2027-01-01"),
-    "simulate an unknown policy": ("simulate net --plan plan --policy belady", "belady"),
+    "simulate an unknown policy": ("simulate net --plan plan --demand demand.parquet --policy belady", "belady"),
     "simulate last night without one": ("simulate net --plan plan --demand demand.parquet --policy previous", "previous"),
     "simulate nothing": ("simulate net --plan plan", "plan/demand.parquet"),
     "simulate a replay several times": ("simulate net --plan plan --playback 2026-01-08 --replications 3", "--demand"),
