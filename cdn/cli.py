@@ -19,8 +19,9 @@ from cdn.hashcode import import_hashcode
 from cdn.jobs import make_forecast, place_demand, schedule_night
 from cdn.nightly import NightResult, run_night
 from cdn.placement.verify import verify as verify_plan
-from cdn.plan import Plan, read_placement, read_plan, read_prices, refuse_foreign, write_plan
+from cdn.plan import read_placement, read_plan, read_prices, refuse_foreign, write_plan
 from cdn.rehearse import decomposition, rehearse, write_rehearsal
+from cdn.replications import draw_day, rehearse_replications
 from cdn.report import write_report
 from cdn.report.numbers import column, counts, number, percent, percents
 from cdn.robust import place_robust
@@ -31,12 +32,11 @@ from cdn.whatif import compare_scenarios
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import read_demand, write_demand
 from demand.forecast import BASELINES, FORECASTERS, available_forecasters
-from demand.laws import load_laws
 from demand.logs import import_log
 from demand.netflix import import_netflix
 from demand.playback import playback_dates
 from demand.scenarios import demand_quantile
-from sim.draw import draw_sessions
+from sim.sampling import sample_titles
 from sim.sessions import Sessions, sessions_from_playback
 from topology.errors import InputError, Problem
 from topology.importers import Backbone, read_graphml, read_sndlib, read_topohub
@@ -341,11 +341,42 @@ def simulate(
     folder: NetworkFolder,
     plan: Annotated[Path, typer.Option(help="Plan folder.")],
     playback: Annotated[
-        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log.")
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log; or give --demand.")
     ] = None,
-    demand: Annotated[Path | None, typer.Option(help="Or draw sessions from this demand table.")] = None,
+    demand: Annotated[
+        Path | None,
+        typer.Option(help="Draw sessions from this demand table: PLAN/demand.parquet is what the plan was made for."),
+    ] = None,
     policy: Annotated[
         list[str] | None, typer.Option(help="May be given several times; default: the setting simulation.policies.")
+    ] = None,
+    replications: Annotated[
+        int,
+        typer.Option(min=1, help="Draw the sessions so many times; from 2 on every figure has its 95 % interval."),
+    ] = 1,
+    admission: Annotated[
+        str | None,
+        typer.Option(
+            help="Files a cache lets in after a miss: all, second-hit (asked for before) or size (up to --largest-gb)."
+        ),
+    ] = None,
+    largest_gb: Annotated[float | None, typer.Option(min=0, help="Largest file that --admission size lets in.")] = None,
+    pull: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a cache takes a missed file from: next (site of the steering), or the first site that has it on the way to the origin, "
+            "a copy kept by the edge, by all on the way (lce) or one site down (lcd)."
+        ),
+    ] = None,
+    fetch: Annotated[
+        str | None,
+        typer.Option(help="What a pull brings: the whole file, or the bytes its session watches: file, session."),
+    ] = None,
+    title_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Simulate a drawn share of the titles on a fleet scaled to it, and say the error of the ratios."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for the tidy tables (per hour, site and link).")
@@ -353,27 +384,73 @@ def simulate(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Rehearse a plan beside reactive caches and perfect foresight, all on the same sessions."""
-    network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
+    """Rehearse a plan beside reactive caches and perfect foresight, all on the same sessions.
+
+    One of --playback and --demand says what is watched. What --admission, --pull and --fetch leave open, the settings of [simulation] say.
+    """
+    wishes = {"admission": admission, "largest_gb": largest_gb, "pull": pull, "fetch": fetch}
+    settings = read_settings(folder, {"simulation": wishes})
+    network, catalogue = read_network(folder), read_catalogue(folder)
     made = read_plan(plan, network, catalogue)
     began = time.perf_counter()
-    day = playback.date() if playback else None
-    sessions, warm_up = _sessions(folder, network, catalogue, made, playback=day, demand=demand, seed=seed)
-    rehearsal = rehearse(
-        network,
-        catalogue,
-        made,
-        sessions,
-        policy or settings.simulation.policies,
-        settings,
-        warm_up=warm_up,
-        progress=console.say,
-    )
-    if output:
-        write_rehearsal(rehearsal, output)
-    document = {"policies": rehearsal.totals(), "sessions": len(sessions), "seconds": time.perf_counter() - began}
-    text = [*_policies_tables(rehearsal.totals()), *_decomposition_table(decomposition(rehearsal))]
-    console.emit(document, as_json, text)
+    day, names = playback.date() if playback else None, policy or settings.simulation.policies
+    _one_source(day, demand, plan, replications, output)
+    kept = None
+    if title_share is not None:
+        kept = sample_titles(len(catalogue.title_ids), title_share, np.random.default_rng([seed, 2]))
+    if replications > 1 and demand is not None:
+        wanted = read_demand(demand, network.region_ids, catalogue.file_ids)
+        several = rehearse_replications(
+            network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, kept=kept, progress=console.say
+        )  # fmt: skip
+        rows = several.intervals.rename(columns={"scheme": "policy"}).to_dict("records")
+        document = {
+            "policies": several.policies,
+            "sessions": several.sessions,
+            "replications": replications,
+            "intervals": rows,
+        }
+        text: list[str | Table] = [*_policies_tables(several.policies), _intervals_table(rows)]
+    else:
+        sessions, warm_up = _sessions(folder, network, catalogue, playback=day, demand=demand, seed=seed)
+        rehearsal = rehearse(
+            network, catalogue, made, sessions, names, settings, warm_up=warm_up, kept=kept, progress=console.say
+        )  # fmt: skip
+        if output:
+            write_rehearsal(rehearsal, output)
+        document = {"policies": rehearsal.totals(), "sessions": len(sessions), "replications": 1}
+        text = [*_policies_tables(rehearsal.totals()), *_decomposition_table(decomposition(rehearsal))]
+        if kept is not None:
+            rows = [{"policy": n, **row} for n, table in rehearsal.ratios.items() for row in table.to_dict("records")]
+            document |= {"sampled": rows}
+            text = [
+                _sample_table(rows),
+                f"{kept.sum():,} of {len(kept):,} titles; GB, cost and counts are theirs alone",
+                *text,
+            ]
+    document |= {"seconds": time.perf_counter() - began}
+    console.emit(document | ({"title_share": title_share} if kept is not None else {}), as_json, text)
+
+
+def _one_source(
+    playback: dt.date | None, demand: Path | None, plan: Path, replications: int, output: Path | None
+) -> None:
+    """Refuse a simulation of nothing, of two things at once, or of the same thing several times."""
+    message, column, mend = "", "--demand", f"give one: --playback DATE, or --demand {plan / 'demand.parquet'}"
+    if playback is None and demand is None:
+        message = "neither --playback nor --demand"
+    elif playback is not None and demand is not None:
+        message, mend = "both --playback and --demand", "give one of them"
+    elif playback is not None and replications > 1:
+        message, column, mend = (
+            "a replayed day is the same every time",
+            "--replications",
+            "give --demand, or one replication",
+        )
+    elif output is not None and replications > 1:
+        message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
+    if message:
+        raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
 
 
 @app.command()
@@ -597,33 +674,24 @@ def _write_topology(backbone: Backbone, folder: Path, sites: int, seed: int, as_
 
 
 def _sessions(
-    folder: Path, network: Network, catalogue: Catalogue, plan: Plan,
-    *, playback: dt.date | None, demand: Path | None, seed: int,
-) -> tuple[Sessions, Sessions | None]:  # fmt: skip
-    """The sessions to rehearse, and the day before as warm-up of reactive caches where the log has it."""
-    if playback is not None and demand is not None:
-        raise InputError(
-            Problem(
-                table="arguments", column="--demand", message="both --playback and --demand", mend="give one of them"
-            )
-        )
-    if playback is not None:
-        yesterday = playback - dt.timedelta(days=1)
-        warm_up = (
-            sessions_from_playback(folder, yesterday, network, catalogue)
-            if yesterday in playback_dates(folder)
-            else None
-        )
-        return sessions_from_playback(folder, playback, network, catalogue), warm_up
-    wanted = plan.demand if demand is None else read_demand(demand, network.region_ids, catalogue.file_ids)
-    profile = load_laws().hourly_profile
-    day, before = (
-        draw_sessions(
-            wanted, network, catalogue, np.random.default_rng([seed, i]), date=FIRST_DAY, hourly_profile=profile
-        )
-        for i in range(2)
+    folder: Path,
+    network: Network,
+    catalogue: Catalogue,
+    *,
+    playback: dt.date | None,
+    demand: Path | None,
+    seed: int,
+) -> tuple[Sessions, Sessions | None]:
+    """Sessions to rehearse, and the day before as warm-up of reactive caches where the log has it."""
+    if playback is None:
+        assert demand is not None
+        wanted = read_demand(demand, network.region_ids, catalogue.file_ids)
+        return draw_day(wanted, network, catalogue, np.random.default_rng([seed, 0]), FIRST_DAY)
+    yesterday = playback - dt.timedelta(days=1)
+    warm_up = (
+        sessions_from_playback(folder, yesterday, network, catalogue) if yesterday in playback_dates(folder) else None
     )
-    return day, before
+    return sessions_from_playback(folder, playback, network, catalogue), warm_up
 
 
 def _policies_tables(policies: Mapping[str, Mapping[str, Any]]) -> list[Table]:
@@ -640,6 +708,7 @@ def _policies_tables(policies: Mapping[str, Mapping[str, Any]]) -> list[Table]:
         ("backbone\nGB", column(each("backbone_gb"))),
         ("filled\nGB", column([t["fill_gb"] + t["fetched_gb"] for t in totals])),
         ("backbone\ncost", column(each("backbone_cost"))),
+        ("cost of\nwatched", column(each("backbone_cost_watched"))),
         ("peak\nGbit/s", column(each("peak_link_gbps"))),
     ]
     misses = [
@@ -658,6 +727,43 @@ def _differences_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     heads = ("base", "scenario", "difference", "95 % from", "to")
     parts = [(head, [row[i] for row in cells]) for i, head in enumerate(heads)]
     return console.columns([(name, [str(row["metric"]) for row in rows]), *parts])
+
+
+SHOWN = (
+    "request_hit_ratio",
+    "byte_hit_ratio",
+    "edge_offload",
+    "backbone_cost",
+    "backbone_cost_watched",
+    "peak_link_gbps",
+)
+"""Figures whose intervals are printed; the JSON has those of all."""
+
+
+def _intervals_table(rows: Sequence[Mapping[Any, Any]]) -> Table:
+    """Means and their 95 % intervals, and the differences from the first policy."""
+    shown = [row for row in rows if row["metric"] in SHOWN]
+    heads = {
+        "value": "mean",
+        "ci_low": "95 % from",
+        "ci_high": "to",
+        "delta": "less the first",
+        "delta_low": "95 % from",
+        "delta_high": "to",
+    }
+    parts = [(head, [number(row[key]) for row in shown]) for key, head in heads.items()]
+    return console.columns(
+        [("policy", [row["policy"] for row in shown]), ("figure", [row["metric"] for row in shown]), *parts]
+    )
+
+
+def _sample_table(rows: Sequence[Mapping[Any, Any]]) -> Table:
+    """Ratios of a sample of titles and their errors."""
+    heads = {"value": "of the sample %", "standard_error": "standard error", "ci_low": "95 % from", "ci_high": "to"}
+    parts = [(head, percents([row[key] for row in rows], 2)) for key, head in heads.items()]
+    return console.columns(
+        [("policy", [row["policy"] for row in rows]), ("ratio", [row["metric"] for row in rows]), *parts]
+    )
 
 
 def _decomposition_table(rows: Sequence[Any]) -> list[Table]:

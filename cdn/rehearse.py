@@ -6,7 +6,7 @@ plan as if every file were there at midnight: what lies between it and ``plan`` 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from cdn.settings import FILLED, POLICY_NAMES, PREVIOUS, Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from sim.batch import simulate
-from sim.fleet import build_fleet
+from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult
 from sim.policies import POLICIES
+from sim.sampling import sampled, sampled_ratios
 from sim.scheme import Fills, Outage, Rules, Scheme
 from sim.sessions import Sessions
+from sim.steering import SteeringChange, change_steering
 from topology.errors import InputError, Problem
 from topology.network import Network
 from topology.placement import Placement
@@ -43,10 +45,13 @@ class Rehearsal:
         One simulation result a policy, in the order asked for.
     oracle_gap
         The proven gap of the oracle's own plan, or None if there is no oracle.
+    ratios
+        Of a sample of titles: each policy's ratios with their errors, :func:`sim.sampling.sampled_ratios`.
     """
 
     results: Mapping[str, SimulationResult]
     oracle_gap: float | None = None
+    ratios: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def totals(self) -> dict[str, dict[str, Any]]:
         """The contract's figures of every policy."""
@@ -65,6 +70,8 @@ def rehearse(
     fills: Fills | None = None,
     before: Placement | None = None,
     outages: Sequence[Outage] = (),
+    steering: Sequence[SteeringChange] = (),
+    kept: np.ndarray | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Rehearsal:
     """Simulate every policy on the same sessions.
@@ -83,6 +90,10 @@ def rehearse(
         Tonight's transfers; without them every planned file is there from the start.
     before
         Last night's placement: with ``fills``, what is there at midnight; and the oracle pays for fills as the plan did.
+    steering
+        Changes of steering during the day.
+    kept
+        (titles,) bool, a sample as :func:`sim.sampling.sample_titles` draws it: only sessions of these titles run, on a fleet scaled to them.
 
     Raises
     ------
@@ -93,9 +104,17 @@ def rehearse(
     trees = site_trees(network)
     routes = steering_routes(network, trees, candidates=settings.steering.candidates)
     previous = None if before is None else before.stored(network, len(catalogue.files))
-    fleet = build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes))
+    fleet = change_steering(
+        build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes)), steering
+    )
+    _refuse_overfull(network, fleet, plan.placement)
+    everything = sessions
+    if kept is not None:
+        fleet, sessions = sampled(fleet, everything, catalogue.title_of, kept)
+        warm_up = None if warm_up is None else sampled(fleet, warm_up, catalogue.title_of, kept)[1]
     rules = Rules(soft_limit=settings.simulation.soft_limit, fill_writes=settings.simulation.fill_writes)
     results: dict[str, SimulationResult] = {}
+    ratios: dict[str, pd.DataFrame] = {}
     oracle_gap = None
     for name in dict.fromkeys(policies):
         if progress:
@@ -108,17 +127,55 @@ def rehearse(
             scheme = Scheme(label=name, placement=before)
         elif name == "oracle":
             placement, oracle_gap = _place(
-                network, catalogue, demand_of(sessions, network), settings, previous, share=0.0
+                network, catalogue, demand_of(everything, network), settings, previous, share=0.0
             )
             scheme = Scheme(label=name, placement=placement)
         elif name.startswith("plan+"):
             share = settings.simulation.reactive_share
             placement, _ = _place(network, catalogue, plan.demand, settings, previous, share=share)
-            scheme = Scheme(label=name, placement=placement, policy=name.removeprefix("plan+"), reactive_share=share)
+            policy = name.removeprefix("plan+")
+            scheme = Scheme(label=name, placement=placement, **_reactive(settings, policy, share))
         else:
-            scheme = Scheme(label=name, policy=name, reactive_share=1.0)
-        results[name] = simulate(fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages, rules=rules)
-    return Rehearsal(results=results, oracle_gap=oracle_gap)
+            scheme = Scheme(label=name, **_reactive(settings, name, 1.0))
+        results[name] = simulate(
+            fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages, rules=rules, keep_log=kept is not None
+        )
+        log = results[name].log
+        if kept is not None and log is not None:
+            ratios[name] = sampled_ratios(fleet, sessions, log, catalogue.title_of, kept)
+    return Rehearsal(results=results, oracle_gap=oracle_gap, ratios=ratios)
+
+
+def _refuse_overfull(network: Network, fleet: Fleet, placement: Placement) -> None:
+    """Refuse a placement that does not fit into its appliances; a byte a copy is left to rounding."""
+    used, copies = np.zeros(fleet.appliances, np.int64), np.bincount(placement.appliance, minlength=fleet.appliances)
+    np.add.at(used, placement.appliance, fleet.file_bytes[placement.file])
+    over = np.flatnonzero(used > fleet.appliance_storage_bytes + copies)
+    problems = [
+        Problem(
+            table="placement",
+            column="appliance",
+            value=str(network.appliance_ids[a]),
+            message=f"its files take {used[a] / BYTES_PER_GB:,.6g} GB of {fleet.appliance_storage_bytes[a] / BYTES_PER_GB:,.6g} GB",
+            mend="make the plan again for this network",
+        )
+        for a in over[:20]
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _reactive(settings: Settings, policy: str, share: float) -> dict[str, Any]:
+    """A scheme's reactive part as the settings have it."""
+    rules = settings.simulation
+    return {
+        "policy": policy,
+        "reactive_share": share,
+        "admission": rules.admission.replace("-", "_"),
+        "largest_bytes": round(rules.largest_gb * BYTES_PER_GB),
+        "pull": rules.pull,
+        "fetch": rules.fetch,
+    }
 
 
 def demand_of(sessions: Sessions, network: Network) -> Demand:
@@ -160,8 +217,11 @@ def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
 
     reactive = next((name for name in POLICIES if name in cost), "lru")
     solver = None if rehearsal.oracle_gap is None or "oracle" not in cost else rehearsal.oracle_gap * cost["oracle"]
+    least = {name: float(totals["backbone_cost_watched"]) for name, totals in rehearsal.totals().items()}
+    at_best = least[reactive] - cost["plan"] if reactive in cost and "plan" in cost else None
     return [
         ("planning over reacting", between(reactive, "plan"), f"backbone cost of {reactive} on every site less that of the plan; positive: the plan is cheaper"),
+        ("reacting at its best", at_best, f"the same, had {reactive} fetched nothing but what was watched: less than any cache can do with"),
         ("fills in progress", between("plan", FILLED), "the plan as filled during the day (fill traffic and files not there yet) less the plan in place from midnight"),
         ("forecast error", between(FILLED, "oracle"), "the plan in place less the same solver given the demand that came"),
         ("solver gap", solver, "at most this much of the oracle's own cost could still be saved by a better placement"),

@@ -144,6 +144,19 @@ class Simulation(Section):
     fill_writes: float = Field(
         0.0, ge=0, description="Throughput that a fill takes from its target while it runs, in parts of its own rate."
     )
+    admission: Literal["all", "second-hit", "size"] = Field(
+        "all",
+        description="Files a cache lets in after a miss: all, those asked for before, or those up to largest_gb.",
+    )
+    largest_gb: float = Field(5.0, ge=0, description="Largest file that the admission size lets in.")
+    pull: Literal["next", "edge", "lce", "lcd"] = Field(
+        "next",
+        description="Where a cache takes a missed file from: the next site of the steering (next), or the first with it on the way to the origin, "
+        "kept at the edge, everywhere on the way (lce) or one site down (lcd).",
+    )
+    fetch: Literal["file", "session"] = Field(
+        "file", description="What a pull brings: the whole file, or the bytes its session watches."
+    )
     seed: int = Field(0, ge=0, description="Seed of drawn sessions.")
 
     @field_validator("policies")

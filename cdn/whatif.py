@@ -10,7 +10,16 @@ import numpy as np
 from cdn.jobs import place_demand
 from cdn.plan import Plan
 from cdn.rehearse import rehearse
-from cdn.scenario import Scenario, check_scenario, compare, edit_demand, edit_network, edit_sessions, outages
+from cdn.scenario import (
+    Scenario,
+    check_scenario,
+    compare,
+    edit_demand,
+    edit_network,
+    edit_sessions,
+    outages,
+    steering_changes,
+)
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import read_demand
@@ -55,7 +64,10 @@ def compare_scenarios(
 
     def judge(on: Network, judged: Plan, sessions: Sessions, scenario: Scenario | None) -> dict[str, Any]:
         down = [] if scenario is None else outages(scenario, network)
-        return rehearse(on, catalogue, judged, sessions, ["plan"], settings, outages=down).totals()["plan"]
+        steered = [] if scenario is None else steering_changes(scenario, network)
+        return rehearse(on, catalogue, judged, sessions, ["plan"], settings, outages=down, steering=steered).totals()[
+            "plan"
+        ]
 
     for i in range(replications):
         if progress:

@@ -31,12 +31,13 @@ def check_balance(result: SimulationResult, fleet: Fleet, sessions: Sessions) ->
     log, ledger, fills = result.log, result.ledger, result.fills
     assert log is not None, "only a result that kept its log can be checked against it"
     width, sites = fleet.candidate.shape[1], fleet.sites
-    region = sessions.region.astype(np.int64)
-    delivering = fleet.candidate.ravel()[region * width + log.candidate].astype(np.int64)
+    row = fleet.rows(sessions.region, sessions.start_ms)
+    delivering = fleet.candidate.ravel()[row * width + log.candidate].astype(np.int64)
     is_pull = log.source >= 0
-    providing = np.where(is_pull, fleet.candidate.ravel()[region * width + np.maximum(log.source, 0)], delivering)
+    providing = np.where(is_pull, log.source, delivering).astype(np.int64)
     pulls, ran = np.flatnonzero(is_pull), np.flatnonzero(ledger.fill_ran)
-    fetches = fleet.site_paths(providing[pulls], delivering[pulls])
+    fetches = fleet.site_paths(providing[pulls], log.keeper[pulls])
+    relays = fleet.site_paths(log.keeper[pulls], delivering[pulls])
     transfers = fleet.site_paths(fills.source_site(fleet)[ran], fills.target_site(fleet)[ran])
     requested = int(sessions.bytes.sum())
     _same("bytes requested and delivered", requested, int(ledger.delivered.sum()))
@@ -45,14 +46,17 @@ def check_balance(result: SimulationResult, fleet: Fleet, sessions: Sessions) ->
     _same("bytes provided by each site", _by_site(providing, sessions.bytes, sites), ledger.provided)
     _same(
         "serving bytes of each arc",
-        arc_bytes(fleet.region_paths, region * width + log.candidate, sessions.bytes, fleet.arcs),
+        arc_bytes(fleet.region_paths, row * width + log.candidate, sessions.bytes, fleet.arcs),
         ledger.serving,
     )
-    _same(
-        "fetched bytes of each arc",
-        arc_bytes(fetches, np.arange(len(pulls)), log.fetched_bytes[pulls], fleet.arcs),
-        ledger.fetching,
-    )
+    relayed = arc_bytes(relays, np.arange(len(pulls)), sessions.bytes[pulls], fleet.arcs)
+    for what, size, counted in (
+        ("fetched", log.fetched_bytes[pulls], ledger.fetching),
+        ("fetched and watched", sessions.bytes[pulls], ledger.watched),
+    ):
+        _same(
+            f"{what} bytes of each arc", arc_bytes(fetches, np.arange(len(pulls)), size, fleet.arcs) + relayed, counted
+        )
     _same(
         "filled bytes of each arc",
         arc_bytes(transfers, np.arange(len(ran)), fills.bytes[ran], fleet.arcs),

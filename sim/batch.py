@@ -12,58 +12,49 @@ from typing import Any
 import numpy as np
 import simpy
 
-from sim.balance import BalanceError, check_balance
-from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, empty_caches, empty_memory
-from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, SWITCH, Moment
-from sim.fleet import Fleet
-from sim.kernel import (
-    BASE_SLOT,
-    BLOCK,
+from sim.arrays import (
     BYTES,
+    CARRIED,
     COUNT,
-    FETCHED,
-    FREE_BLOCK,
+    ENDLESS,
     HOUR_BYTES,
     HOUR_COLUMNS,
     HOUR_HIT_BYTES,
     HOUR_ORIGIN_BYTES,
     LEVEL,
-    NEVER,
-    NO_ROOM,
-    NOBODY,
-    PAGE,
     PART,
-    RUNNING,
+    PLACES,
+    WATCHED,
     Books,
-    Calendar,
     Entries,
     Ground,
+    Part,
     State,
-    look_over,
-    play,
-    release,
-    warm,
 )
+from sim.balance import BalanceError, check_balance
+from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, empty_caches, empty_memory
+from sim.climb import PULLS, Climbs, climbs, pull_paths
+from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, STEER, SWITCH, Moment
+from sim.ends import NEVER, empty_calendar, page_shift, with_pages, with_room
+from sim.fleet import Fleet
+from sim.kernel import NO_ROOM, end_all, look_over, play, warm
 from sim.log import OUTCOMES, Ledger, SessionLog
 from sim.metrics import SimulationResult, measure
+from sim.numbering import WORD, Numbers, Seats
 from sim.scheme import RULES, Fills, Outage, Rules, Scheme, check_scheme, dropped_copies
 from sim.series import SLOT_MS, SLOTS, arc_bytes, crossings, loads_of_marks
 from sim.sessions import DAY_MS, Sessions, build_sessions, check_sessions
 from sim.sites import copies_there
+from sim.steer import refresh
 from sim.tally import HOUR_MS, STARTUP_BINS, Tally, fill_loads, startup_bin
 from topology.errors import InputError, Problem
 from topology.placement import Placement
 from topology.routing import Paths
 
-WORD = 64
 ENDLESS_BPS = 2**62
 """The throughput of an origin."""
+NO_CLIMBS = Climbs(of=np.zeros((0, 0), np.int32), start=np.zeros(1, np.int64), site=np.zeros(0, np.int32))
 HOUR_SLOTS = HOUR_MS // SLOT_MS
-FIRST_BLOCKS = 64
-FEW, FIRST_SHIFT, MOST_SHIFT = 4, 10, 20
-"""Sessions that should end in one list of the calendar; lists of 2**shift ms."""
-PAGE_SHIFT = 7
-"""A page of the calendar has 2**PAGE_SHIFT lists."""
 
 
 def simulate(
@@ -145,7 +136,7 @@ class _Run:
 
     def __init__(self, fleet: Fleet, scheme: Scheme, fills: Fills, rules: Rules, *, link_loads: bool) -> None:
         self.fleet, self.scheme, self.fills, self.link_loads = fleet, scheme, fills, link_loads
-        numbers = self.numbers = _Numbers(fleet)
+        numbers = self.numbers = Numbers(fleet)
         self.bit = numbers.bit
         self.throughput = np.full(numbers.bits, ENDLESS_BPS, np.int64)
         self.throughput[self.bit] = fleet.appliance_throughput_bps
@@ -154,13 +145,17 @@ class _Run:
         self.softly = rules.soft_limit < 1
         policy = 0 if scheme.policy is None else KERNEL_POLICIES[scheme.policy]
         rule = KERNEL_ADMISSIONS[scheme.admission]
-        pair_of, self.pair_paths = _pull_paths(fleet) if policy else (np.zeros((0, 0), np.int32), _no_paths())
+        pair_of, self.pair_paths = (
+            np.zeros((0, 0), np.int32),
+            Paths(start=np.zeros(1, np.int64), arcs=np.zeros(0, np.int32)),
+        )
+        ways = NO_CLIMBS
+        if policy:
+            pair_of, self.pair_paths = pull_paths(fleet, scheme.pull)
+            ways = climbs(fleet) if scheme.pull != "next" else NO_CLIMBS
         self.ground = Ground(
             candidate=np.ascontiguousarray(fleet.candidate, np.int32),
-            word=numbers.word,
-            words=numbers.words,
-            mask=numbers.mask,
-            endless=numbers.endless,
+            where=numbers.where,
             site_of=numbers.site,
             reserve=reserve,
             file_bytes=fleet.file_bytes,
@@ -172,6 +167,11 @@ class _Run:
             policy=policy,
             admission=rule,
             largest=scheme.largest_bytes,
+            climb_of=ways.of,
+            climb_start=ways.start,
+            climb_site=ways.site,
+            pull=PULLS.index(scheme.pull),
+            whole=scheme.fetch == "file",
         )
         up = np.zeros(numbers.width, np.uint64)  # gaps are never up
         np.bitwise_or.at(up, self.bit // WORD, np.uint64(1) << (self.bit % WORD).astype(np.uint64))
@@ -179,6 +179,8 @@ class _Run:
             policy, np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), fleet.files if policy else 0
         )
         self.state = State(
+            row_of=np.arange(fleet.regions, dtype=np.int32),
+            holds=self._origins(),
             copies=self._copies(),
             up=up,
             free=self.throughput.copy(),
@@ -189,7 +191,12 @@ class _Run:
             cached=np.zeros((fleet.files if policy else 0, -(-fleet.sites // WORD)), np.uint64),
             evicted=np.zeros(fleet.files if policy else 0, np.int32),
         )
-        self.calendar = _empty_calendar(FIRST_SHIFT)
+        self.seats = Seats(fleet)
+        if scheme.placement is not None:
+            for placement in (scheme.placement, dropped_copies(fleet, scheme)):
+                self._refresh(placement.appliance, placement.file)
+        self.calendar = empty_calendar(page_shift(np.zeros(0)))
+        self.base_slot = 0
         self.outages = np.zeros(fleet.appliances, np.int64)
         self.fill_rate, self.fill_writes = fills.rate_bps(), rules.write_bps(fills)
         self.fill_ran = np.zeros(len(fills), bool)
@@ -210,6 +217,21 @@ class _Run:
             np.bitwise_or.at(bits, *self._bits_of(dropped_copies(self.fleet, self.scheme)))
         return bits
 
+    def _origins(self) -> np.ndarray:
+        """(V, F, K / 16) uint16: the bits of origins alone."""
+        fleet, width = self.fleet, self.fleet.candidate.shape[1]
+        endless = fleet.is_origin[np.maximum(fleet.candidate, 0)] & (fleet.candidate >= 0)
+        words = np.zeros((len(fleet.candidate), -(-width // PLACES)), np.uint16)
+        row, k = np.nonzero(endless)
+        np.bitwise_or.at(words, (row, k // PLACES), (1 << k % PLACES).astype(np.uint16))
+        return np.repeat(words[:, None], fleet.files, axis=1)
+
+    def _refresh(self, appliance: np.ndarray, file: np.ndarray) -> None:
+        """Copies of these files at the sites of these appliances have come or gone."""
+        seats = self.seats
+        site = self.fleet.appliance_site[appliance].astype(np.int64)
+        refresh(self.ground, self.state, seats.row, seats.place, seats.begin, site, np.asarray(file, np.int64))
+
     def _bits_of(self, placement: Placement) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """Where the bits of copies stand in ``copies`` (file and word), and the words that have them alone set."""
         word, place = np.divmod(self.bit[placement.appliance], WORD)
@@ -223,12 +245,13 @@ class _Run:
     def begin(self, parts: Iterator[Sessions], days: int, logged: int) -> None:
         """Open the books for so many days, and the first part of the sessions."""
         fleet, self.parts, self.days = self.fleet, parts, days
-        paths = fleet.regions * fleet.candidate.shape[1]
+        paths = fleet.candidate.size
         self.books = Books(
             hour=np.zeros((24 * days, HOUR_COLUMNS), np.int64),
             path=np.zeros((paths, 2), np.int64),
             pulled=np.zeros((paths, 2), np.int64),
-            pair=np.zeros((len(self.pair_paths.start) - 1, 3), np.int64),
+            pair=np.zeros((len(self.pair_paths.start) - 1, 4), np.int64),
+            fetched=np.zeros(fleet.sites, np.int64),
             startup=np.zeros(1 + STARTUP_BINS, np.int64),
             peak=np.zeros(fleet.sites, np.int64),
             marks=np.zeros((1, paths, 2), np.int64),
@@ -239,6 +262,7 @@ class _Run:
             appliance=np.zeros(logged, np.int32),
             source=np.zeros(logged, np.int32),
             source_appliance=np.zeros(logged, np.int32),
+            keeper=np.zeros(logged, np.int32),
             fetched=np.zeros(logged, np.int64),
             outcome=np.zeros(logged, np.int8),
         )
@@ -248,7 +272,9 @@ class _Run:
     def run(self, outages: Sequence[Outage], progress: Callable[[int], None] | None) -> None:
         """Start every process, let the clock run, and see that all throughput came back."""
         switch_ms = self.scheme.switch_ms
+        changes = range(self.fleet.regions, len(self.fleet.candidate))
         first = [0, switch_ms or 0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
+        first += [int(self.fleet.row_from_ms[row]) for row in changes]
         self.env = simpy.Environment(initial_time=min(first))
         for fill in range(len(self.fills)):
             self.env.process(self.transfer(fill))
@@ -256,6 +282,8 @@ class _Run:
             self.env.process(self.fail(outage))
         if switch_ms is not None:
             self.env.process(self.switch(switch_ms))
+        for row in changes:
+            self.env.process(self.change(row))
         self.env.process(self.hours(progress))
         try:
             self.env.run()
@@ -292,14 +320,17 @@ class _Run:
         self.state.free[self.bit[target]] += self.fill_writes[fill]
         word, place = divmod(int(self.bit[target]), WORD)
         self.state.copies[file, word] |= np.uint64(1 << place)
+        self._refresh(np.array([target]), np.array([file]))
         self.fill_ran[fill] = True
 
     def switch(self, at: int) -> Generator[Moment, Any, None]:
         """The sites leave last night's plan: its copies that are no longer planned are gone."""
         yield Moment(self.env, at, SWITCH)
         self.advance(at)
-        place, value = self._bits_of(dropped_copies(self.fleet, self.scheme))
+        old = dropped_copies(self.fleet, self.scheme)
+        place, value = self._bits_of(old)
         np.bitwise_and.at(self.state.copies, place, ~value)
+        self._refresh(old.appliance, old.file)
 
     def fail(self, outage: Outage) -> Generator[Moment, Any, None]:
         """An outage: its appliances take nothing new until it is over."""
@@ -312,9 +343,16 @@ class _Run:
                 word, here = bit // WORD, np.uint64(1 << bit % WORD)
                 self.state.up[word] = self.state.up[word] & ~here if down else self.state.up[word] | here
 
+    def change(self, row: int) -> Generator[Moment, Any, None]:
+        """From now on a region is steered by another row."""
+        at = int(self.fleet.row_from_ms[row])
+        yield Moment(self.env, at, STEER)
+        self.advance(at)
+        self.state.row_of[self.fleet.row_region[row]] = row
+
     def _provide(self, source: int, rate: int) -> None:
         """An appliance, or an origin, begins to provide a rate to a fill (or ends, with a negative rate)."""
-        bit = int(self.bit[source]) if source >= 0 else int(self.numbers.endless[-1 - source])
+        bit = int(self.bit[source]) if source >= 0 else int(self.numbers.where[-1 - source, ENDLESS])
         site = self.ground.site_of[bit]
         self.state.free[bit] -= rate
         self.state.load[site] += rate
@@ -330,26 +368,22 @@ class _Run:
                 self.calendar,
                 self.books,
                 self.entries,
-                part.start_ms,
-                part.region,
-                part.file,
-                part.duration_ms,
-                part.bytes,
-                part.rate_bps,
+                Part(part.start_ms, part.region, part.file, part.duration_ms, part.bytes, part.rate_bps),
                 self.at,
                 until,
+                self.base_slot,
                 self.softly,
                 self.link_loads,
                 self.numbers.appliance,
             )
             if why == NO_ROOM:
-                self._add_blocks()
+                self.calendar = with_room(self.calendar)
             elif self.at == len(part):
                 self.done += len(part)
                 self._open_next_part()
             else:
                 return  # play has ended what is over
-        release(self.ground, self.state, self.calendar, until)
+        end_all(self.ground, self.state, self.calendar, until)
 
     def _open_next_part(self) -> None:
         self.part, self.at = next(self.parts, None), 0
@@ -374,46 +408,26 @@ class _Run:
                     )
                 ]
             )
-        if self.last_start == 0 and not self.calendar.clock[RUNNING]:
-            self.calendar = _empty_calendar(_list_shift(part))
+        if self.done == 0:
+            self.calendar = empty_calendar(page_shift(part.start_ms))
         if len(part):
             self.last_start = int(part.start_ms[-1])
             self._make_room(longest)
 
     def _make_room(self, longest_ms: int) -> None:
         """A wheel and a window of marks that the longest session fits into."""
-        old = self.calendar
-        pages = 1 << ((longest_ms >> (old.shift + old.fine)) + 2).bit_length()
-        if pages > len(old.block):
-            block, filled = np.full(pages, NOBODY, np.int64), np.full(pages, BLOCK, np.int64)
-            known = int(old.clock[PAGE]) + np.arange(len(old.block))
-            block[known % pages], filled[known % pages] = (
-                old.block[known % len(old.block)],
-                old.filled[known % len(old.block)],
-            )
-            self.calendar = old._replace(block=block, filled=filled)
+        self.calendar = with_pages(self.calendar, longest_ms)
         window = min(HOUR_SLOTS + longest_ms // SLOT_MS + 2, self.days * SLOTS)
         marks = self.books.marks
         if window > len(marks):
             more = np.zeros((window - len(marks), *marks.shape[1:]), np.int64)
             self.books = self.books._replace(marks=np.concatenate([marks, more]))
 
-    def _add_blocks(self) -> None:
-        """More blocks for running sessions; all old ones are in use."""
-        old = self.calendar
-        count = len(old.after)
-        after = np.arange(1, max(FIRST_BLOCKS, 2 * count) + 1)
-        after[:count], after[-1] = old.after, NOBODY
-        rows = np.zeros((len(after) * BLOCK, 4), np.int64)
-        rows[: count * BLOCK] = old.rows
-        old.clock[FREE_BLOCK] = count
-        self.calendar = old._replace(rows=rows, after=after)
-
     def _move_marks(self, now_slot: int) -> None:
         """Charge the marks of past slots on paths to the arcs of the paths, and let the window begin now."""
         if not self.link_loads:
             return
-        base, marks, arc_marks = int(self.calendar.clock[BASE_SLOT]), self.books.marks, self.books.arc_marks
+        base, marks, arc_marks = self.base_slot, self.books.marks, self.books.arc_marks
         past = min(now_slot - base, len(marks))
         for column in (PART, LEVEL):
             arc_marks[base : base + past, :, column] += (self.crossings @ marks[:past, :, column].T).T[
@@ -421,7 +435,7 @@ class _Run:
             ]
         marks[: len(marks) - past] = marks[past:].copy()
         marks[len(marks) - past :] = 0
-        self.calendar.clock[BASE_SLOT] = now_slot
+        self.base_slot = now_slot
 
     def books_closed(self) -> tuple[Tally, Ledger]:
         """Everything counted, as both engines give it."""
@@ -441,7 +455,8 @@ class _Run:
             delivered=delivered,
             provided=delivered - pulled_bytes + sourced,
             serving=np.asarray(self.crossings @ books.path[:, BYTES]),
-            fetching=arc_bytes(self.pair_paths, pairs, books.pair[:, FETCHED], fleet.arcs),
+            fetching=arc_bytes(self.pair_paths, pairs, books.pair[:, CARRIED], fleet.arcs),
+            watched=arc_bytes(self.pair_paths, pairs, books.pair[:, WATCHED], fleet.arcs),
             filling=arc_bytes(transfers, np.arange(int(ran.sum())), fills.bytes[ran], fleet.arcs),
             fill_ran=ran,
         )
@@ -457,7 +472,7 @@ class _Run:
             hit_sessions=_sum_by(first, direct[:, COUNT], fleet.sites),
             hit_bytes=_sum_by(first, direct[:, BYTES], fleet.sites),
             pulled_sessions=_sum_by(targets, books.pair[:, COUNT], fleet.sites),
-            fetched_bytes=_sum_by(targets, books.pair[:, FETCHED], fleet.sites),
+            fetched_bytes=books.fetched.copy(),
             sourced_bytes=sourced,
             startup_us=books.startup[:1] + once @ path_us,
             startup_sessions=books.startup[1:] + _sum_by(startup_bin(path_us), once, STARTUP_BINS),
@@ -490,7 +505,7 @@ class _Run:
         ):
             if counted != requested:
                 raise BalanceError(f"{what} do not balance: {requested} against {counted}")
-        if self.done != int(tally.hour_sessions.sum()) or self.calendar.clock[RUNNING] != 0:
+        if self.done != int(tally.hour_sessions.sum()):
             raise BalanceError("sessions were lost")
 
     def log(self) -> SessionLog:
@@ -501,91 +516,13 @@ class _Run:
             appliance=kept.appliance,
             source=kept.source,
             source_appliance=kept.source_appliance,
+            keeper=kept.keeper,
             fetched_bytes=kept.fetched,
             outcome=kept.outcome,
         )
-
-
-class _Numbers:
-    """Appliances numbered by bits: those of a site in one word, or, if they are more than 64, in words of their own; origins behind all of them.
-
-    Parameters
-    ----------
-    bit
-        (A,): the bit of each appliance.
-    appliance, site
-        (B,) int32: the appliance of each bit, -1 for gaps and origins, and its site.
-    word, words, mask
-        (S,): the first word of each site's appliances, how many words they take, and their bits in the first.
-    endless
-        (S,) int32: the bit of an origin, -1 for an edge site.
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
-        count = np.bincount(fleet.appliance_site, minlength=fleet.sites)
-        first, used = np.zeros(fleet.sites, np.int64), 0
-        for site, size in enumerate(count.tolist()):
-            if used % WORD and size > WORD - used % WORD:
-                used += WORD - used % WORD
-            first[site] = used
-            used += size if size <= WORD else -(-size // WORD) * WORD
-        order = np.argsort(fleet.appliance_site, kind="stable")
-        site_of = fleet.appliance_site[order].astype(np.int64)
-        begins = np.searchsorted(site_of, np.arange(fleet.sites))
-        self.bit = np.empty(fleet.appliances, np.int64)
-        self.bit[order] = first[site_of] + np.arange(fleet.appliances) - begins[site_of]
-        origins = np.flatnonzero(fleet.is_origin)
-        self.bits = used + len(origins)
-        self.appliance, self.site = np.full(self.bits, NOBODY, np.int32), np.zeros(self.bits, np.int32)
-        self.appliance[self.bit] = np.arange(fleet.appliances)
-        self.site[self.bit], self.site[used:] = fleet.appliance_site, origins
-        self.endless = np.full(fleet.sites, NOBODY, np.int32)
-        self.endless[origins] = used + np.arange(len(origins))
-        self.word = (first // WORD).astype(np.int32)
-        self.words = np.maximum(-(-count // WORD), 1).astype(np.int32)
-        masks = [
-            ((1 << min(size, WORD)) - 1) << at % WORD for size, at in zip(count.tolist(), first.tolist(), strict=True)
-        ]
-        self.mask = np.array(masks, np.uint64)
-        self.width = int((self.word + self.words).max(initial=1))
-
-
-def _pull_paths(fleet: Fleet) -> tuple[np.ndarray, Paths]:
-    """(S, S) int32: the number of the path from one site to another wherever a region has the second ahead of the first, else -1; and the paths."""
-    ahead, behind = np.triu_indices(fleet.candidate.shape[1], 1)
-    targets, sources = fleet.candidate[:, ahead].astype(np.int64), fleet.candidate[:, behind].astype(np.int64)
-    pairs = np.unique((sources * fleet.sites + targets)[(sources >= 0) & (targets >= 0)])
-    pair_of = np.full((fleet.sites, fleet.sites), NOBODY, np.int32)
-    pair_of.ravel()[pairs] = np.arange(len(pairs))
-    return pair_of, fleet.site_paths(pairs // fleet.sites, pairs % fleet.sites)
-
-
-def _no_paths() -> Paths:
-    return Paths(start=np.zeros(1, np.int64), arcs=np.zeros(0, np.int32))
 
 
 def _sum_by(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     total = np.zeros(size, np.int64)
     np.add.at(total, where, values)
     return total
-
-
-def _empty_calendar(shift: int) -> Calendar:
-    return Calendar(
-        rows=np.zeros((0, 4), np.int64),
-        after=np.zeros(0, np.int64),
-        block=np.full(1, NOBODY, np.int64),
-        filled=np.full(1, BLOCK, np.int64),
-        lists=np.full(1 << PAGE_SHIFT, NOBODY, np.int64),
-        clock=np.array([0, 0, NEVER, NOBODY, 0, 0], np.int64),
-        shift=shift,
-        fine=PAGE_SHIFT,
-    )
-
-
-def _list_shift(part: Sessions | None) -> int:
-    """Lists of the calendar so long in time that a few sessions end in each."""
-    if part is None or len(part) < FEW:
-        return FIRST_SHIFT
-    gap_ms = max((int(part.start_ms[-1]) - int(part.start_ms[0])) // len(part), 1)
-    return min((FEW * gap_ms).bit_length(), MOST_SHIFT)

@@ -1,9 +1,13 @@
 """Reactive caches for the kernels: the policies of :mod:`sim.policies` as numba functions over plain arrays, many caches at once.
 
-One cache is two arrays. ``meta`` (M,) int64 holds its capacity, the bytes used and what its policy counts; ``node`` (rows, 4) int32 holds a row for every
-file: its neighbours in the queue it stands in, which queue that is, and the requests counted. Queues are rings through these rows; each has an anchor, a
-row behind those of the files. A row of zeros is a file that is not held, so a cache of many files costs the memory it touches, and a request touches
-one cache line for the file and one for each neighbour. The caches of S sites are ``meta`` (S, M) and ``node`` (S, rows, 4); a row of each is one cache.
+One cache is two arrays. ``meta`` (M,) int64 holds its capacity, the bytes used and what its policy counts; ``node`` (rows, width) int32 holds a row for every
+file, whose first number is above 0 while the file is held, and the queues. The caches of S sites are ``meta`` (S, M) and ``node`` (S, rows, width); a row
+of each is one cache. A row of zeros is a file that is not held, so a cache of many files costs the memory it touches. There are two ways to queue:
+
+- LRU and FIFO write requests into a ring, one behind the other; a file's row says where it stands there last, and any earlier place of it is void. A hit
+  writes two numbers and reads none of its neighbours. A ring that is full leaves out its void places, which is seldom, as it has two places for every file held.
+- The others link files: a row (of four numbers, a quarter of a cache line) has its neighbours in the queue it stands in, which queue that is, and the
+  requests counted. Queues are rings through these rows; each has an anchor, a row behind those of the files.
 
 The verbs are those of :class:`sim.policies.CachePolicy`, and every policy does exactly what its twin there does:
 
@@ -30,10 +34,14 @@ assert KERNEL_POLICIES.keys() == POLICIES.keys()
 assert KERNEL_ADMISSIONS.keys() == ADMISSIONS.keys()
 
 CAPACITY, USED, ANCHOR, SMALL_BYTES, MAIN_BYTES, GHOST_BYTES, HAND, FREE, FRESH, WAS_FULL = range(10)
+OLDEST, LENGTH, RING = HAND, FREE, FRESH
+"""Of a ring: the place of its oldest request, how many places are taken, and how many it has."""
 META_WIDTH = 10
-PREV, NEXT, WHERE, COUNT = range(4)
-NODE_WIDTH = 4
-"""Four numbers a file: a row is a quarter of a cache line."""
+WHERE, PREV, NEXT, COUNT = range(4)
+LINKED_WIDTH = 4
+SMALLEST_RING = 64
+RINGED = FIFO
+"""Policies up to this number keep a ring; its places are the rows from ``meta[ANCHOR]`` on, and WHERE of a file is one more than its place."""
 MAIN, SMALL, GHOST = 1, 2, -1
 """WHERE of a file, 0 if none of these. A file is held if it is positive. Under LFU it is the row of the file's frequency."""
 ANCHORS = 3
@@ -54,11 +62,12 @@ def empty_caches(
     files
         F.
     by_file
-        In memory, put the rows of one file in all caches side by side: quicker where a request asks several caches for it, slower for one cache.
+        In memory, put the rows of one file in all caches side by side: quicker where a request asks several caches for it, slower for one cache. Rings
+        have no use for it.
 
     Returns
     -------
-    (S, M) int64 and (S, rows, 4) int32, rows > F.
+    (S, M) int64 and (S, rows, width) int32, rows >= F.
 
     Examples
     --------
@@ -68,12 +77,16 @@ def empty_caches(
     >>> admit(LRU, meta[0], node[0], sizes, 1, evicted), evicted[:1].tolist()
     (1, [0])
     """
-    meta = np.zeros((len(capacity_bytes), META_WIDTH), np.int64)
+    caches = len(capacity_bytes)
+    meta = np.zeros((caches, META_WIDTH), np.int64)
     meta[:, CAPACITY] = capacity_bytes
-    meta[:, ANCHOR] = meta[:, HAND] = files
-    meta[:, FRESH] = files + 1
-    caches, rows = len(capacity_bytes), files + (1 + files if policy == LFU else ANCHORS)
-    node = np.zeros((rows, caches, NODE_WIDTH) if by_file else (caches, rows, NODE_WIDTH), np.int32)
+    meta[:, ANCHOR] = files
+    if policy <= RINGED:
+        meta[:, RING] = 2 * files >> max((2 * files // SMALLEST_RING).bit_length() - 1, 0)
+        return meta, np.zeros((caches, 3 * files, 1), np.int32)
+    meta[:, HAND], meta[:, FRESH] = files, files + 1
+    rows = files + (1 + files if policy == LFU else ANCHORS)
+    node = np.zeros((rows, caches, LINKED_WIDTH) if by_file else (caches, rows, LINKED_WIDTH), np.int32)
     node = node.transpose(1, 0, 2) if by_file else node
     for anchor in range(files, files + (1 if policy == LFU else ANCHORS)):
         node[:, anchor] = anchor
@@ -104,8 +117,7 @@ def access(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> bool:
 def _touch(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> None:
     """A file that is held was asked for."""
     if policy == LRU:
-        _unlink(node, file)
-        _append(node, meta[ANCHOR], file)
+        _write_down(meta, node, file)
     elif policy == LFU:
         _count_lfu(meta, node, file)
     elif policy == S3FIFO:
@@ -133,6 +145,8 @@ def admit(policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, fi
     size = sizes[file]
     if size > meta[CAPACITY] or node[file, WHERE] > 0:
         return 0
+    if policy <= RINGED:
+        return int(_admit_ringed(meta, node, sizes, file, evicted))
     if policy == S3FIFO:
         return int(_admit_s3fifo(meta, node, sizes, file, evicted))
     gone, anchor = 0, meta[ANCHOR]
@@ -140,11 +154,8 @@ def admit(policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, fi
         if policy == LFU:
             victim = node[node[anchor, COUNT], NEXT]
             _leave_frequency(meta, node, victim)
-        elif policy == SIEVE:
-            victim = _sift(meta, node)
         else:
-            victim = node[anchor, NEXT]
-            _unlink(node, victim)
+            victim = _sift(meta, node)
         gone = _evict(meta, node, sizes, victim, evicted, gone)
     if policy == LFU:
         _start_lfu(meta, node, file)
@@ -162,6 +173,57 @@ def resize(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, siz
     if node[file, WHERE] == GHOST:
         meta[GHOST_BYTES] += size - sizes[file]
     sizes[file] = size
+
+
+@nb.njit(cache=True)
+def _admit_ringed(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
+    """The file whose last request in the ring is the oldest goes first."""
+    size, gone, first, ring = sizes[file], 0, meta[ANCHOR], meta[RING]
+    at, taken = meta[OLDEST], meta[LENGTH]
+    while meta[USED] + size > meta[CAPACITY]:
+        victim = node[first + at, 0]
+        at += 1
+        taken -= 1
+        if node[victim, WHERE] == at:
+            gone = _evict(meta, node, sizes, victim, evicted, gone)
+        at = 0 if at == ring else at
+    meta[OLDEST], meta[LENGTH] = at, taken
+    _write_down(meta, node, file)
+    meta[USED] += size
+    return gone
+
+
+@nb.njit(cache=True)
+def _write_down(meta: np.ndarray, node: np.ndarray, file: int) -> None:
+    """The latest request of a ring."""
+    if meta[LENGTH] == meta[RING]:
+        _close_up(meta, node)
+    at = meta[OLDEST] + meta[LENGTH]
+    at -= meta[RING] if at >= meta[RING] else 0
+    node[meta[ANCHOR] + at, 0] = file
+    node[file, WHERE] = at + 1
+    meta[LENGTH] += 1
+
+
+@nb.njit(cache=True)
+def _close_up(meta: np.ndarray, node: np.ndarray) -> None:
+    """Leave out the void places of a full ring; if they were fewer than half, it grows twice as long."""
+    first, ring, kept = meta[ANCHOR], meta[RING], 0
+    for at in range(ring):
+        place = (meta[OLDEST] + at) % ring
+        file = node[first + place, 0]
+        if node[file, WHERE] == place + 1:
+            to = (meta[OLDEST] + kept) % ring
+            node[first + to, 0] = file
+            node[file, WHERE] = to + 1
+            kept += 1
+    meta[LENGTH] = kept
+    if 2 * kept > ring and 2 * ring <= len(node) - first:
+        for place in range(meta[OLDEST] + kept - ring):  # those that went round now go on behind the old end
+            file = node[first + place, 0]
+            node[first + ring + place, 0] = file
+            node[file, WHERE] = ring + place + 1
+        meta[RING] = 2 * ring
 
 
 @nb.njit(cache=True, inline="always")

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import simpy
 
-RELEASE, FILL_END, SWITCH, OUTAGE, FILL_START, ARRIVAL = range(6)
-"""At one time sessions end, fills end, plans switch, outages begin and end, fills begin, sessions start: in this order."""
+RELEASE, FILL_END, SWITCH, OUTAGE, STEER, FILL_START, ARRIVAL = range(7)
+"""At one time sessions end, fills end, plans switch, outages begin and end, steering changes, fills begin, sessions start: in this order."""
 
 
 class Moment(simpy.Event):  # type: ignore[misc]  # simpy is not typed here

@@ -26,6 +26,8 @@ from topology.network import Network
 
 QUARTER_MS = 900_000
 QUARTERS_A_PART = 4
+CERTAIN = 2**31
+"""A chance of 1."""
 
 
 def draw_sessions(
@@ -96,21 +98,21 @@ class _Law:
     ----------
     rate
         (R, Q): expected arrivals of each region in each quarter of an hour.
-    start, file, keep, other
-        Alias tables: the entries of region r are ``start[r]:start[r + 1]``; each is kept with a chance, else another one is taken.
-    location, spread, whole_ms, bytes_per_ms
-        Of the lognormal time, and of each file.
+    start, entry
+        Alias tables: the entries of region r are ``start[r]:start[r + 1]``. (N, 3) int32: the chance to keep an entry in parts of 2**31, its file, and the
+        file taken otherwise: side by side, for a draw waits for memory once.
+    location, spread
+        Of the lognormal time.
+    play
+        (F, 2): each file's whole length in ms, and its bytes a ms.
     """
 
     rate: np.ndarray
     start: np.ndarray
-    file: np.ndarray
-    keep: np.ndarray
-    other: np.ndarray
+    entry: np.ndarray
     location: float
     spread: float
-    whole_ms: np.ndarray
-    bytes_per_ms: np.ndarray
+    play: np.ndarray
 
 
 def _law(
@@ -138,19 +140,24 @@ def _law(
     narrow = demand.region.astype(np.uint16 if regions <= 2**16 else np.int32)  # NumPy sorts 16 bits by counting
     order = np.argsort(narrow, kind="stable")  # a demand is sorted by file already
     start = np.searchsorted(demand.region[order], np.arange(regions + 1)).astype(np.int64)
-    keep, other = alias_tables(arrivals[order], start)
+    entry = _packed(arrivals[order], start, demand.file[order])
     total = np.bincount(demand.region, arrivals, regions)
     return _Law(
         rate=np.concatenate([total[:, None] * w / w.sum(axis=1, keepdims=True) for w in weights], axis=1),
         start=start,
-        file=demand.file[order],
-        keep=keep,
-        other=other,
+        entry=entry,
         location=float(location),
         spread=spread,
-        whole_ms=whole_ms,
-        bytes_per_ms=catalogue.bitrate_kbps / 8,
+        play=np.stack([whole_ms, catalogue.bitrate_kbps / 8], axis=1),
     )
+
+
+def _packed(weight: np.ndarray, start: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """(N, 3) int32: alias tables with their values, see :class:`_Law`."""
+    keep, other = alias_tables(weight, start)
+    first = np.repeat(start[:-1], np.diff(start))
+    chance = np.minimum(np.rint(keep * CERTAIN), CERTAIN - 1)
+    return np.stack([chance.astype(np.int32), value, value[first + other]], axis=1, dtype=np.int32)
 
 
 def cut_lognormal_mean(location: float, spread: float, limit: np.ndarray) -> np.ndarray:
@@ -165,23 +172,22 @@ def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -
     start_ms, duration_ms, bytes_, rate_bps = (np.empty(size, np.int64) for _ in range(4))
     region, file = np.empty(size, np.int32), np.empty(size, np.int32)
     rate = np.ascontiguousarray(law.rate[:, first : first + len(counts)].T)
-    keep, other = alias_tables(rate.ravel(), np.arange(len(counts) + 1) * rate.shape[1])
+    regions = rate.shape[1]
+    places = np.arange(rate.size) % regions
+    most = int(counts.max(initial=0))
     _fill(
         rng,
         counts,
         first * QUARTER_MS,
-        keep,
-        other,
-        rate.shape[1],
-        np.empty(int(counts.max(initial=0)) + 1),
+        _packed(rate.ravel(), np.arange(len(counts) + 1) * regions, places),
+        regions,
+        np.empty(most + 1),
+        np.empty((most, 2), np.int64),
         law.start,
-        law.file,
-        law.keep,
-        law.other,
+        law.entry,
         law.location,
         law.spread,
-        law.whole_ms,
-        law.bytes_per_ms,
+        law.play,
         start_ms,
         region,
         file,
@@ -249,18 +255,15 @@ def _fill(
     rng: np.random.Generator,
     counts: np.ndarray,
     begin_ms: int,
-    region_keep: np.ndarray,
-    region_other: np.ndarray,
+    whose: np.ndarray,
     regions: int,
     spacing: np.ndarray,
+    drawn: np.ndarray,
     start: np.ndarray,
-    entry_file: np.ndarray,
-    keep: np.ndarray,
-    other: np.ndarray,
+    entry: np.ndarray,
     location: float,
     spread: float,
-    whole_ms: np.ndarray,
-    bytes_per_ms: np.ndarray,
+    play: np.ndarray,
     start_ms: np.ndarray,
     region: np.ndarray,
     file: np.ndarray,
@@ -276,22 +279,28 @@ def _fill(
         for i in range(count + 1):
             total += rng.standard_exponential()
             spacing[i] = total
-        quarter_ms = begin_ms + quarter * QUARTER_MS
+        quarter_ms, stretch = begin_ms + quarter * QUARTER_MS, QUARTER_MS / total
         for i in range(count):
-            at = first + i
-            start_ms[at] = quarter_ms + min(int(spacing[i] / total * QUARTER_MS), QUARTER_MS - 1)
-            r = _pick(rng.random() * regions, region_keep, region_other, quarter * regions)
-            entry = start[r] + _pick(rng.random() * (start[r + 1] - start[r]), keep, other, start[r])
-            f = entry_file[entry]
-            length = min(np.exp(location + spread * rng.standard_normal()), whole_ms[f])
-            milliseconds, size = max(int(np.rint(length)), 1), int(np.rint(length * bytes_per_ms[f]))
-            region[at], file[at], duration_ms[at], bytes_[at] = r, f, milliseconds, size
+            start_ms[first + i] = quarter_ms + min(int(spacing[i] * stretch), QUARTER_MS - 1)
+            place = rng.random() * regions
+            r = _choose(whose, quarter * regions + int(place), int((place - int(place)) * CERTAIN))
+            region[first + i] = r
+            place = rng.random() * (start[r + 1] - start[r])
+            drawn[i, 0], drawn[i, 1] = start[r] + int(place), int((place - int(place)) * CERTAIN)
+        for i in range(
+            count
+        ):  # apart from the rest, so that the processor waits for many places of this long table at once
+            file[first + i] = _choose(entry, drawn[i, 0], drawn[i, 1])
+        for i in range(count):
+            at, f = first + i, file[first + i]
+            length = min(np.exp(location + spread * rng.standard_normal()), play[f, 0])
+            milliseconds, size = max(int(np.rint(length)), 1), int(np.rint(length * play[f, 1]))
+            duration_ms[at], bytes_[at] = milliseconds, size
             rate_bps[at] = int(np.rint(size * 8000.0 / milliseconds))
         first += count
 
 
 @nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")
-def _pick(drawn: float, keep: np.ndarray, other: np.ndarray, begin: int) -> int:
-    """A place of an alias table from a number drawn evenly from 0 to its size: the whole part is a place, the fraction decides whether it is kept."""
-    place = int(drawn)
-    return place if drawn - place < keep[begin + place] else int(other[begin + place])
+def _choose(table: np.ndarray, place: int, chance: int) -> int:
+    """What stands at a place of an alias table, or its other value: an index, not a branch that the processor would have to guess."""
+    return int(table[place, 1 + np.int64(chance >= table[place, 0])])

@@ -14,6 +14,10 @@ from topology.routing import Paths, Routes, SiteTrees
 
 BYTES_PER_GB = 1_000_000_000
 BITS_PER_GBIT = 1_000_000_000
+EVER = -(2**62)
+"""A time before all others."""
+TIME_SPAN = 2**42
+"""More milliseconds than any simulation has."""
 ROUND_TRIP_US_PER_KM = 10
 """Light in fibre takes 5 microseconds a kilometre, there and back."""
 
@@ -22,18 +26,22 @@ ROUND_TRIP_US_PER_KM = 10
 class Fleet:
     """Sites, appliances and paths in whole bytes and bits.
 
-    Axis letters: R regions, K candidates, S sites, A appliances, F files, L links (arc ``2 * l`` runs source to target, ``2 * l + 1`` back).
+    Axis letters: R regions, V rows of steering, K candidates, S sites, A appliances, F files, L links (arc ``2 * l`` runs source to target, ``2 * l + 1`` back).
 
     Parameters
     ----------
     candidate
-        (R, K) int32: sites that may serve a region, best first, padded with -1.
+        (V, K) int32: sites that may serve a region, best first, padded with -1. Row r < R is what region r begins with; rows of changes follow.
     candidate_cost_per_gb
-        (R, K) float: what one GB costs from that site; infinite where padded.
+        (V, K) float: what one GB costs from that site; infinite where padded.
+    row_region, row_from_ms
+        (V,) int64: the region of each row and from when on it holds, :data:`EVER` for the first R.
     region_paths
-        Arcs from candidate to region: path ``r * K + k``.
-    trees, site_node
-        Shortest-path trees and the node of every site, (S,) int32: paths between sites are traced from them on demand.
+        Arcs from candidate to region: path ``v * K + k``.
+    trees, site_node, region_node
+        Shortest-path trees and the node of every site, (S,), and region, (R,) int32: paths are traced from them on demand.
+    arc_head
+        (2L,) int32: the node where each arc ends.
     arc_capacity_bps
         (2L,) int64.
     arc_length_km, arc_cost_per_gb
@@ -52,9 +60,13 @@ class Fleet:
 
     candidate: np.ndarray
     candidate_cost_per_gb: np.ndarray
+    row_region: np.ndarray
+    row_from_ms: np.ndarray
     region_paths: Paths
     trees: SiteTrees
     site_node: np.ndarray
+    region_node: np.ndarray
+    arc_head: np.ndarray
     arc_capacity_bps: np.ndarray
     arc_length_km: np.ndarray
     arc_cost_per_gb: np.ndarray
@@ -69,7 +81,7 @@ class Fleet:
     @property
     def regions(self) -> int:
         """R."""
-        return len(self.candidate)
+        return len(self.region_node)
 
     @property
     def sites(self) -> int:
@@ -90,6 +102,15 @@ class Fleet:
     def arcs(self) -> int:
         """2L."""
         return len(self.arc_capacity_bps)
+
+    def rows(self, region: np.ndarray, start_ms: np.ndarray) -> np.ndarray:
+        """(N,) int64: the row of ``candidate`` that a region has at a time; a change at that time holds already."""
+        region = np.asarray(region, np.int64)
+        if len(self.candidate) == self.regions:
+            return region
+        keys = self.row_region * TIME_SPAN + np.maximum(self.row_from_ms, 0)
+        order = np.lexsort((self.row_from_ms, self.row_region))
+        return np.asarray(order[np.searchsorted(keys[order], region * TIME_SPAN + start_ms, side="right") - 1])
 
     def round_trip_us(self, paths: Paths) -> np.ndarray:
         """(P,) int64: propagation there and back along each path, in microseconds, whole for every arc."""
@@ -122,9 +143,13 @@ def build_fleet(network: Network, catalogue: Catalogue, trees: SiteTrees, routes
     return Fleet(
         candidate=routes.site,
         candidate_cost_per_gb=routes.cost_per_gb,
+        row_region=np.arange(len(network.regions)),
+        row_from_ms=np.full(len(network.regions), EVER),
         region_paths=paths,
         trees=trees,
         site_node=network.site_node,
+        region_node=network.region_node,
+        arc_head=network.link_ends[:, ::-1].ravel(),
         arc_capacity_bps=_whole(np.repeat(links["capacity_gbps"].to_numpy(float), 2) * BITS_PER_GBIT),
         arc_length_km=np.repeat(links["length_km"].to_numpy(float), 2),
         arc_cost_per_gb=np.repeat(links["cost_per_gb"].to_numpy(float), 2),

@@ -1,252 +1,47 @@
 """The numba kernel of the batch engine: the sessions between two events of the fleet, one after the other.
 
 It does for every session what :class:`sim.reference._Model` does, on arrays instead of objects; :mod:`sim.batch` owns the arrays and the clock. What
-makes it fast: holders are bits, one per appliance, in the row of the file, so that asking a site is one load and two masks; a session's end stands in a
-calendar of short lists, so that giving back throughput costs the same however many sessions run; a flow over time is two marks (:mod:`sim.series`),
-however long it lasts. Everything is a whole number, so the order in which sums are made cannot show.
-
-Appliances are numbered anew, site by site, so that those of one site share a word of 64 bits; a site of more than 64 takes whole words. An origin
-is one appliance with as good as endless throughput.
+makes it fast: the candidates of a region that hold a file are bits of one word, so that those without are never looked at; a session's end stands in a
+calendar (:mod:`sim.ends`), so that giving back throughput costs the same however many sessions run; a flow over time is two marks (:mod:`sim.series`),
+however long it lasts; what every session does is compiled in one piece. Everything is a whole number, so the order in which sums are made cannot show.
 """
 
-# mypy: disable-error-code="no-any-return"
+# mypy: disable-error-code="no-any-return, assignment"
 
-from typing import NamedTuple
-
-import numba as nb
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
 
+from sim.arrays import (
+    BYTES,
+    CARRIED,
+    COUNT,
+    ENDLESS,
+    HOUR_BYTES,
+    HOUR_HIT_BYTES,
+    HOUR_ORIGIN_BYTES,
+    LEVEL,
+    PART,
+    WATCHED,
+    Books,
+    Entries,
+    Ground,
+    Part,
+    State,
+)
 from sim.caches import access, admit, admits, contains
-from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
+from sim.climb import PULLS
+from sim.ends import NOBODY, Calendar, compiled, expect, has_room, inlined, release
+from sim.log import HIT
 from sim.series import SLOT_MS
+from sim.steer import carrier, fetch_ahead, front_site, holder, holds_up, is_cached, is_copy, steer
 
 HOUR_MS = 3_600_000
-NOBODY = -1
-END, RATE, WHO, NEXT = range(4)
-"""Columns of a running session in the calendar; WHO is its appliance, and the one it pulls from in the upper half."""
-PAGE, LIST, EARLIEST, FREE_BLOCK, RUNNING, BASE_SLOT = range(6)
-"""Places in ``clock``: the open page of the calendar, the open list of that page, the first end in the list, the first unused block, sessions
-running, the first slot of ``marks``."""
-BLOCK = 32
-"""Rows of a block."""
-NEVER = 2**62
 DONE, NO_ROOM = 0, 1
+NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
+AHEAD = 12
+"""Sessions whose files are asked of the memory ahead of their turn."""
 
 
-class Ground(NamedTuple):
-    """What does not change while a simulation runs.
-
-    ``candidate`` (R, K) int32; per site (S,): ``word``, ``words``, ``mask`` (of its appliances in their first word), ``endless``
-    (an origin's bit, -1 at the edge); ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the number of the path between two
-    sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's path; ``policy`` and ``admission``
-    numbers of :mod:`sim.caches`, ``largest`` the threshold of the admission by size.
-    """
-
-    candidate: np.ndarray
-    word: np.ndarray
-    words: np.ndarray
-    mask: np.ndarray
-    endless: np.ndarray
-    site_of: np.ndarray
-    reserve: np.ndarray
-    file_bytes: np.ndarray
-    pair_of: np.ndarray
-    pair_start: np.ndarray
-    pair_arcs: np.ndarray
-    path_us: np.ndarray
-    pair_us: np.ndarray
-    policy: int
-    admission: int
-    largest: int
-
-
-class Calendar(NamedTuple):
-    """The ends of running sessions.
-
-    A page covers 2**(shift + fine) ms; its rows stand one after the other in blocks, so that writing and reading walk through memory. Of the open page
-    alone the rows are linked into lists of 2**shift ms each. ``rows`` (blocks * BLOCK, 4): running sessions; ``after`` (blocks,): the next block of a
-    page, or of the unused ones; ``block`` and ``filled`` (pages,): the last block of a page and the rows used in it, -1 and BLOCK where there is none;
-    pages come round again.
-    """
-
-    rows: np.ndarray
-    after: np.ndarray
-    block: np.ndarray
-    filled: np.ndarray
-    lists: np.ndarray
-    clock: np.ndarray
-    shift: int
-    fine: int
-
-
-class State(NamedTuple):
-    """What changes.
-
-    ``copies`` (F, 2W) uint64: a bit for each copy that is there, then one for each planned copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load`` (S,)
-    bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
-    whose cache holds the file, and room for what a cache evicts.
-    """
-
-    copies: np.ndarray
-    up: np.ndarray
-    free: np.ndarray
-    load: np.ndarray
-    cache_meta: np.ndarray
-    cache_node: np.ndarray
-    cache_asked: np.ndarray
-    cached: np.ndarray
-    evicted: np.ndarray
-
-
-class Books(NamedTuple):
-    """What is counted: see :class:`sim.tally.Tally`; ``startup`` of pulls alone, the sum before the bins. ``marks`` (T', R * K, 2) and ``arc_marks`` (T, 2L, 2) hold parts and levels of flows."""
-
-    hour: np.ndarray
-    path: np.ndarray
-    pulled: np.ndarray
-    pair: np.ndarray
-    startup: np.ndarray
-    peak: np.ndarray
-    marks: np.ndarray
-    arc_marks: np.ndarray
-
-
-class Entries(NamedTuple):
-    """The log of the sessions, in their order; columns of no length where none is kept."""
-
-    candidate: np.ndarray
-    appliance: np.ndarray
-    source: np.ndarray
-    source_appliance: np.ndarray
-    fetched: np.ndarray
-    outcome: np.ndarray
-
-
-HOUR_BYTES, HOUR_HIT_BYTES, HOUR_ORIGIN_BYTES = 4, 5, 6
-HOUR_COLUMNS = 7
-"""Columns of ``hour``: sessions of each outcome, then these."""
-COUNT, BYTES, FETCHED = range(3)
-PART, LEVEL = range(2)
-
-
-compiled = nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")
-"""Without reference counts, which cost more than all the rest: nothing here makes or keeps an array. Other threads go on meanwhile."""
-
-
-@intrinsic
-def lowest_bit(typing_context, bits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
-    """The place of the lowest bit set in a uint64 that is not 0."""
-
-    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, ARG001
-        return builder.cttz(arguments[0], context.get_constant(types.boolean, 1))
-
-    return types.int64(types.uint64), build
-
-
-@compiled
-def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, soft: int, rate: int, best: int) -> int:
-    """Of the appliances whose bits are set, the one with the most throughput left that the rate fits into; else ``best`` as it came."""
-    most = rate - 1 if best < 0 else free[best]
-    while bits:
-        appliance = word * 64 + lowest_bit(bits)
-        left = free[appliance]
-        if left > most and left - soft * reserve[appliance] >= rate:
-            best, most = appliance, left
-        bits &= bits - np.uint64(1)
-    return best
-
-
-@compiled
-def _carrier(ground: Ground, state: State, site: int, soft: int, rate: int) -> int:
-    """The appliance of a site that can take the rate and has the most left."""
-    best, word = NOBODY, ground.word[site]
-    bits = state.up[word] & ground.mask[site]
-    best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
-    for more in range(1, ground.words[site]):
-        best = _freest(state.up[word + more], word + more, state.free, ground.reserve, soft, rate, best)
-    return best
-
-
-@compiled
-def _is_copy(ground: Ground, state: State, site: int, file: int, planned: int) -> bool:
-    """Whether the site has a copy of the file that is there, or, with ``planned`` = 1, that is planned."""
-    word = ground.word[site] + planned * len(state.up)
-    bits = state.copies[file, word] & ground.mask[site]
-    for more in range(1, ground.words[site]):
-        bits |= state.copies[file, word + more]
-    return bits != 0
-
-
-@compiled
-def _holder(ground: Ground, state: State, site: int, file: int, soft: int, rate: int) -> int:
-    """The appliance of a site that holds a planned copy, is up, can take the rate and has the most left."""
-    best, word = NOBODY, ground.word[site]
-    bits = state.copies[file, word] & ground.mask[site] & state.up[word]
-    if bits:
-        best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
-    for more in range(1, ground.words[site]):
-        at = word + more
-        best = _freest(state.copies[file, at] & state.up[at], at, state.free, ground.reserve, soft, rate, best)
-    return best
-
-
-@compiled
-def _holds_up(ground: Ground, state: State, site: int, file: int) -> bool:
-    """Whether an appliance that is up has a planned copy."""
-    word = ground.word[site]
-    bits = state.copies[file, word] & ground.mask[site] & state.up[word]
-    for more in range(1, ground.words[site]):
-        bits |= state.copies[file, word + more] & state.up[word + more]
-    return bool(bits != 0)
-
-
-@compiled
-def _why(ground: Ground, state: State, site: int, file: int, cached: bool) -> int:
-    """The class of a session that this, its best-ranked site, did not serve from what it holds."""
-    if cached or _is_copy(ground, state, site, file, 0):
-        return HEALTH
-    return NOT_YET_FILLED if _is_copy(ground, state, site, file, 1) else CONTENT
-
-
-@compiled
-def _steer(
-    ground: Ground, state: State, row: int, file: int, rate: int, soft: int
-) -> tuple[int, int, bool, int, int, int]:
-    """Walk the region's sites, best first.
-
-    Returns
-    -------
-    Place and appliance of the server, whether it serves from its cache, place and appliance of the front site that pulls (or -1), outcome.
-    """
-    outcome, front, front_appliance, served, appliance, cached = HIT, NOBODY, NOBODY, NOBODY, NOBODY, False
-    front_known, reactive = False, ground.policy != 0
-    for k in range(ground.candidate.shape[1]):
-        site = ground.candidate[row, k]
-        cached = False
-        if ground.endless[site] >= 0:
-            served, appliance = k, ground.endless[site]
-            break
-        appliance = _holder(ground, state, site, file, soft, rate)
-        if reactive and appliance < 0:
-            cached = (state.cached[file, site >> 6] >> np.uint64(site & 63)) & np.uint64(1) != 0
-            if cached:
-                appliance = _carrier(ground, state, site, soft, rate)
-        if appliance >= 0:
-            served = k
-            break
-        if k == 0:
-            outcome = _why(ground, state, site, file, cached)
-        if reactive and not front_known and not _holds_up(ground, state, site, file):
-            front_appliance = _carrier(ground, state, site, soft, rate)
-            front_known = front_appliance >= 0
-            if front_known and ground.file_bytes[file] <= state.cache_meta[site, 0]:
-                front = k
-    return served, appliance, cached, front, front_appliance, outcome
-
-
-@compiled
+@inlined
 def _take(state: State, peak: np.ndarray, site: int, appliance: int, rate: int) -> None:
     """An appliance begins to provide a rate."""
     state.free[appliance] -= rate
@@ -255,137 +50,7 @@ def _take(state: State, peak: np.ndarray, site: int, appliance: int, rate: int) 
     peak[site] = max(peak[site], load)
 
 
-@compiled
-def _give_back(ground: Ground, state: State, calendar: Calendar, row: int) -> None:
-    """A session ends."""
-    rate, who = calendar.rows[row, RATE], calendar.rows[row, WHO]
-    appliance = who & 0xFFFFFFFF
-    state.free[appliance] += rate
-    state.load[ground.site_of[appliance]] -= rate
-    source = (who >> 32) - 1
-    if source >= 0:
-        state.free[source] += rate
-        state.load[ground.site_of[source]] -= rate
-    calendar.clock[RUNNING] -= 1
-
-
-@compiled
-def release(ground: Ground, state: State, calendar: Calendar, now: int) -> None:
-    """End every session whose end is not after ``now``."""
-    clock, rows, lists = calendar.clock, calendar.rows, calendar.lists
-    page = now >> (calendar.shift + calendar.fine)
-    if page > clock[PAGE]:
-        _turn(ground, state, calendar, page)
-    at = now >> calendar.shift
-    if at > clock[LIST]:
-        for passed in range(clock[LIST], at):
-            _empty_list(ground, state, calendar, passed)
-        clock[LIST] = at
-        clock[EARLIEST] = _earliest(rows, lists[at & (len(lists) - 1)])
-    if clock[EARLIEST] <= now:
-        place = at & (len(lists) - 1)
-        row, kept, earliest = lists[place], NOBODY, NEVER
-        while row >= 0:
-            following = rows[row, NEXT]
-            if rows[row, END] <= now:
-                _give_back(ground, state, calendar, row)
-            else:
-                rows[row, NEXT] = kept
-                kept = row
-                earliest = min(earliest, rows[row, END])
-            row = following
-        lists[place] = kept
-        clock[EARLIEST] = earliest
-
-
-@compiled
-def _empty_list(ground: Ground, state: State, calendar: Calendar, which: int) -> None:
-    """End every session of a list."""
-    place = which & (len(calendar.lists) - 1)
-    row = calendar.lists[place]
-    while row >= 0:
-        _give_back(ground, state, calendar, row)
-        row = calendar.rows[row, NEXT]
-    calendar.lists[place] = NOBODY
-
-
-@compiled
-def _turn(ground: Ground, state: State, calendar: Calendar, page: int) -> None:
-    """Close the open page and all before the given one, ending their sessions, and open that."""
-    clock, rows, lists = calendar.clock, calendar.rows, calendar.lists
-    for passed in range(clock[LIST], (clock[PAGE] + 1) << calendar.fine):
-        _empty_list(ground, state, calendar, passed)
-    _free_blocks(calendar, clock[PAGE])
-    while clock[PAGE] + 1 < page and clock[RUNNING] > 0:
-        clock[PAGE] += 1
-        place = clock[PAGE] & (len(calendar.block) - 1)
-        block, used = calendar.block[place], calendar.filled[place]
-        while block >= 0:
-            for row in range(block * BLOCK, block * BLOCK + used):
-                _give_back(ground, state, calendar, row)
-            block, used = calendar.after[block], BLOCK
-        _free_blocks(calendar, clock[PAGE])
-    clock[PAGE], clock[LIST] = page, page << calendar.fine
-    place = page & (len(calendar.block) - 1)
-    block, used = calendar.block[place], calendar.filled[place]
-    while block >= 0:
-        for row in range(block * BLOCK, block * BLOCK + used):
-            at = (rows[row, END] >> calendar.shift) & (len(lists) - 1)
-            rows[row, NEXT] = lists[at]
-            lists[at] = row
-        block, used = calendar.after[block], BLOCK
-    clock[EARLIEST] = _earliest(rows, lists[clock[LIST] & (len(lists) - 1)])
-
-
-@compiled
-def _free_blocks(calendar: Calendar, page: int) -> None:
-    """The blocks of a page that is over can be used again."""
-    place = page & (len(calendar.block) - 1)
-    block = calendar.block[place]
-    while block >= 0:
-        following = calendar.after[block]
-        calendar.after[block] = calendar.clock[FREE_BLOCK]
-        calendar.clock[FREE_BLOCK] = block
-        block = following
-    calendar.block[place], calendar.filled[place] = NOBODY, BLOCK
-
-
-@compiled
-def _earliest(rows: np.ndarray, row: int) -> int:
-    first = NEVER
-    while row >= 0:
-        first = min(first, rows[row, END])
-        row = rows[row, NEXT]
-    return first
-
-
-@compiled
-def _expect(calendar: Calendar, end: int, rate: int, appliance: int, source: int) -> None:
-    """Write a session's end into the calendar."""
-    clock, rows = calendar.clock, calendar.rows
-    page = end >> (calendar.shift + calendar.fine)
-    place = page & (len(calendar.block) - 1)
-    used = calendar.filled[place]
-    if used == BLOCK:
-        block = clock[FREE_BLOCK]
-        clock[FREE_BLOCK] = calendar.after[block]
-        calendar.after[block] = calendar.block[place]
-        calendar.block[place] = block
-        used = 0
-    calendar.filled[place] = used + 1
-    row = calendar.block[place] * BLOCK + used
-    rows[row, END], rows[row, RATE] = end, rate
-    rows[row, WHO] = appliance | ((source + 1) << 32)
-    clock[RUNNING] += 1
-    if page == clock[PAGE]:
-        at = end >> calendar.shift
-        rows[row, NEXT] = calendar.lists[at & (len(calendar.lists) - 1)]
-        calendar.lists[at & (len(calendar.lists) - 1)] = row
-        if at == clock[LIST]:
-            clock[EARLIEST] = min(clock[EARLIEST], end)
-
-
-@compiled
+@inlined
 def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None:
     """A flow on a path begins (or, with a negative rate, ends); what lies after the last slot is left out."""
     slot = at // SLOT_MS
@@ -394,13 +59,13 @@ def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None
         marks[slot - base, column, LEVEL] += rate
 
 
-@compiled
+@inlined
 def _lets_in(ground: Ground, state: State, site: int, file: int) -> bool:
     """Whether the site's rule of admission lets a missed file into its cache."""
     return bool(admits(ground.admission, ground.largest, state.cache_asked[site], ground.file_bytes, file))
 
 
-@compiled
+@inlined
 def _take_in(ground: Ground, state: State, site: int, file: int) -> None:
     """A site's cache takes in a file that it missed."""
     node = state.cache_node[site]
@@ -412,34 +77,105 @@ def _take_in(ground: Ground, state: State, site: int, file: int) -> None:
         state.cached[file, word] |= bit
 
 
+@inlined
+def _may_keep(ground: Ground, state: State, site: int, file: int) -> bool:
+    """Whether a site that a pull passes lacks the file and has a cache that it fits into."""
+    fits = ground.file_bytes[file] <= state.cache_meta[site, 0]
+    return fits and is_cached(state, site, file) == 0 and not holds_up(ground, state, site, file)
+
+
+@inlined
+def _keeps(ground: Ground, state: State, site: int, file: int) -> bool:
+    """Whether a site's rule of admission lets a file in, which then is in its cache."""
+    kept = _lets_in(ground, state, site, file)
+    if kept:
+        _take_in(ground, state, site, file)
+    return kept
+
+
 @compiled
-def _pull(ground: Ground, state: State, books: Books, site: int, provider: int, file: int, size: int) -> int:
-    """A front site takes a file in: what its cache does, and the bytes fetched."""
-    access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
-    _take_in(ground, state, site, file)
-    fetched = max(ground.file_bytes[file], size)
-    pair = ground.pair_of[provider, site]
+def _climb(
+    ground: Ground, state: State, row: int, front: int, file: int, rate: int, soft: bool
+) -> tuple[int, int, bool, int]:
+    """Go from a front site towards the origin until a site can serve, and store the file on the way back where the strategy says.
+
+    Returns
+    -------
+    The site that answers, its appliance, whether it has the file in its cache; the nearest site to the front that keeps it, or -1.
+    """
+    first = at = ground.climb_start[ground.climb_of[row, front]]
+    while True:
+        site, cached = ground.climb_site[at], False
+        appliance = ground.where[site, ENDLESS]
+        if appliance < 0:
+            appliance = holder(ground, state, site, file, soft, rate)
+            if appliance < 0 and is_cached(state, site, file) != 0:
+                appliance, cached = carrier(ground, state, site, soft, rate), True
+        if appliance >= 0:
+            break
+        at += 1
+    keeper, below = NOBODY, at - 1
+    if ground.pull == LCD:
+        while below >= first and not _may_keep(ground, state, ground.climb_site[below], file):
+            below -= 1
+    asks_front = ground.pull != LCD or below < first
+    if asks_front and _keeps(ground, state, ground.candidate[row, front], file):
+        keeper = np.int64(ground.candidate[row, front])
+    if ground.pull == LCD and below >= first and _keeps(ground, state, ground.climb_site[below], file):
+        keeper = np.int64(ground.climb_site[below])
+    if ground.pull == LCE:
+        for between in range(first, at):
+            passed = ground.climb_site[between]
+            if _may_keep(ground, state, passed, file) and _keeps(ground, state, passed, file) and keeper < 0:
+                keeper = np.int64(passed)
+    return site, appliance, cached, keeper
+
+
+@inlined
+def _note_pull(
+    ground: Ground, books: Books, source: int, keeper: int, site: int, size: int, fetched: int, path_us: int
+) -> None:
+    """Count a pull: what it brings as far as its keeper, and the session's bytes from there."""
+    pair = ground.pair_of[source, site]
     books.pair[pair, COUNT] += 1
     books.pair[pair, BYTES] += size
-    books.pair[pair, FETCHED] += fetched
-    return fetched
+    startup_us = path_us + ground.pair_us[pair]
+    books.startup[0] += startup_us
+    books.startup[1 + min(startup_us // 1000, len(books.startup) - 2)] += 1
+    books.fetched[keeper] += fetched
+    brought = ground.pair_of[source, keeper]
+    books.pair[brought, CARRIED] += fetched
+    books.pair[brought, WATCHED] += size
+    if keeper != site:
+        relayed = ground.pair_of[keeper, site]
+        books.pair[relayed, CARRIED] += size
+        books.pair[relayed, WATCHED] += size
+
+
+@inlined
+def _count(books: Books, place: int, hour: int, outcome: int, size: int, from_origin: bool) -> None:
+    """Count a session by path and hour."""
+    books.path[place, COUNT] += 1
+    books.path[place, BYTES] += size
+    books.hour[hour, outcome] += 1
+    books.hour[hour, HOUR_BYTES] += size
+    if outcome == HIT:
+        books.hour[hour, HOUR_HIT_BYTES] += size
+    if from_origin:
+        books.hour[hour, HOUR_ORIGIN_BYTES] += size
 
 
 @compiled
-def play(
+def play(  # noqa: C901  # one loop in one piece is what makes it fast
     ground: Ground,
     state: State,
     calendar: Calendar,
     books: Books,
     entries: Entries,
-    start_ms: np.ndarray,
-    region: np.ndarray,
-    file_of: np.ndarray,
-    duration_ms: np.ndarray,
-    bytes_: np.ndarray,
-    rate_bps: np.ndarray,
+    part: Part,
     begin: int,
     until: int,
+    base_slot: int,
     soft_limit: bool,
     link_loads: bool,
     original: np.ndarray,
@@ -448,6 +184,8 @@ def play(
 
     Parameters
     ----------
+    base_slot
+        The first slot of ``marks``.
     soft_limit
         Whether any throughput is kept back at first.
     link_loads
@@ -460,74 +198,93 @@ def play(
     The first session not run, and :data:`DONE` or :data:`NO_ROOM` (the calendar is full: enlarge it and go on).
     """
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
-    for i in range(begin, len(start_ms)):
-        now = start_ms[i]
+    free, load, site_of = state.free, state.load, ground.site_of
+    hour = hour_end = 0
+    files, words, last = state.holds.shape[1], state.holds.shape[2], len(part.start_ms) - 1
+    for i in range(begin, len(part.start_ms)):
+        now = part.start_ms[i]
         if now >= until:
-            release(ground, state, calendar, until)
+            release(calendar, free, load, site_of, until)
             return i, DONE
-        release(ground, state, calendar, now)
-        if calendar.clock[FREE_BLOCK] < 0:
+        ahead = min(i + AHEAD, last)
+        fetch_ahead(state.holds, (np.int64(state.row_of[part.region[ahead]]) * files + part.file[ahead]) * words)
+        fetch_ahead(state.copies, np.int64(part.file[ahead]) * state.copies.shape[1])
+        release(calendar, free, load, site_of, now)
+        if not has_room(calendar):
             return i, NO_ROOM
-        row, file, rate, size, end = region[i], file_of[i], rate_bps[i], bytes_[i], now + duration_ms[i]
-        served, appliance, cached, front, front_appliance, outcome = _steer(ground, state, row, file, rate, 1)
-        if soft_limit and ground.endless[ground.candidate[row, served]] >= 0:
-            served, appliance, cached, front, front_appliance, outcome = _steer(ground, state, row, file, rate, 0)
-        provider = ground.candidate[row, served]
-        if cached:
-            access(ground.policy, state.cache_meta[provider], state.cache_node[provider], file)
-        if front >= 0 and not _lets_in(ground, state, ground.candidate[row, front], file):
-            front = NOBODY
-        k, source = served, NOBODY
-        fetched, fetch_rate = 0, 0
-        if front >= 0:
-            k, source = front, appliance
+        if now >= hour_end:
+            hour = now // HOUR_MS
+            hour_end = (hour + 1) * HOUR_MS
+        row, file, rate, size = state.row_of[part.region[i]], part.file[i], part.rate_bps[i], part.bytes[i]
+        soft = soft_limit
+        while True:
+            served, appliance, cached, outcome = steer(ground, state, row, file, rate, soft)
+            provider = ground.candidate[row, served]
+            from_origin = ground.where[provider, ENDLESS] >= 0
+            if not (soft and from_origin):
+                break
+            soft = False
+        k, source, keeper, fetched, end = served, NOBODY, NOBODY, 0, now + part.duration_ms[i]
+        if ground.policy != 0:
+            front, front_appliance = front_site(ground, state, row, file, rate, soft, served)
             site = ground.candidate[row, front]
-            fetched = _pull(ground, state, books, site, provider, file, size)
-            books.pulled[row * width + k, COUNT] += 1
-            books.pulled[row * width + k, BYTES] += size
-            startup_us = ground.path_us[row * width + k] + ground.pair_us[ground.pair_of[provider, site]]
-            books.startup[0] += startup_us
-            books.startup[1 + min(startup_us // 1000, len(books.startup) - 2)] += 1
-            fetch_rate = int(np.rint(fetched * 8000.0 / duration_ms[i]))
-            _take(state, books.peak, provider, source, rate)
-            appliance = front_appliance
-            _take(state, books.peak, site, appliance, rate)
-        else:
-            _take(state, books.peak, provider, appliance, rate)
-        _expect(calendar, end, rate, appliance, source)
+            if front >= 0 and ground.pull == NEXT:
+                keeper = site if _keeps(ground, state, site, file) else NOBODY
+            elif front >= 0:
+                there, its, from_cache, keeper = _climb(ground, state, row, front, file, rate, soft)
+                if keeper >= 0:
+                    provider, appliance, cached = there, its, from_cache
+                    from_origin = ground.where[provider, ENDLESS] >= 0
+            if cached:
+                access(ground.policy, state.cache_meta[provider], state.cache_node[provider], file)
+            if keeper >= 0:
+                k, source, appliance = front, appliance, front_appliance
+                fetched = max(ground.file_bytes[file], size) if ground.whole else size
+                books.pulled[row * width + k, COUNT] += 1
+                books.pulled[row * width + k, BYTES] += size
+                _note_pull(ground, books, provider, keeper, site, size, fetched, ground.path_us[row * width + k])
+                _take(state, books.peak, site, appliance, rate)
+                if link_loads:
+                    _mark_arcs(ground, books, provider, keeper, now, end, int(np.rint(fetched * 8000.0 / (end - now))))
+                    _mark_arcs(ground, books, keeper, site, now, end, rate)
+        _take(state, books.peak, provider, appliance if source < 0 else source, rate)
+        expect(calendar, end, rate, appliance, source)
         place = row * width + k
-        books.path[place, COUNT] += 1
-        books.path[place, BYTES] += size
-        hour = now // HOUR_MS
-        books.hour[hour, outcome] += 1
-        books.hour[hour, HOUR_BYTES] += size
-        if outcome == HIT:
-            books.hour[hour, HOUR_HIT_BYTES] += size
-        if ground.endless[provider] >= 0:
-            books.hour[hour, HOUR_ORIGIN_BYTES] += size
+        _count(books, place, hour, outcome, size, from_origin)
         if link_loads:
-            base = calendar.clock[BASE_SLOT]
-            _mark(books.marks, base, place, now, rate)
-            _mark(books.marks, base, place, end, -rate)
-            if front >= 0:
-                pair = ground.pair_of[provider, ground.candidate[row, front]]
-                for at in range(ground.pair_start[pair], ground.pair_start[pair + 1]):
-                    _mark(books.arc_marks, 0, ground.pair_arcs[at], now, fetch_rate)
-                    _mark(books.arc_marks, 0, ground.pair_arcs[at], end, -fetch_rate)
+            _mark(books.marks, base_slot, place, now, rate)
+            _mark(books.marks, base_slot, place, end, -rate)
         if logging:
             entries.candidate[i], entries.appliance[i] = k, original[appliance]
             entries.outcome[i], entries.fetched[i] = outcome, fetched
-            entries.source[i] = served if front >= 0 else NOBODY
-            entries.source_appliance[i] = original[source] if front >= 0 else NOBODY
-    return len(start_ms), DONE
+            entries.keeper[i], entries.source[i], entries.source_appliance[i] = keeper, NOBODY, NOBODY
+            if source >= 0:
+                entries.source[i], entries.source_appliance[i] = provider, original[source]
+    return len(part.start_ms), DONE
+
+
+@compiled
+def _mark_arcs(ground: Ground, books: Books, source: int, target: int, now: int, end: int, rate: int) -> None:
+    """The load of a pull on every arc from one site to another; none from a site to itself."""
+    pair = ground.pair_of[source, target]
+    if pair >= 0:
+        for at in range(ground.pair_start[pair], ground.pair_start[pair + 1]):
+            _mark(books.arc_marks, 0, ground.pair_arcs[at], now, rate)
+            _mark(books.arc_marks, 0, ground.pair_arcs[at], end, -rate)
+
+
+@compiled
+def end_all(ground: Ground, state: State, calendar: Calendar, until: int) -> None:
+    """End every session that is over by a time."""
+    release(calendar, state.free, state.load, ground.site_of, until)
 
 
 @compiled
 def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) -> None:
     """Show sessions of the day before to the cache of their region's best-ranked site, unless the file is planned there."""
     for i in range(len(region)):
-        site, file = ground.candidate[region[i], 0], file_of[i]
-        if ground.endless[site] >= 0 or _is_copy(ground, state, site, file, 1):
+        site, file = ground.candidate[state.row_of[region[i]], 0], file_of[i]
+        if ground.where[site, ENDLESS] >= 0 or is_copy(ground, state, site, file, 1):
             continue
         hit = access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
         if not hit and _lets_in(ground, state, site, file):

@@ -21,11 +21,14 @@ class SessionLog:
     appliance
         (N,) int32: the appliance that delivered it, -1 at an origin.
     source
-        (N,) int32: place, in the region's steering, of the site the file was pulled from; -1 where the delivering site held it.
+        (N,) int32: the site the file was pulled from; -1 where the delivering site held it.
     source_appliance
         (N,) int32: the appliance it was pulled from, -1 at an origin or where nothing was pulled.
+    keeper
+        (N,) int32: of the sites that kept what was pulled, the nearest to the delivering site (itself, if it did); -1 if none was.
     fetched_bytes
-        (N,) int64: bytes that travelled from source to delivering site (the whole file, or the session's bytes if those are more); 0 if none.
+        (N,) int64: bytes that travelled from source to keeper (the whole file, or the session's bytes if those are more or no more are fetched); 0 if none.
+        From there to the delivering site go the session's bytes.
     outcome
         (N,) int8: an index of :data:`OUTCOMES`.
     """
@@ -34,6 +37,7 @@ class SessionLog:
     appliance: np.ndarray
     source: np.ndarray
     source_appliance: np.ndarray
+    keeper: np.ndarray
     fetched_bytes: np.ndarray
     outcome: np.ndarray
 
@@ -48,6 +52,8 @@ class Ledger:
         (S,): session bytes each site sent to clients.
     provided
         (S,): session bytes each site had the file for: the delivering site's own, or the source's of a pull.
+    watched
+        (2L,): of the bytes fetched, those that the sessions watched: what fetching could not have done without.
     serving, fetching, filling
         (2L,): bytes over each arc, site to region, site to site for a pull, and for a fill.
     fill_ran
@@ -59,4 +65,5 @@ class Ledger:
     serving: np.ndarray
     fetching: np.ndarray
     filling: np.ndarray
+    watched: np.ndarray
     fill_ran: np.ndarray

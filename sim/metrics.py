@@ -136,6 +136,7 @@ def _figures(fleet: Fleet, tally: Tally, ledger: Ledger, fills: Fills, by_arc: p
     sessions, requested = sum(outcomes), int(tally.hour_bytes.sum())
     origin_bytes = int(ledger.provided[fleet.is_origin].sum())
     carried = ledger.serving + ledger.fetching + ledger.filling
+    least = ledger.serving + ledger.watched + ledger.filling
     there = fleet.candidate >= 0
     steered_cost = float(fleet.candidate_cost_per_gb[there] @ tally.path_bytes[there])
     return {
@@ -152,6 +153,8 @@ def _figures(fleet: Fleet, tally: Tally, ledger: Ledger, fills: Fills, by_arc: p
         "backbone_fill_gb": int(ledger.filling.sum()) / BYTES_PER_GB,
         "backbone_gb_km": float(carried @ fleet.arc_length_km) / BYTES_PER_GB,
         "backbone_cost": float(carried @ fleet.arc_cost_per_gb) / BYTES_PER_GB,
+        "backbone_gb_watched": int(least.sum()) / BYTES_PER_GB,
+        "backbone_cost_watched": float(least @ fleet.arc_cost_per_gb) / BYTES_PER_GB,
         "serving_cost": (steered_cost + float(ledger.fetching @ fleet.arc_cost_per_gb)) / BYTES_PER_GB,
         "fetched_gb": int(tally.fetched_bytes.sum()) / BYTES_PER_GB,
         "fills_due": len(fills),

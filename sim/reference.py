@@ -11,7 +11,8 @@ import numpy as np
 import simpy
 
 from sim.balance import check_balance
-from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, RELEASE, SWITCH, Moment
+from sim.climb import climbs
+from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, RELEASE, STEER, SWITCH, Moment
 from sim.fleet import Fleet
 from sim.log import HIT, Ledger, SessionLog
 from sim.metrics import SimulationResult, measure
@@ -24,8 +25,8 @@ from sim.tally import tally_log
 __all__ = ["Fills", "Outage", "Scheme", "simulate"]
 
 PROGRESS_EVERY = 100_000
-Entry = tuple[int, int, int, int, int, int]
-"""What :class:`SessionLog` keeps of a session: candidate, appliance, source, source_appliance, fetched_bytes, outcome."""
+Entry = tuple[int, int, int, int, int, int, int]
+"""What :class:`SessionLog` keeps of a session: candidate, appliance, source, source_appliance, keeper, fetched_bytes, outcome."""
 
 
 def simulate(
@@ -89,6 +90,9 @@ class _Model:
         self.is_origin: list[bool] = fleet.is_origin.tolist()
         self.file_bytes: list[int] = fleet.file_bytes.tolist()
         self.path_arcs = _arc_lists(fleet)
+        self.row = list(range(fleet.regions))
+        self.served_row = [0] * len(sessions)
+        self.climbs = climbs(fleet)
         self.pull_arcs: dict[tuple[int, int], list[int]] = {}
         self.start, self.region, self.file = (
             sessions.start_ms.tolist(),
@@ -103,6 +107,7 @@ class _Model:
         self.entries: list[Entry] = []
         self.delivered, self.provided = [0] * fleet.sites, [0] * fleet.sites
         self.serving, self.fetching, self.filling = [0] * fleet.arcs, [0] * fleet.arcs, [0] * fleet.arcs
+        self.watched = [0] * fleet.arcs
         self.fill_rate: list[int] = fills.rate_bps().tolist()
         self.fill_writes: list[int] = rules.write_bps(fills).tolist()
         self.fill_ran = [False] * len(fills)
@@ -112,7 +117,9 @@ class _Model:
         """Start every process and let the clock run until the last session has left."""
         self.progress = progress
         switch_ms = self.scheme.switch_ms
+        changes = range(self.fleet.regions, len(self.candidates))
         first = [0, switch_ms or 0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
+        first += [int(self.fleet.row_from_ms[row]) for row in changes]
         self.env = simpy.Environment(initial_time=min(first))
         for fill in range(len(self.fills)):
             self.env.process(self.transfer(fill))
@@ -120,6 +127,8 @@ class _Model:
             self.env.process(self.fail(outage))
         if switch_ms is not None:
             self.env.process(self.switch(switch_ms))
+        for row in changes:
+            self.env.process(self.change(row))
         self.expect(0)
         self.env.run()
         assert self.state.free_bps == self.fleet.appliance_throughput_bps.tolist(), "throughput was not given back"
@@ -135,9 +144,10 @@ class _Model:
         """A session begins: it is steered, takes throughput, and will be released."""
         i: int = moment.value
         rate = self.rate[i]
-        entry = self.steer(self.region[i], self.file[i], rate, self.bytes[i])
+        row = self.served_row[i] = self.row[self.region[i]]
+        entry = self.steer(row, self.file[i], rate, self.bytes[i])
         self.entries.append(entry)
-        _, appliance, _, source_appliance, _, _ = entry
+        _, appliance, _, source_appliance, _, _, _ = entry
         if appliance != NONE:
             self.state.free_bps[appliance] -= rate
         if source_appliance != NONE:
@@ -145,29 +155,64 @@ class _Model:
         Moment(self.env, self.start[i] + self.length[i], RELEASE, i).callbacks.append(self.release)
         self.expect(i + 1)
 
-    def steer(self, region: int, file: int, rate: int, size: int) -> Entry:
-        """Choose who serves, within the soft limits unless that means an origin; a reactive front site that lacks the file pulls it from there."""
-        k, appliance, cached, front, front_appliance, outcome = self.walk(region, file, rate, soft=True)
-        sites = self.candidates[region]
+    def steer(self, row: int, file: int, rate: int, size: int) -> Entry:
+        """Choose who serves, within the soft limits unless that means an origin; a front site that lacks the file pulls it, if any site is to keep it."""
+        sites, soft = self.candidates[row], True
+        k, appliance, cached, front, front_appliance, outcome = self.walk(row, file, rate, soft=True)
         if self.softly and self.is_origin[sites[k]]:
-            k, appliance, cached, front, front_appliance, outcome = self.walk(region, file, rate, soft=False)
+            soft = False
+            k, appliance, cached, front, front_appliance, outcome = self.walk(row, file, rate, soft=False)
+        if front >= 0:
+            between: list[int] = []
+            source, source_appliance, source_cached = sites[k], appliance, cached
+            if self.scheme.pull != "next":
+                source, source_appliance, source_cached, between = self.climb(row, front, file, rate, soft=soft)
+            keeper = self.keep(file, sites[front], between)
+            if keeper >= 0:
+                if source_cached:
+                    self.cache(source).access(file)
+                whole = self.scheme.fetch == "file"
+                fetched = max(self.file_bytes[file], size) if whole else size
+                return front, front_appliance, source, source_appliance, keeper, fetched, outcome
         if cached:
             self.cache(sites[k]).access(file)
-        if front < 0 or not self.state.lets_in(sites[front], file, self.file_bytes[file]):
-            return k, appliance, -1, NONE, 0, outcome
-        self.cache(sites[front]).access(file)
-        self.cache(sites[front]).admit(file, self.file_bytes[file])
-        return front, front_appliance, k, appliance, max(self.file_bytes[file], size), outcome
+        return k, appliance, -1, NONE, -1, 0, outcome
 
-    def walk(self, region: int, file: int, rate: int, *, soft: bool) -> tuple[int, int, bool, int, int, int]:
-        """Ask the region's sites, best first, and change nothing.
+    def climb(self, row: int, front: int, file: int, rate: int, *, soft: bool) -> tuple[int, int, bool, list[int]]:
+        """Go from the front site towards the origin until a site can serve: that site, its appliance, whether from its cache, and the sites passed."""
+        passed: list[int] = []
+        for site in self.climbs.sites(row, front):
+            if self.is_origin[site]:
+                return site, NONE, False, passed
+            appliance, cached = self.state.holder(site, file, rate, soft=soft)
+            if appliance != NONE:
+                return site, appliance, cached, passed
+            passed.append(site)
+        raise AssertionError("a way that ends at no origin")
+
+    def keep(self, file: int, front: int, between: list[int]) -> int:
+        """Store a file that is pulled through these sites (the nearest to the front first) where the scheme says; the keeper nearest to the front, or -1."""
+        free = [site for site in between if self.admits(site, file) and not self.holds(site, file)]
+        asked = {"lce": [front, *free], "lcd": [*free[-1:], front][:1]}.get(self.scheme.pull, [front])
+        size = self.file_bytes[file]
+        keepers = [site for site in asked if self.state.lets_in(site, file, size)]
+        for site in keepers:
+            self.cache(site).admit(file, size)
+        return keepers[0] if keepers else -1
+
+    def holds(self, site: int, file: int) -> bool:
+        """Whether a site has the file, with or without throughput left."""
+        return file in self.cache(site) or self.state.holds_planned(site, file)
+
+    def walk(self, row: int, file: int, rate: int, *, soft: bool) -> tuple[int, int, bool, int, int, int]:
+        """Ask the sites of a row, best first, and change nothing.
 
         Returns
         -------
         Place and appliance of the site that has the file and can serve, whether from its cache; place and appliance of the front site that would pull
         it from there, place -1 if none; and the outcome.
         """
-        state, sites = self.state, self.candidates[region]
+        state, sites = self.state, self.candidates[row]
         outcome, front, front_appliance, front_known = HIT, -1, NONE, False
         for k, site in enumerate(sites):
             appliance, cached = (NONE, False) if self.is_origin[site] else state.holder(site, file, rate, soft=soft)
@@ -190,21 +235,28 @@ class _Model:
     def release(self, moment: Moment) -> None:
         """A session ends: it gives its throughput back, and its bytes are charged to sites and arcs."""
         i: int = moment.value
-        k, appliance, source, source_appliance, fetched, _ = self.entries[i]
-        rate, size, region = self.rate[i], self.bytes[i], self.region[i]
+        k, appliance, source, source_appliance, keeper, fetched, _ = self.entries[i]
+        rate, size, row = self.rate[i], self.bytes[i], self.served_row[i]
         if appliance != NONE:
             self.state.free_bps[appliance] += rate
-        site = provider = self.candidates[region][k]
-        for arc in self.path_arcs[region][k]:
+        site = provider = self.candidates[row][k]
+        for arc in self.path_arcs[row][k]:
             self.serving[arc] += size
         if source >= 0:
-            provider = self.candidates[region][source]
+            provider = source
             if source_appliance != NONE:
                 self.state.free_bps[source_appliance] += rate
-            for arc in self.arcs_between(provider, site):
-                self.fetching[arc] += fetched
+            for here, there, carried in ((source, keeper, fetched), (keeper, site, size)):
+                for arc in self.arcs_between(here, there):
+                    self.fetching[arc] += carried
+                    self.watched[arc] += size
         self.delivered[site] += size
         self.provided[provider] += size
+
+    def change(self, row: int) -> Generator[Moment, Any, None]:
+        """From now on a region is steered by another row."""
+        yield Moment(self.env, int(self.fleet.row_from_ms[row]), STEER)
+        self.row[int(self.fleet.row_region[row])] = row
 
     def transfer(self, fill: int) -> Generator[Moment, Any, None]:
         """A fill: it takes throughput from an edge source and from its target, and when it ends its copy is there."""
@@ -266,28 +318,32 @@ class _Model:
 
     def log(self) -> SessionLog:
         """Who served each session."""
-        columns = np.array(self.entries, np.int64).reshape(-1, 6).T
-        candidate, appliance, source, source_appliance, fetched, outcome = columns
+        columns = np.array(self.entries, np.int64).reshape(-1, 7).T
+        candidate, appliance, source, source_appliance, keeper, fetched, outcome = columns
         return SessionLog(
             candidate=candidate.astype(np.int32),
             appliance=appliance.astype(np.int32),
             source=source.astype(np.int32),
             source_appliance=source_appliance.astype(np.int32),
+            keeper=keeper.astype(np.int32),
             fetched_bytes=fetched.copy(),
             outcome=outcome.astype(np.int8),
         )
 
     def ledger(self) -> Ledger:
         """The bytes counted on the way."""
-        counts = (self.delivered, self.provided, self.serving, self.fetching, self.filling)
-        delivered, provided, serving, fetching, filling = (np.array(c, np.int64) for c in counts)
+        counts = (self.delivered, self.provided, self.serving, self.fetching, self.filling, self.watched)
+        delivered, provided, serving, fetching, filling, watched = (np.array(c, np.int64) for c in counts)
         ran = np.array(self.fill_ran, bool)
         return Ledger(
-            delivered=delivered, provided=provided, serving=serving, fetching=fetching, filling=filling, fill_ran=ran
-        )
+            delivered=delivered, provided=provided, serving=serving, fetching=fetching, filling=filling, watched=watched,
+            fill_ran=ran,
+        )  # fmt: skip
 
 
 def _arc_lists(fleet: Fleet) -> list[list[list[int]]]:
-    """The arcs from every candidate to its region, as nested lists: ``[region][candidate]``."""
+    """The arcs from every candidate to its region, as nested lists: ``[row][place]``."""
     start, arcs, width = fleet.region_paths.start.tolist(), fleet.region_paths.arcs.tolist(), fleet.candidate.shape[1]
-    return [[arcs[start[p] : start[p + 1]] for p in range(r * width, (r + 1) * width)] for r in range(fleet.regions)]
+    return [
+        [arcs[start[p] : start[p + 1]] for p in range(v * width, (v + 1) * width)] for v in range(len(fleet.candidate))
+    ]

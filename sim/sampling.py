@@ -88,8 +88,8 @@ def sampled_ratios(
     metric (request_hit_ratio, byte_hit_ratio, edge_offload), value, standard_error, ci_low, ci_high (95 %).
     """
     title, titles = title_of[sessions.file], len(kept)
-    place = np.where(log.source >= 0, log.source, log.candidate)
-    from_edge = ~fleet.is_origin[fleet.candidate[sessions.region, place]]
+    delivering = fleet.candidate[fleet.rows(sessions.region, sessions.start_ms), log.candidate]
+    from_edge = ~fleet.is_origin[np.where(log.source >= 0, log.source, delivering)]
     hit, size = log.outcome == HIT, sessions.bytes
     everything = np.ones(len(sessions))
     rows = []

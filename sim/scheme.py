@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.climb import PULLS
 from sim.fleet import Fleet
 from sim.policies import ADMISSIONS, POLICIES
 from topology.errors import InputError, Problem
 from topology.placement import Placement
+
+FETCHES = ("file", "session")
+"""What a pull brings: :attr:`Scheme.fetch`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,6 +37,12 @@ class Scheme:
         Share of each site's storage the cache gets, 0..1, pooled over the site's appliances.
     admission
         A name of :data:`sim.policies.ADMISSIONS`: which missed files the caches let in.
+    pull
+        A name of :data:`sim.climb.PULLS`: from whom a front site that lacks a file takes it, and who keeps it. ``next``: from the site that steering finds,
+        kept at the front. The others go from the front towards the region's origin until a site answers; then the front keeps a copy (``edge``),
+        every site on the way (``lce``, leave copy everywhere), or the one below the site that answered (``lcd``, leave copy down).
+    fetch
+        ``file``: a pull brings the whole file. ``session``: only the bytes that its session watches, though the file counts as held.
     largest_bytes
         The largest file that the admission ``size`` lets in.
     """
@@ -44,6 +54,8 @@ class Scheme:
     policy: str | None = None
     reactive_share: float = 0.0
     admission: str = "all"
+    pull: str = "next"
+    fetch: str = "file"
     largest_bytes: int = 0
 
     def cache_bytes(self, fleet: Fleet) -> np.ndarray:
@@ -186,6 +198,12 @@ def _scheme_problems(fleet: Fleet, scheme: Scheme) -> list[Problem]:
         problems.append(
             Problem(table="scheme", column="admission", value=value, message="unknown admission", mend=mend)
         )
+    for column, chosen, known in (("pull", scheme.pull, PULLS), ("fetch", scheme.fetch, FETCHES)):
+        if chosen not in known:
+            mend = "use one of " + ", ".join(known)
+            problems.append(
+                Problem(table="scheme", column=column, value=chosen, message=f"unknown {column}", mend=mend)
+            )
     if not 0 <= scheme.reactive_share <= 1:
         value = str(scheme.reactive_share)
         problems.append(

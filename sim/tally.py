@@ -25,11 +25,11 @@ class Tally:
     hour_bytes, hour_hit_bytes, hour_origin_bytes
         (H,): session bytes by hour of the start: all, of hits, and those an origin provided.
     path_sessions, path_bytes
-        (R, K): sessions and their bytes by region and place of the delivering site in its steering.
+        (V, K): sessions and their bytes by row of steering and place of the delivering site in it.
     hit_sessions, hit_bytes
         (S,): hits of each site.
     pulled_sessions, fetched_bytes, sourced_bytes
-        (S,): sessions a site pulled, bytes it fetched for them, session bytes it had for the pulls of others.
+        (S,): sessions a site pulled, bytes fetched to it to be kept, session bytes it had for the pulls of others.
     startup_us
         (1,): round trips of all sessions, from the region to the delivering site and, of a pull, on to its source, in microseconds.
     startup_sessions
@@ -60,13 +60,14 @@ class Tally:
 def tally_log(fleet: Fleet, sessions: Sessions, log: SessionLog, ledger: Ledger, fills: Fills) -> Tally:
     """Count a finished simulation from its log."""
     candidate, hours = log.candidate, 24 * sessions.days
-    site = fleet.candidate[sessions.region, candidate].astype(np.int64)
+    row = fleet.rows(sessions.region, sessions.start_ms)
+    site = fleet.candidate[row, candidate].astype(np.int64)
     pulled = np.flatnonzero(log.source >= 0)
     provider = site.copy()
-    provider[pulled] = fleet.candidate[sessions.region[pulled], log.source[pulled]]
+    provider[pulled] = log.source[pulled]
     hour, size, hit = sessions.start_ms // HOUR_MS, sessions.bytes, log.outcome == HIT
     from_origin = fleet.is_origin[provider]
-    place = sessions.region.astype(np.int64) * fleet.candidate.shape[1] + candidate
+    place = row * fleet.candidate.shape[1] + candidate
     shape = fleet.candidate.shape
     startup_us = fleet.round_trip_us(fleet.region_paths)[place]
     startup_us[pulled] += fleet.round_trip_us(fleet.site_paths(provider[pulled], site[pulled]))
@@ -80,7 +81,7 @@ def tally_log(fleet: Fleet, sessions: Sessions, log: SessionLog, ledger: Ledger,
         hit_sessions=_count(site[hit], fleet.sites),
         hit_bytes=_sum(site[hit], size[hit], fleet.sites),
         pulled_sessions=_count(site[pulled], fleet.sites),
-        fetched_bytes=_sum(site[pulled], log.fetched_bytes[pulled], fleet.sites),
+        fetched_bytes=_sum(log.keeper[pulled].astype(np.int64), log.fetched_bytes[pulled], fleet.sites),
         sourced_bytes=_sum(provider[pulled], size[pulled], fleet.sites),
         startup_us=startup_us.sum(keepdims=True),
         startup_sessions=_count(startup_bin(startup_us), STARTUP_BINS),
@@ -113,8 +114,11 @@ def _pull_loads(
     fleet: Fleet, sessions: Sessions, log: SessionLog, site: np.ndarray, provider: np.ndarray, pulled: np.ndarray
 ) -> np.ndarray:
     start, length = sessions.start_ms[pulled], sessions.duration_ms[pulled]
-    rate = even_rate_bps(log.fetched_bytes[pulled], length)
-    return _loads_between(fleet, provider[pulled], site[pulled], start, start + length, rate, sessions.days * SLOTS)
+    rate, keeper = even_rate_bps(log.fetched_bytes[pulled], length), log.keeper[pulled].astype(np.int64)
+    slots = sessions.days * SLOTS
+    fetches = _loads_between(fleet, provider[pulled], keeper, start, start + length, rate, slots)
+    relays = _loads_between(fleet, keeper, site[pulled], start, start + length, sessions.rate_bps[pulled], slots)
+    return np.asarray(fetches + relays)
 
 
 def _loads_between(

@@ -314,6 +314,7 @@ def _solver() -> highspy.Highs:
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("threads", 1)
+    solver.setOptionValue("presolve", "off")  # it finds little to take away here, and doubles the memory
     solver.setOptionValue("primal_feasibility_tolerance", 1e-9)
     return solver
 

@@ -3,7 +3,7 @@
 from cdn.scenario.compare import compare, intervals
 from cdn.scenario.demand import edit_demand, edit_sessions
 from cdn.scenario.form import Scenario, check_scenario, read_scenarios
-from cdn.scenario.network import edit_network, outages
+from cdn.scenario.network import edit_network, outages, steering_changes
 
 __all__ = [
     "Scenario",
@@ -15,4 +15,5 @@ __all__ = [
     "intervals",
     "outages",
     "read_scenarios",
+    "steering_changes",
 ]

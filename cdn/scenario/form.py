@@ -68,6 +68,18 @@ class LinkEdit(_Part):
         return self
 
 
+class SteeringEdit(_Part):
+    """Other sites, or another order, for a region from a time of the day (UTC) on."""
+
+    region: Name
+    sites: Annotated[tuple[Name, ...], Field(min_length=1)]
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:00"
+
+    def from_ms(self) -> int:
+        """Milliseconds from 00:00."""
+        return (int(self.at[:2]) * 60 + int(self.at[3:])) * 60_000
+
+
 class DemandEdit(_Part):
     """More or less demand of a region, a title, a title in a region, or (with neither) of everything."""
 
@@ -102,6 +114,7 @@ class Scenario(_Part):
     site: tuple[SiteEdit, ...] = ()
     appliance: tuple[ApplianceEdit, ...] = ()
     link: tuple[LinkEdit, ...] = ()
+    steering: tuple[SteeringEdit, ...] = ()
     demand: tuple[DemandEdit, ...] = ()
     promote: tuple[Promotion, ...] = ()
 
@@ -202,6 +215,10 @@ def _names(
         yield "appliance.appliance", "appliance", appliance.appliance, network.appliance_ids
     for link in scenario.link:
         yield "link.link", "link", link.link, network.link_ids
+    for change in scenario.steering:
+        yield "steering.region", "region", change.region, network.region_ids
+        for name in change.sites:
+            yield "steering.sites", "site", name, network.site_ids
     parts: list[tuple[str, DemandEdit | Promotion]] = [("demand", d) for d in scenario.demand]
     parts += [("promote", p) for p in scenario.promote]
     for where, part in parts:
@@ -247,7 +264,7 @@ def _problem(table: str, fault: dict[str, Any], document: object) -> Problem:
 def _known_keys(where: Sequence[str | int]) -> list[str]:
     """The keys allowed at the place of an unknown one."""
     models: dict[str, type[BaseModel]] = {
-        "site": SiteEdit, "appliance": ApplianceEdit, "link": LinkEdit, "demand": DemandEdit, "promote": Promotion, "scenario": Scenario,
+        "site": SiteEdit, "appliance": ApplianceEdit, "link": LinkEdit, "steering": SteeringEdit, "demand": DemandEdit, "promote": Promotion, "scenario": Scenario,
     }  # fmt: skip
     parents = [step for step in where[:-1] if isinstance(step, str)]
     return list((models[parents[-1]] if parents else _Document).model_fields)

@@ -7,6 +7,7 @@ from scipy.sparse.csgraph import connected_components
 
 from cdn.scenario.form import LinkEdit, Scenario, SiteEdit, check_scenario, position
 from sim.scheme import Outage
+from sim.steering import SteeringChange
 from topology.errors import InputError, Problem
 from topology.network import TABLES, Network, build_network
 
@@ -53,6 +54,25 @@ def outages(scenario: Scenario, network: Network) -> list[Outage]:
     sites = [Outage(site=position(network.site_ids, e.site)) for e in scenario.site if e.down]
     down = [Outage(appliance=position(network.appliance_ids, e.appliance)) for e in scenario.appliance if e.down]
     return sites + down
+
+
+def steering_changes(scenario: Scenario, network: Network) -> list[SteeringChange]:
+    """The regions that are steered anew during the day.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown.
+    """
+    check_scenario(scenario, network)
+    return [
+        SteeringChange(
+            region=position(network.region_ids, edit.region),
+            from_ms=edit.from_ms(),
+            sites=[position(network.site_ids, site) for site in edit.sites],
+        )
+        for edit in scenario.steering
+    ]
 
 
 def _edit_appliances(appliances: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:

@@ -199,7 +199,7 @@ def test_the_report_is_one_page(evening):
 @pytest.mark.parametrize(
     "line",
     ["forecast net --for 2026-01-08 -o X.csv", "place net --demand demand.parquet -o X --method greedy", "verify net --demand demand.parquet plan",
-     "simulate net --plan plan --demand demand.parquet --policy plan --policy lfu", "simulate net --plan plan --policy oracle",
+     "simulate net --plan plan --demand demand.parquet --policy plan --policy lfu", "simulate net --plan plan --demand demand.parquet --policy oracle",
      "whatif net scenario.toml --replications 1", "check net", "explain net plan --site SITE --file FILE", "nightly net --for 2026-01-08"],
 )  # fmt: skip
 def test_for_people_there_are_words_and_tables(evening, tmp_path, line):
@@ -231,8 +231,12 @@ WRONG = {
     "verify no plan": ("verify net --demand demand.parquet net", "placement"),
     "fill no plan": ("fill net net --for 2026-01-08", "not a plan folder"),
     "simulate a day that is not logged": ("simulate net --plan plan --playback 2027-01-01", "2027-01-01"),
-    "simulate an unknown policy": ("simulate net --plan plan --policy belady", "belady"),
-    "simulate last night without one": ("simulate net --plan plan --policy previous", "previous"),
+    "simulate an unknown policy": ("simulate net --plan plan --demand demand.parquet --policy belady", "belady"),
+    "simulate last night without one": ("simulate net --plan plan --demand demand.parquet --policy previous", "previous"),
+    "simulate nothing": ("simulate net --plan plan", "plan/demand.parquet"),
+    "simulate a replay several times": ("simulate net --plan plan --playback 2026-01-08 --replications 3", "--demand"),
+    "simulate an unknown admission": ("simulate net --plan plan --demand demand.parquet --admission twice", "second-hit"),
+    "simulate more than all titles": ("simulate net --plan plan --demand demand.parquet --title-share 1.5", "at most 1"),
     "simulate both": ("simulate net --plan plan --playback 2026-01-08 --demand demand.parquet", "give one of them"),
     "whatif with an unknown site": ("whatif net unknown.toml --plan plan", "unknown site"),
     "whatif before any night": ("whatif small scenario.toml", "no plan was published"),

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from sim import batch, reference
 from sim.caches import KERNEL_POLICIES
+from sim.climb import PULLS
 from sim.log import OUTCOMES
 from sim.policies import ADMISSIONS
-from sim.scheme import Fills, Outage, Rules, Scheme
+from sim.scheme import FETCHES, Fills, Outage, Rules, Scheme
 from sim.sessions import DAY_MS, Sessions, build_sessions
+from sim.steering import SteeringChange, change_steering
 from topology.errors import InputError
 
 SIZES = [2.0, 1.0, 3.0, 1.5, 0.0]
@@ -83,9 +85,23 @@ def sessions(draw, regions, days, size):
 
 
 @st.composite
+def changes(draw, network):
+    """Up to three changes of steering; some at the time of an arrival, some of one region after the other."""
+    edges, homes = np.flatnonzero(~network.is_origin).tolist(), np.flatnonzero(network.is_origin).tolist()
+    drawn = {}
+    for _ in range(draw(st.integers(0, 3))):
+        moment = draw(st.sampled_from([-5000, 0, 1, 1000, 3000, 3_599_999, 86_398_000]))
+        region = draw(st.integers(0, len(network.regions) - 1))
+        sites = [*draw(st.permutations(edges))[: draw(st.integers(0, len(edges)))], draw(st.sampled_from(homes))]
+        cost = draw(st.none() | st.just([float(1 + s) for s in sites]))
+        drawn[region, moment] = SteeringChange(region=region, from_ms=moment, sites=sites, cost_per_gb=cost)
+    return draw(st.permutations(list(drawn.values())))
+
+
+@st.composite
 def rehearsals(draw, make):
     network = draw(networks(make))
-    fleet = make.fleet(network, make.catalogue(SIZES))
+    fleet = change_steering(make.fleet(network, make.catalogue(SIZES)), draw(changes(network)))
     days = draw(st.integers(1, 2))
     copy = st.tuples(st.integers(0, fleet.appliances - 1), st.integers(0, len(SIZES) - 1))
     planned = sorted(draw(st.sets(copy, max_size=12)))
@@ -99,6 +115,8 @@ def rehearsals(draw, make):
         reactive_share=draw(st.sampled_from([0.25, 0.5, 1.0])),
         admission=draw(st.sampled_from(["all", *ADMISSIONS])),
         largest_bytes=draw(st.sampled_from([0, 10**9, 3 * 10**9])),
+        pull=draw(st.sampled_from(PULLS)),
+        fetch=draw(st.sampled_from(FETCHES)),
         switch_ms=draw(st.sampled_from([None, -1000, 0, 3000, 5000])) if planned and last_night is not None else None,
     )
     rules = Rules(
@@ -158,11 +176,27 @@ def test_the_random_rehearsals_reach_every_case(make):
         result = batch.simulate(fleet, day, scheme, fills, keep_log=True, **more)
         seen.update(OUTCOMES[o] for o in result.log.outcome)
         seen.update("peer pull" if a >= 0 else "pull" for s, a in zip(result.log.source, result.log.source_appliance, strict=True) if s >= 0)  # fmt: skip
+        delivering = fleet.candidate[fleet.rows(day.region, day.start_ms), result.log.candidate]
+        kept = result.log.keeper >= 0
+        seen.update(
+            "kept on the way" if k != s else "kept"
+            for k, s in zip(result.log.keeper[kept], delivering[kept], strict=True)
+        )
+        seen.add("steered anew" if (fleet.rows(day.region, day.start_ms) >= fleet.regions).any() else "")
         seen.add("fill" if result.ledger.fill_ran.any() else "")
         seen.add("skipped fill" if not result.ledger.fill_ran.all() else "")
 
     collect()
-    assert seen - {""} == {*OUTCOMES, "pull", "peer pull", "fill", "skipped fill"}
+    assert seen - {""} == {
+        *OUTCOMES,
+        "pull",
+        "peer pull",
+        "fill",
+        "skipped fill",
+        "kept",
+        "kept on the way",
+        "steered anew",
+    }
 
 
 @pytest.mark.parametrize("policy", [None, "lru"])

@@ -1,0 +1,109 @@
+"""The arrays that the kernel of the batch engine works on; :mod:`sim.batch` makes them.
+
+Appliances are numbered anew, site by site, so that those of one site share a word of 64 bits; a site of more than 64 takes whole words. An origin
+is one appliance with as good as endless throughput.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+PLACES = 16
+"""Candidates in one word of ``holds``."""
+HOUR_BYTES, HOUR_HIT_BYTES, HOUR_ORIGIN_BYTES = 4, 5, 6
+HOUR_COLUMNS = 7
+"""Columns of ``hour``: sessions of each outcome, then these."""
+COUNT, BYTES, CARRIED, WATCHED = range(4)
+"""Columns of ``path`` (the first two) and ``pair``: pulls and their session bytes between source and front; bytes fetched on this path, and those watched."""
+PART, LEVEL = range(2)
+WORD, WORDS, MASK, ENDLESS = range(4)
+"""Columns of ``where``: the first word of a site's appliances, how many words they take, their bits in the first, and the bit of an origin or -1."""
+
+
+class Ground(NamedTuple):
+    """What does not change while a simulation runs.
+
+    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn; ``where`` (S, 4) int64: where a site's appliances stand (see
+    :data:`WORD`); ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the
+    number of the path between two sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's
+    path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and ``admission`` numbers of :mod:`sim.caches`,
+    ``largest`` the threshold of the admission by size, ``pull`` a place in :data:`sim.climb.PULLS`, ``whole`` whether a pull brings the whole file.
+    """
+
+    candidate: np.ndarray
+    where: np.ndarray
+    site_of: np.ndarray
+    reserve: np.ndarray
+    file_bytes: np.ndarray
+    pair_of: np.ndarray
+    pair_start: np.ndarray
+    pair_arcs: np.ndarray
+    path_us: np.ndarray
+    pair_us: np.ndarray
+    climb_of: np.ndarray
+    climb_start: np.ndarray
+    climb_site: np.ndarray
+    policy: int
+    admission: int
+    largest: int
+    pull: int
+    whole: bool
+
+
+class State(NamedTuple):
+    """What changes.
+
+    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``holds`` (V, F, K / 16) uint16: a bit for each candidate that has a copy, or is an
+    origin; ``copies`` (F, 2W) uint64: a bit for each copy that is there, then one for each planned copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
+    (S,) bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
+    whose cache holds the file, and room for what a cache evicts.
+    """
+
+    row_of: np.ndarray
+    holds: np.ndarray
+    copies: np.ndarray
+    up: np.ndarray
+    free: np.ndarray
+    load: np.ndarray
+    cache_meta: np.ndarray
+    cache_node: np.ndarray
+    cache_asked: np.ndarray
+    cached: np.ndarray
+    evicted: np.ndarray
+
+
+class Part(NamedTuple):
+    """Columns of :class:`sim.sessions.Sessions`."""
+
+    start_ms: np.ndarray
+    region: np.ndarray
+    file: np.ndarray
+    duration_ms: np.ndarray
+    bytes: np.ndarray
+    rate_bps: np.ndarray
+
+
+class Books(NamedTuple):
+    """What is counted: see :class:`sim.tally.Tally`; ``startup`` of pulls alone, the sum before the bins. ``marks`` (T', R * K, 2) and ``arc_marks`` (T, 2L, 2) hold parts and levels of flows."""
+
+    hour: np.ndarray
+    path: np.ndarray
+    pulled: np.ndarray
+    pair: np.ndarray
+    fetched: np.ndarray
+    startup: np.ndarray
+    peak: np.ndarray
+    marks: np.ndarray
+    arc_marks: np.ndarray
+
+
+class Entries(NamedTuple):
+    """The log of the sessions, in their order; columns of no length where none is kept."""
+
+    candidate: np.ndarray
+    appliance: np.ndarray
+    source: np.ndarray
+    source_appliance: np.ndarray
+    keeper: np.ndarray
+    fetched: np.ndarray
+    outcome: np.ndarray

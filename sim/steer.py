@@ -1,0 +1,187 @@
+"""Steering in the kernel of the batch engine: which sites hold a file, and which of their appliances can take a session.
+
+The candidates of a region that hold a file are bits of one word, so that those without are never looked at; of a site that does, the bits of its appliances
+with a copy. Every function has its twin in :class:`sim.sites.SiteState` or :class:`sim.reference._Model`.
+"""
+
+# mypy: disable-error-code="no-any-return, return-value"
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from sim.arrays import ENDLESS, MASK, PLACES, WORD, WORDS, Ground, State
+from sim.ends import NOBODY, compiled, inlined
+from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
+
+
+@intrinsic
+def lowest_bit(typing_context, bits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
+    """The place of the lowest bit set in 64 that are not all 0."""
+
+    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, ARG001
+        return builder.cttz(arguments[0], context.get_constant(types.boolean, 1))
+
+    return types.int64(bits), build
+
+
+@intrinsic
+def fetch_ahead(typing_context, array, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
+    """Ask the processor for the memory at a place of an array, counted in elements from its first, that will soon be read."""
+
+    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(call, [address, *(ir.Constant(ir.IntType(32), n) for n in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
+
+
+@inlined
+def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, soft: bool, rate: int, best: int) -> int:
+    """Of the appliances whose bits are set, the one with the most throughput left that the rate fits into; else ``best`` as it came."""
+    most = rate - 1 if best < 0 else free[best]
+    while bits:
+        appliance = word * 64 + lowest_bit(bits)
+        left = free[appliance]
+        if left > most and (not soft or left - reserve[appliance] >= rate):
+            best, most = appliance, left
+        bits &= bits - np.uint64(1)
+    return best
+
+
+@inlined
+def carrier(ground: Ground, state: State, site: int, soft: bool, rate: int) -> int:
+    """The appliance of a site that can take the rate and has the most left."""
+    best, word = NOBODY, ground.where[site, WORD]
+    bits = state.up[word] & np.uint64(ground.where[site, MASK])
+    best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
+    for more in range(1, ground.where[site, WORDS]):
+        best = _freest(state.up[word + more], word + more, state.free, ground.reserve, soft, rate, best)
+    return best
+
+
+@inlined
+def is_copy(ground: Ground, state: State, site: int, file: int, planned: int) -> bool:
+    """Whether the site has a copy of the file that is there, or, with ``planned`` = 1, that is planned."""
+    word = ground.where[site, WORD] + planned * len(state.up)
+    bits = state.copies[file, word] & np.uint64(ground.where[site, MASK])
+    for more in range(1, ground.where[site, WORDS]):
+        bits |= state.copies[file, word + more]
+    return bits != 0
+
+
+@inlined
+def holder(ground: Ground, state: State, site: int, file: int, soft: bool, rate: int) -> int:
+    """The appliance of a site that holds a planned copy, is up, can take the rate and has the most left."""
+    best, word = NOBODY, ground.where[site, WORD]
+    bits = state.copies[file, word] & np.uint64(ground.where[site, MASK]) & state.up[word]
+    best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
+    for more in range(1, ground.where[site, WORDS]):
+        at = word + more
+        best = _freest(state.copies[file, at] & state.up[at], at, state.free, ground.reserve, soft, rate, best)
+    return best
+
+
+@inlined
+def holds_up(ground: Ground, state: State, site: int, file: int) -> bool:
+    """Whether an appliance that is up has a planned copy."""
+    word = ground.where[site, WORD]
+    bits = state.copies[file, word] & np.uint64(ground.where[site, MASK]) & state.up[word]
+    for more in range(1, ground.where[site, WORDS]):
+        bits |= state.copies[file, word + more] & state.up[word + more]
+    return bool(bits != 0)
+
+
+@inlined
+def is_cached(state: State, site: int, file: int) -> int:
+    """1 if the site's cache holds the file, else 0."""
+    return np.int64((state.cached[file, site >> 6] >> np.uint64(site & 63)) & np.uint64(1))
+
+
+@inlined
+def _those_with(ground: Ground, state: State, row: int, file: int, word: int) -> int:
+    """Bits of the candidates of one word that have the file: a copy, or in their cache, or as an origin."""
+    bits = np.int64(state.holds[row, file, word])
+    if ground.policy != 0:
+        for k in range(PLACES * word, min(PLACES * (word + 1), ground.candidate.shape[1])):
+            bits |= is_cached(state, ground.candidate[row, k], file) << (k & (PLACES - 1))
+    return bits
+
+
+@inlined
+def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bool) -> tuple[int, int, bool, int]:
+    """Walk the sites of a row, best first, passing over those without the file; an origin ends the walk.
+
+    Returns
+    -------
+    Place and appliance of the server, whether it serves from its cache, outcome.
+    """
+    word, bits = 0, _those_with(ground, state, row, file, 0)
+    outcome = HIT
+    if bits & 1 == 0:
+        outcome = NOT_YET_FILLED if is_copy(ground, state, ground.candidate[row, 0], file, 1) else CONTENT
+    while True:
+        while bits == 0:
+            word += 1
+            bits = _those_with(ground, state, row, file, word)
+        k = PLACES * word + lowest_bit(bits)
+        site = ground.candidate[row, k]
+        appliance = ground.where[site, ENDLESS]
+        if appliance >= 0:
+            return k, appliance, False, outcome
+        appliance = holder(ground, state, site, file, soft, rate)
+        if appliance >= 0:
+            return k, appliance, False, outcome
+        if ground.policy != 0 and is_cached(state, site, file) != 0:
+            appliance = carrier(ground, state, site, soft, rate)
+            if appliance >= 0:
+                return k, appliance, True, outcome
+        if k == 0:
+            outcome = HEALTH
+        bits &= bits - 1
+
+
+@inlined
+def front_site(
+    ground: Ground, state: State, row: int, file: int, rate: int, soft: bool, served: int
+) -> tuple[int, int]:
+    """The first of the sites ahead of the server that could carry the session and has no planned copy that is up: its place and appliance.
+
+    The place is -1 if the file does not fit into its cache, or if there is no such site.
+    """
+    for k in range(served):
+        site = ground.candidate[row, k]
+        if not holds_up(ground, state, site, file):
+            appliance = carrier(ground, state, site, soft, rate)
+            if appliance >= 0:
+                return (k if ground.file_bytes[file] <= state.cache_meta[site, 0] else NOBODY), appliance
+    return NOBODY, NOBODY
+
+
+@compiled
+def refresh(
+    ground: Ground,
+    state: State,
+    row: np.ndarray,
+    place: np.ndarray,
+    begin: np.ndarray,
+    site: np.ndarray,
+    file: np.ndarray,
+) -> None:
+    """Set or clear the bits in ``holds`` of sites and files whose copies have changed.
+
+    ``row``, ``place`` (M,): where sites stand in ``candidate``, site by site from ``begin`` (S + 1,) on.
+    """
+    for i in range(len(site)):
+        held = is_copy(ground, state, site[i], file[i], 0)
+        for at in range(begin[site[i]], begin[site[i] + 1]):
+            word, bit = place[at] // PLACES, np.uint16(1 << (place[at] & (PLACES - 1)))
+            if held:
+                state.holds[row[at], file[i], word] |= bit
+            else:
+                state.holds[row[at], file[i], word] &= ~bit
