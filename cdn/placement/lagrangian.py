@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
+from numba.core.event import TimingListener, install_listener
 
 from cdn.placement.choices import Choices, build_choices
 from cdn.placement.control import Controller, Gains, Limits, PriceVector
@@ -94,7 +95,7 @@ def solve_lagrangian(
     gap
         Relative gap of cost at which to stop.
     time_limit
-        Seconds, from the call; the best plan so far is returned.
+        Seconds, from the call; the best plan so far is returned. What it takes to compile the kernels, once on a machine, does not count.
     workers, kind
         Threads or processes; 0 for one a core. They change nothing but the time.
     start
@@ -109,17 +110,21 @@ def solve_lagrangian(
     InfeasiblePlanError
         If no placement keeps the link limits, or pinned files do not fit.
     """
-    began = time.perf_counter()
-    search = _Search(problem, seed, workers or os.cpu_count() or 1, kind, start)
-
+    began, compiling = time.perf_counter(), TimingListener()
     closing = 0.0  # seconds from the last epoch to a report, as it was last time: they belong within the limit, too
 
+    def spent() -> float:
+        return time.perf_counter() - began - (compiling.duration if compiling.done else 0.0)
+
+    with install_listener("numba:compile", compiling):
+        search = _Search(problem, seed, workers or os.cpu_count() or 1, kind, start, spent)
+
     def over() -> bool:
-        return time.perf_counter() - began + closing > time_limit or (stop is not None and stop())
+        return spent() + closing > time_limit or (stop is not None and stop())
 
     small = len(problem.gb) * problem.candidates <= SMALL
     reports: list[Report] = []
-    with search.crew:
+    with install_listener("numba:compile", compiling), search.crew:
         best = search.plan()
         if start is None:
             search.approach(over)
@@ -130,8 +135,8 @@ def solve_lagrangian(
                 search.finish_prices()
                 plans = [search.exchange(_cheapest(plans))]
             best = _cheapest([best, *plans])
-            seconds = time.perf_counter() - began
-            closing = seconds - (search.rested - began)
+            seconds = spent()
+            closing = seconds - search.rested
             reports.append(Report(cost=best.costs.objective, bound=search.bound, seconds=seconds, epochs=search.epochs))
             if progress is not None:
                 progress(reports[-1])
@@ -173,8 +178,8 @@ class _Search:
     """The state between epochs: what files hold, what that uses, the prices, the best bound."""
 
     def __init__(
-        self, problem: Problem, seed: int, workers: int, kind: Workers, start: tuple[np.ndarray, Prices] | None
-    ) -> None:
+        self, problem: Problem, seed: int, workers: int, kind: Workers, start: tuple[np.ndarray, Prices] | None, clock: Callable[[], float],
+    ) -> None:  # fmt: skip
         self.problem, self.rng = problem, np.random.default_rng(seed)
         self.choices = choices = build_choices(problem)
         files, ways = problem.files, len(problem.gb) * choices.candidates.site.shape[1]
@@ -199,7 +204,8 @@ class _Search:
         )
         prices, toll = self.mean, self._toll(self.mean)
         self.uses: list[Use] = [self.crew.measure(batch, prices, toll) for batch in range(batches)]
-        self.fresh, self.epochs, self.rested = True, 0, time.perf_counter()
+        self.fresh, self.epochs = True, 0
+        self.clock, self.rested = clock, clock()
         self.master: Master | None = None
 
     def approach(self, over: Callable[[], bool]) -> None:
@@ -242,7 +248,7 @@ class _Search:
             self.controller.learn(self._use(storage, fill, flow), gains, scale / batches)
             paid = prices if paid is None else paid.blend(prices, 1 / (done + 1))
         assert paid is not None
-        self.epochs, self.rested = self.epochs + 1, time.perf_counter()
+        self.epochs, self.rested = self.epochs + 1, self.clock()
         self.mean = paid if self.fresh else self.mean.blend(paid, 0.5)
         self.fresh = False
 
