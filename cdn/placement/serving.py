@@ -288,6 +288,12 @@ class _Split:
         if basic is not None:
             solver.setBasis(_basis(lp, np.flatnonzero(basic[0][columns]), basic[1]))
         solver.run()
+        if (
+            solver.getModelStatus() != highspy.HighsModelStatus.kOptimal
+        ):  # ask once more, from nothing and with all that HiGHS knows
+            solver.clearSolver()
+            solver.setOptionValue("presolve", "on")
+            solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             raise InfeasiblePlanError(
                 "the links cannot carry the demand, whatever is stored", _overloaded_links(self.problem)
@@ -349,7 +355,7 @@ def _write_out(
 
 
 def _overloaded_links(problem: Problem) -> list[str]:
-    """Arcs that serving every entry from its nearest candidate already overloads."""
+    """Arcs that serving every entry from its nearest candidate already overloads; if none, what clashes in general."""
     if problem.arc_capacity_gbps is None:
         return []
     R, K = problem.site.shape
@@ -357,7 +363,8 @@ def _overloaded_links(problem: Problem) -> list[str]:
     load = loads(problem, np.bincount(pair, problem.peak_gbps, R * K).reshape(R, K))[1]
     assert load is not None
     over = np.flatnonzero(load > problem.arc_capacity_gbps)
-    return [
+    named = [
         f"link {a // 2} ({'forward' if a % 2 == 0 else 'backward'}): {load[a]:.4g} of {problem.arc_capacity_gbps[a]:.4g} Gbit/s"
         for a in over
     ]
+    return named or ["link capacities against the peak demand that throughput leaves to the origins"]
