@@ -146,10 +146,15 @@ def check_rules(
             found.append(
                 f"file {catalogue.file_ids[floors.file[q]]!r}: {floors.at_least[q]} replicas are asked for, {able[q].sum()} sites of the group may store it and have the room"
             )
-        need = np.bincount(floors.group, size[floors.file] * floors.at_least, len(floors.member))
-        room = floors.member @ np.where(network.is_origin, 0.0, storage_gb)
-        for g in np.flatnonzero(need > room * (1 + 1e-12)):
-            found.append(f"replicas: {need[g]:,.6g} GB are asked for in a group of sites that store {room[g]:,.6g} GB")
+        missing = np.maximum(floors.at_least - (floors.member[floors.group] & previous.T[floors.file]).sum(axis=1), 0)
+        limits = [("are asked for", "store", floors.at_least, storage_gb)]
+        if fill_limit_gb is not None:
+            limits.append(("that are not there yet are asked for", "take in at night", missing, fill_limit_gb))
+        for what, verb, copies, limit in limits:
+            need = np.bincount(floors.group, size[floors.file] * copies, len(floors.member))
+            room = floors.member @ np.where(network.is_origin, 0.0, limit)
+            for g in np.flatnonzero(need > room * (1 + 1e-12)).tolist():
+                found.append(f"replicas: {need[g]:,.6g} GB {what} in a group of sites that {verb} {room[g]:,.6g} GB")
     if found:
         raise InfeasiblePlanError("the rules ask for more than there is", found)
 
