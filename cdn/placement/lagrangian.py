@@ -142,6 +142,10 @@ def solve_lagrangian(
                 progress(reports[-1])
             if reports[-1].gap <= gap or over() or _stalled(reports):
                 break
+            if (
+                start is not None and len(reports) == 1
+            ):  # yesterday's prices were worth a report; now they follow today's demand
+                search.approach(over)
             plans = search.settle(over, cycle=len(reports) - 1, small=small)
     status = (
         "optimal within the gap"
@@ -209,7 +213,7 @@ class _Search:
         self.master: Master | None = None
 
     def approach(self, over: Callable[[], bool]) -> None:
-        """From first prices to about the right ones, by local search."""
+        """From first prices, or yesterday's, to about the right ones, by local search."""
         for epoch in range(APPROACH_EPOCHS):
             self.epoch(APPROACH, APPROACH.at(epoch, APPROACH_EPOCHS), exact=False)
             if over():
