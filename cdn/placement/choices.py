@@ -69,13 +69,14 @@ class Choices(NamedTuple):
 def build_choices(problem: Problem) -> Choices:
     """Split candidates into edge sites and origins, and gather every limit on rates into one matrix.
 
-    Sites without storage or throughput are no candidates; nor is a site that costs at least as much as the region's dearest origin column.
+    Sites without storage are no candidates, nor those without throughput where everything has a peak; nor is a site that costs at least as much as the region's dearest origin column.
     """
     R, S = len(problem.site), problem.sites
     known = problem.site >= 0
     safe = np.maximum(problem.site, 0)
     origin = known & problem.is_origin[safe]
-    useful = (problem.storage_gb > 0) & (problem.throughput_gbps > 0)
+    costless = bool(((problem.gb > 0) & (problem.peak_gbps <= 0)).any())  # what has no peak needs no throughput
+    useful = (problem.storage_gb > 0) & ((problem.throughput_gbps > 0) | costless)
     edge = known & ~origin & useful[safe]
     K = max(1, int(edge.sum(axis=1).max(initial=0)))
     origins = max(1, int(origin.sum(axis=1).max(initial=0)))
