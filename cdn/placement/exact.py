@@ -238,7 +238,8 @@ def add_rate_limits(model: Model, problem: Problem) -> None:
     keys = list(model.serve)
     rows = np.array([n for n, _ in keys], np.int64)
     uses = rate_uses(problem, problem.region[rows], np.array([k for _, k in keys], np.int64)).tocsr()
-    for limit in np.flatnonzero(np.isfinite(rate_limits(problem))).tolist():
+    limits = rate_limits(problem)
+    for limit in np.flatnonzero(np.isfinite(limits)).tolist():
         at = slice(uses.indptr[limit], uses.indptr[limit + 1])
         load = [
             model.serve[keys[i]] * float(part * problem.peak_gbps[rows[i]])
@@ -246,7 +247,7 @@ def add_rate_limits(model: Model, problem: Problem) -> None:
             if problem.peak_gbps[rows[i]] > 0
         ]
         if load:
-            model.program.addConstraint(pulp.lpSum(load) <= float(rate_limits(problem)[limit]), f"rate_{limit}")
+            model.program.addConstraint(pulp.lpSum(load) <= float(limits[limit]), f"rate_{limit}")
 
 
 def add_rules(model: Model, problem: Problem) -> None:

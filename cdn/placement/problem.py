@@ -242,7 +242,6 @@ def build_problem(
     window = fill_windows_gb(network) if fill_limits else None
     check_rules(network, catalogue, storage, window, previous, *rules)
     pinned, forbidden, floors = rules
-    profile = load_laws().hourly_profile
     return Problem(
         size_gb=catalogue.size_gb,
         storage_gb=storage,
@@ -266,7 +265,7 @@ def build_problem(
         floors=floors,
         peak_shape=None
         if peak_slices == 1
-        else slice_shapes(network.regions["timezone"].to_numpy(str), peak_slices, profile),
+        else slice_shapes(network.regions["timezone"].to_numpy(str), peak_slices, load_laws().hourly_profile),
     )
 
 
