@@ -9,9 +9,9 @@ import numpy as np
 
 from cdn.placement.choices import PINNED, PREVIOUS, Choices
 from cdn.placement.control import PriceVector
-from cdn.placement.problem import Costs, Problem, Shares, evaluate
+from cdn.placement.problem import Problem, fill_cost
 from cdn.placement.repair import site_values
-from cdn.placement.serving import best_shares
+from cdn.placement.serving import Start, best_shares
 from cdn.placement.shards import opening_at
 
 TRIES = 3
@@ -25,15 +25,16 @@ def exchange(
     problem: Problem,
     choices: Choices,
     stored: np.ndarray,
+    start: Start,
     toll: Callable[[np.ndarray], np.ndarray],
     tries: int,
-) -> tuple[np.ndarray, Shares, Costs]:
+) -> tuple[np.ndarray, float, Start]:
     """Improve a placement by exchanges.
 
     Parameters
     ----------
-    stored
-        (S, F) bool.
+    stored, start
+        (S, F) bool, and where the program of its split ended.
     toll
         From (M,) prices of the rate limits to (R, C). The prices are the split's own, found anew as it goes.
     tries
@@ -41,37 +42,35 @@ def exchange(
 
     Returns
     -------
-    The placement, its shares and costs; never dearer than what was given.
+    The placement, its cost, and where the program of its split ended; never dearer than what was given.
     """
     S, edge = problem.sites, np.flatnonzero(~problem.is_origin).tolist()
     held = np.ascontiguousarray(stored.T)
-    serving = best_shares(problem, stored)
-    base, rate = serving, serving.rate
-    opening = opening_at(choices, PriceVector(storage=np.zeros(S), fill=np.zeros(S), rate=rate))
-    best = stored, serving.shares, evaluate(problem, stored, serving.shares)
+    serving = best_shares(problem, stored, start=start)
+    best, cost, start = stored, serving.cost + fill_cost(problem, stored), serving.start
+    opening = opening_at(choices, PriceVector(storage=np.zeros(S), fill=np.zeros(S), rate=start.rate))
     value, failed, improved = np.zeros(problem.files), set[tuple[int, int]](), True
     while improved and tries > 0:
         improved = False
         for s in edge:
             misses = 0
             while misses < TRIES and tries > 0:
-                site_values(s, choices.entries, choices.candidates, toll(rate), opening, held, value)
-                move = _best_move(s, value, choices, held, failed, 1e-7 * best[2].objective)
+                site_values(s, choices.entries, choices.candidates, toll(start.rate), opening, held, value)
+                move = _best_move(s, value, choices, held, failed, 1e-7 * cost)
                 if move is None:
                     break
                 tries -= 1
-                trial = best[0].copy()
+                trial = best.copy()
                 trial[s, move[1]], trial[s, move[0]] = False, True
-                serving = best_shares(problem, trial, start=base)
-                costs = evaluate(problem, trial, serving.shares)
-                if costs.objective < best[2].objective * (1 - 1e-9):
-                    best, improved = (trial, serving.shares, costs), True
+                serving = best_shares(problem, trial, start=start)
+                found = serving.cost + fill_cost(problem, trial)
+                if found < cost * (1 - 1e-9):
+                    best, cost, start, improved = trial, found, serving.start, True
                     held[:, s] = trial[s]
-                    base, rate = serving, serving.rate
                 else:
                     failed.add((s, move[0]))
                     misses += 1
-    return best
+    return best, cost, start
 
 
 def _best_move(

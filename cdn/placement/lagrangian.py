@@ -24,9 +24,9 @@ from cdn.placement.floors import by_file, keep_floors
 from cdn.placement.greedy import assemble
 from cdn.placement.groups import LARGEST, WIDEST, group_sites
 from cdn.placement.master import Master
-from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution, add_up, evaluate
+from cdn.placement.problem import Prices, Problem, Solution, add_up, evaluate, fill_cost
 from cdn.placement.repair import fit_sites
-from cdn.placement.serving import best_shares
+from cdn.placement.serving import Start, best_shares
 from cdn.placement.shards import Use, cut, opening_at
 
 APPROACH = Gains(storage=1.0, rate=0.3, storage_memory=1.0, rate_memory=0.6, start=1.0, end=0.1)
@@ -137,7 +137,7 @@ def solve_lagrangian(
             best = _cheapest([best, *plans])
             seconds = spent()
             closing = seconds - search.rested
-            reports.append(Report(cost=best.costs.objective, bound=search.bound, seconds=seconds, epochs=search.epochs))
+            reports.append(Report(cost=best.cost, bound=search.bound, seconds=seconds, epochs=search.epochs))
             if progress is not None:
                 progress(reports[-1])
             if reports[-1].gap <= gap or over() or _stalled(reports):
@@ -154,8 +154,9 @@ def solve_lagrangian(
         if _stalled(reports)
         else "time limit"
     )
+    shares = best_shares(problem, best.stored, start=best.start).shares
     return assemble(
-        best.stored, best.shares, best.costs, search.shadow_prices(), search.bound,
+        best.stored, shares, evaluate(problem, best.stored, shares), search.shadow_prices(), search.bound,
         method="lagrangian", status=status, reason=reason, seconds=time.perf_counter() - began,
     )  # fmt: skip
 
@@ -166,16 +167,16 @@ def _stalled(reports: list[Report]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Plan:
-    """``state`` (F, S): the rules' bits, and pins where a copy holds a floor."""
+    """(S, F) ``stored`` and its cost, with the best split; ``state`` (F, S): the rules' bits, and pins where a copy holds a floor."""
 
     stored: np.ndarray
     state: np.ndarray
-    shares: Shares
-    costs: Costs
+    cost: float
+    start: Start
 
 
 def _cheapest(plans: list[_Plan]) -> _Plan:
-    return min(plans, key=lambda plan: plan.costs.objective)
+    return min(plans, key=lambda plan: plan.cost)
 
 
 class _Search:
@@ -284,8 +285,8 @@ class _Search:
             return self._toll(prices)
 
         choices = self.choices._replace(state=plan.state)
-        stored, shares, costs = exchange(self.problem, choices, plan.stored, toll, EXCHANGES)
-        return _Plan(stored=stored, state=plan.state, shares=shares, costs=costs)
+        stored, cost, start = exchange(self.problem, choices, plan.stored, plan.start, toll, EXCHANGES)
+        return _Plan(stored=stored, state=plan.state, cost=cost, start=start)
 
     def _bound_at(self, prices: PriceVector) -> tuple[bool, np.ndarray]:
         """Bound the problem; keep the bound and its prices if best. Says whether it was, and where the files are stored at these prices, (F, S)."""
@@ -307,8 +308,10 @@ class _Search:
         fit_sites(edge, self.choices.entries, self.choices.candidates, toll, opening, stored, True)
         placed = np.ascontiguousarray(stored.T)
         placed[self.problem.is_origin] = True
-        shares = best_shares(self.problem, placed, rate=self.mean.rate).shares
-        return _Plan(stored=placed, state=state, shares=shares, costs=evaluate(self.problem, placed, shares))
+        serving = best_shares(self.problem, placed, rate=self.mean.rate)
+        return _Plan(
+            stored=placed, state=state, cost=serving.cost + fill_cost(self.problem, placed), start=serving.start
+        )
 
     def shadow_prices(self) -> Prices:
         """The prices of the best bound, by limit."""

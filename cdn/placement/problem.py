@@ -351,19 +351,32 @@ def evaluate(problem: Problem, stored: np.ndarray, shares: Shares) -> Costs:
     _add_parts(
         shares.row, shares.candidate, shares.share, problem.region, problem.gb, problem.peak_gbps, problem.cost_per_gb, serving, load
     )  # fmt: skip
-    edge = stored & ~problem.is_origin[:, None]
-    new_gb = (edge & ~problem.previous) @ problem.size_gb
+    new_gb = _stored_gb(problem, stored, new=True)
     asked = add_up(problem.region, problem.gb, R)
     by_site, by_arc = loads(problem, load)
     return Costs(
         serving=float(np.sum(serving)),
         fill=float(np.sum(new_gb * problem.fill_cost)),
         origin_only=float(np.sum((asked * cheapest_origin(problem))[asked > 0])),
-        used_gb=edge @ problem.size_gb,
+        used_gb=_stored_gb(problem, stored, new=False),
         new_gb=new_gb,
         site_load_gbps=by_site,
         arc_load_gbps=by_arc,
     )
+
+
+def fill_cost(problem: Problem, stored: np.ndarray) -> float:
+    """What filling costs: copies at edge sites that were not there last night."""
+    return float(np.sum(_stored_gb(problem, stored, new=True) * problem.fill_cost))
+
+
+def _stored_gb(problem: Problem, stored: np.ndarray, *, new: bool) -> np.ndarray:
+    """(S,) GB of the copies, or of the new ones, at edge sites: row by row, for a matrix of floats would be eight times as large."""
+    rows = [
+        0.0 if origin else float(problem.size_gb[row & ~had if new else row].sum())
+        for origin, row, had in zip(problem.is_origin, stored, problem.previous, strict=True)
+    ]
+    return np.array(rows)
 
 
 def must_keep(problem: Problem, stored: np.ndarray) -> np.ndarray:
