@@ -29,12 +29,12 @@ from cdn.placement.repair import fit_sites
 from cdn.placement.serving import Start, best_shares
 from cdn.placement.shards import Use, cut, opening_at
 
-APPROACH = Gains(storage=1.0, rate=0.3, storage_memory=1.0, rate_memory=0.6, start=1.0, end=0.1)
-SETTLE = Gains(storage=1.0, rate=0.03, storage_memory=1.0, rate_memory=0.06, start=1.0, end=0.5)
+APPROACH = Gains(storage=1.0, rate=0.3, storage_memory=6.0, rate_memory=4.0, start=0.5, end=0.05)
+SETTLE = Gains(storage=1.0, rate=0.03, storage_memory=1.0, rate_memory=0.3, start=1.0, end=0.5)
 """Gains while prices are far from right, with local search only, and when they are near, with exact files."""
 
-APPROACH_EPOCHS = 60
-CYCLE = 8
+APPROACH_EPOCHS = 24
+CYCLE = 4
 """Epochs between two reports once files are solved exactly."""
 
 BATCHES = 50
@@ -50,8 +50,9 @@ CALM, CALMER, CALMEST = 0.9, 0.7, 0.1
 """In a small problem each file shakes the prices, so gains fall by the first factor every epoch, in others by the second every cycle, to the last at least."""
 
 MASTER_STEPS = 6
+ROUNDINGS = 10
 EXCHANGES = 60
-"""Steps of Dantzig-Wolfe, and tries of exchange, at every report of a small problem."""
+"""Steps of Dantzig-Wolfe, plans rounded from what they end with, and tries of exchange, at every report of a small problem."""
 
 HOME_BLOCK = 8_000_000
 """Pairs of a site and a file whose first worth is taken at a time."""
@@ -126,15 +127,15 @@ def solve_lagrangian(
     reports: list[Report] = []
     with install_listener("numba:compile", compiling), search.crew:
         best = search.plan()
-        if start is None:
-            search.approach(over)
+        search.approach(over)
         plans = [search.plan()]
         while True:
             search.raise_bound()
             if small:
-                search.finish_prices()
-                plans = [search.exchange(_cheapest(plans))]
+                plans += search.finish_prices()
             best = _cheapest([best, *plans])
+            if small and best.cost - search.bound > gap * best.cost:
+                best = _cheapest([best, search.exchange(_cheapest(plans))])
             seconds = spent()
             closing = seconds - search.rested
             reports.append(Report(cost=best.cost, bound=search.bound, seconds=seconds, epochs=search.epochs))
@@ -142,10 +143,6 @@ def solve_lagrangian(
                 progress(reports[-1])
             if reports[-1].gap <= gap or over() or _stalled(reports):
                 break
-            if (
-                start is not None and len(reports) == 1
-            ):  # yesterday's prices were worth a report; now they follow today's demand
-                search.approach(over)
             plans = search.settle(over, cycle=len(reports) - 1, small=small)
     status = (
         "optimal within the gap"
@@ -261,8 +258,8 @@ class _Search:
         """Bound the problem at the mean prices; keep the best."""
         self._bound_at(self.mean)
 
-    def finish_prices(self) -> None:
-        """Some steps of Dantzig-Wolfe from the best prices."""
+    def finish_prices(self) -> list[_Plan]:
+        """Some steps of Dantzig-Wolfe from the best prices; plans from what they end with."""
         if self.master is None:
             self.master = Master(self.choices, self.limits)
             self.master.add(np.zeros_like(self.crew.stored), self._toll(self.best_prices))
@@ -275,6 +272,8 @@ class _Search:
                 self.master.width *= 0.6
             if not new and not better:
                 break
+        self.master.prices(self.best_prices)
+        return [self._fitted(stored) for stored in self.master.rounded(ROUNDINGS, self.rng)]
 
     def exchange(self, plan: _Plan) -> _Plan:
         """The plan after some exchanges."""
@@ -298,8 +297,12 @@ class _Search:
         return better, stored
 
     def plan(self) -> _Plan:
-        """A plan from what the files hold now: overfull sites first shed, then every site packs what it has room for, and demand is split."""
-        stored, toll = self.crew.holdings().copy(), self._toll(self.mean)
+        """A plan from what the files hold now."""
+        return self._fitted(self.crew.holdings().copy())
+
+    def _fitted(self, stored: np.ndarray) -> _Plan:
+        """A plan from what is stored: overfull sites first shed, then every site packs what it has room for, and demand is split."""
+        toll = self._toll(self.mean)
         free = PriceVector(storage=np.zeros(self.problem.sites), fill=self.mean.fill, rate=self.mean.rate)
         opening, edge = opening_at(self.choices, free), np.flatnonzero(~self.problem.is_origin)
         priced = opening._replace(storage=self.mean.storage)

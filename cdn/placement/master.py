@@ -28,6 +28,8 @@ class Master:
         self.limit = np.maximum(np.concatenate(limit), 1e-12)
         self.seen: set[bytes] = set()
         self.file, self.cost = np.zeros(0, np.int64), np.zeros(0)
+        self.packed = np.zeros((0, -(-len(choices.room) // 8)), np.uint8)
+        self.part = np.zeros(0)
         self.use = csc_array((len(self.limit), 0))
         self.width = 0.2
         self.basis: highspy.HighsBasis | None = None
@@ -69,6 +71,7 @@ class Master:
         use = np.concatenate([size.T[self.rows[0]], fresh.T[self.rows[1]], (c.rates @ flows).toarray()[self.rows[2]]])
         self.file = np.concatenate([self.file, files])
         self.cost = np.concatenate([self.cost, cost[files]])
+        self.packed = np.concatenate([self.packed, packed[files]])
         self.use = csc_array(hstack([self.use, csc_array(use)]))
         return len(files)
 
@@ -100,8 +103,26 @@ class Master:
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal or count == 0:
             self.basis = None
             return centre
-        self.basis = solver.getBasis()
+        self.basis, self.part = solver.getBasis(), np.array(solver.getSolution().col_value)[:count]
         return self._unflat(np.maximum(-np.array(solver.getSolution().row_dual)[files:], 0.0) / self.limit)
+
+    def rounded(self, number: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """Placements, (F, S) bool each: every file as one of its columns, drawn by their parts in the last program.
+
+        All but about as many files as there are limits have a column of part 1.
+        """
+        if not len(self.part):
+            return []
+        order = np.argsort(self.file[: len(self.part)], kind="stable")
+        reached = np.cumsum(np.clip(self.part[order], 0.0, 1.0))
+        last = np.searchsorted(self.file[order], np.arange(len(self.choices.size)), side="right") - 1
+        low, high = np.concatenate([[0.0], reached[last[:-1]]]), reached[last]
+        placements = []
+        for _ in range(number):
+            drawn = np.searchsorted(reached, low + (high - low) * rng.random(len(last)), side="right")
+            rows = self.packed[order[np.minimum(drawn, last)]]
+            placements.append(np.unpackbits(rows, axis=1, count=len(self.choices.room)).astype(bool))
+        return placements
 
     def _columns(self) -> csc_array:
         """One row a file, to be chosen once, then the limits, each scaled to 1."""
