@@ -29,11 +29,12 @@ from cdn.placement.repair import fit_sites
 from cdn.placement.serving import Start, best_shares
 from cdn.placement.shards import Use, cut, opening_at
 
-APPROACH = Gains(storage=1.0, rate=0.3, storage_memory=6.0, rate_memory=4.0, start=0.5, end=0.05)
+APPROACH = Gains(storage=1.0, rate=0.3, storage_memory=6.0, rate_memory=4.0, start=0.7, end=0.05)
+RETURN = Gains(storage=1.0, rate=0.3, storage_memory=10.0, rate_memory=8.0, start=1.0, end=0.05)
 SETTLE = Gains(storage=1.0, rate=0.03, storage_memory=1.0, rate_memory=0.3, start=1.0, end=0.5)
-"""Gains while prices are far from right, with local search only, and when they are near, with exact files."""
+"""Gains while prices are far from right, with local search only; while yesterday's follow today's demand, likewise; and when they are near, with exact files."""
 
-APPROACH_EPOCHS = 24
+APPROACH_EPOCHS, RETURN_EPOCHS = 20, 10
 CYCLE = 4
 """Epochs between two reports once files are solved exactly."""
 
@@ -127,7 +128,7 @@ def solve_lagrangian(
     reports: list[Report] = []
     with install_listener("numba:compile", compiling), search.crew:
         best = search.plan()
-        search.approach(over)
+        search.approach(over, *((APPROACH, APPROACH_EPOCHS) if start is None else (RETURN, RETURN_EPOCHS)))
         plans = [search.plan()]
         while True:
             search.raise_bound()
@@ -210,10 +211,10 @@ class _Search:
         self.clock, self.rested = clock, clock()
         self.master: Master | None = None
 
-    def approach(self, over: Callable[[], bool]) -> None:
+    def approach(self, over: Callable[[], bool], gains: Gains, epochs: int) -> None:
         """From first prices, or yesterday's, to about the right ones, by local search."""
-        for epoch in range(APPROACH_EPOCHS):
-            self.epoch(APPROACH, APPROACH.at(epoch, APPROACH_EPOCHS), exact=False)
+        for epoch in range(epochs):
+            self.epoch(gains, gains.at(epoch, epochs), exact=False)
             if over():
                 break
 
