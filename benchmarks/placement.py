@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -340,17 +341,18 @@ def _peak_gb() -> float:
 
 def _run(call: list[Any], timeout: float | None = None) -> str:
     """Run a command; its standard output."""
-    done = subprocess.run(
-        [str(part) for part in call],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ.copy(),
-        timeout=timeout,
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(str(part) for part in call)}\n{done.stderr}")
-    return done.stdout
+    process = subprocess.Popen(
+        [str(part) for part in call], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy(), start_new_session=True
+    )  # fmt: skip
+    try:
+        out, error = process.communicate(timeout=timeout)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # with what it started itself
+            process.communicate()
+    if process.returncode:
+        sys.exit(f"{' '.join(str(part) for part in call)}\n{error}")
+    return out
 
 
 if __name__ == "__main__":

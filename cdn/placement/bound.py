@@ -55,7 +55,7 @@ def priced_bound(
     windows = np.isfinite(case.window_gb)
     fill = np.where(windows, fill, 0.0)
     asked = Asked(
-        np.searchsorted(demand.file, np.arange(F + 1)).astype(np.int64), demand.region.astype(np.int64), demand.gb, demand.peak_gbps, case.size_gb,
+        np.searchsorted(demand.file, np.arange(F + 1)).astype(np.int64), demand.region, demand.gb, demand.peak_gbps, case.size_gb,
     )  # fmt: skip
     floors = case.floors
     ruled = Ruled(

@@ -11,7 +11,7 @@ import numba as nb
 import numpy as np
 
 from cdn.errors import InfeasiblePlanError
-from cdn.placement.branch import new_scratch, solve_file
+from cdn.placement.branch import Scratch, new_scratch, solve_file
 from cdn.placement.choices import PINNED, PREVIOUS, Candidates, Choices, Entries, Opening
 from cdn.placement.facility import may_open, opening_cost
 from cdn.placement.groups import Groups
@@ -63,7 +63,7 @@ def keep_floors(
     files = np.unique(problem.floors.file)
     files = files[np.argsort(-choices.size[files], kind="stable")]
     floors = by_file(problem.floors, len(choices.size))
-    failed = hold(files, floors, choices.entries, choices.candidates, toll, opening, stored, state, left, window)
+    failed = _choose(files, floors, choices.entries, choices.candidates, toll, opening, stored, state, left, window)
     if failed >= 0:
         clash = f"{problem.floors.say(failed)} found no room at sites filled by pinned files and the replicas of larger files"
         raise InfeasiblePlanError("storage, fill windows and floors on replicas clash", [clash])
@@ -179,44 +179,109 @@ def _raise(
 ) -> None:  # fmt: skip
     S, (R, K) = len(opening.storage), candidates.site.shape
     scratch = new_scratch(group_start, S, R, K)
-    held = np.empty(S, np.bool_)
+    held, subsidy = np.empty(S, np.bool_), np.empty(S)
     for f in files:
-        subsidy, given, best = np.zeros(S), 0.0, -np.inf
-        for q in range(floors.start[f], floors.start[f + 1]):
-            member, missing, highest = floors.member[floors.group[q]], floors.at_least[q], 0.0
-            for s in range(S):
-                if member[s] and opening.state[f, s] & PINNED:
-                    missing -= 1
-                elif member[s] and may_open(f, s, opening):
-                    highest = max(highest, opening_cost(f, s, opening))
-            if missing <= 0:
-                continue
-            at = np.zeros(2)  # subsidies with too few copies, and with enough; the bounds there and how they rise
-            found, rise = np.zeros(2), np.zeros(2)
-            most, chosen = -np.inf, 0.0
-            for step in range(STEPS):
-                now, hoped = highest * min(step, 1) * (1 + 1e-9), np.inf
-                if step > 1:  # the bound is concave: go where the two lines meet
-                    now = (found[1] - found[0] + rise[0] * at[0] - rise[1] * at[1]) / (rise[0] - rise[1])
-                    hoped = found[0] + rise[0] * (now - at[0])
-                held[:] = False
-                trial = subsidy + now * member
-                bound, _ = solve_file(
-                    f, entries, candidates, toll, opening, trial, True, held, group_start, group_sites, group_of, NODES, scratch
-                )  # fmt: skip
-                bound += given + now * missing
-                if bound > most:
-                    most, chosen = bound, now
-                count = 0
-                for s in range(S):
-                    count += member[s] and held[s] and not opening.state[f, s] & PINNED
-                side = 0 if count < missing else 1
-                at[side], found[side], rise[side] = now, bound, missing - count
-                if rise[side] == 0 or (step == 0 and side == 1) or (step == 1 and side == 0):
-                    break
-                if bound >= hoped - 1e-9 * abs(hoped):
-                    break
-            subsidy += chosen * member
-            given += chosen * missing
-            best = most
+        best = _subsidise(
+            f, floors, entries, candidates, toll, opening, group_start, group_sites, group_of, scratch, held, subsidy
+        )
         bounds[f] = max(bounds[f], best)
+
+
+@nb.njit(cache=True, nogil=True)
+def _subsidise(
+    f: int, floors: FloorTable, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening,
+    group_start: np.ndarray, group_sites: np.ndarray, group_of: np.ndarray, scratch: Scratch, held: np.ndarray, subsidy: np.ndarray,
+) -> float:  # fmt: skip
+    """Find the subsidies (S,) with which a file keeps its floors at least cost; returns the bound that they prove, -inf where pinned copies keep them all."""
+    S, given, best = len(held), 0.0, -np.inf
+    subsidy[:] = 0.0
+    for q in range(floors.start[f], floors.start[f + 1]):
+        member, missing, highest = floors.member[floors.group[q]], floors.at_least[q], 0.0
+        for s in range(S):
+            if member[s] and opening.state[f, s] & PINNED:
+                missing -= 1
+            elif member[s] and may_open(f, s, opening):
+                highest = max(highest, opening_cost(f, s, opening))
+        if missing <= 0:
+            continue
+        at = np.zeros(2)  # subsidies with too few copies, and with enough; the bounds there and how they rise
+        found, rise = np.zeros(2), np.zeros(2)
+        most, chosen = -np.inf, 0.0
+        for step in range(STEPS):
+            now, hoped = highest * min(step, 1) * (1 + 1e-9), np.inf
+            if step > 1:  # the bound is concave: go where the two lines meet
+                now = (found[1] - found[0] + rise[0] * at[0] - rise[1] * at[1]) / (rise[0] - rise[1])
+                hoped = found[0] + rise[0] * (now - at[0])
+            held[:] = False
+            trial = subsidy + now * member
+            bound, _ = solve_file(
+                f, entries, candidates, toll, opening, trial, True, held, group_start, group_sites, group_of, NODES, scratch
+            )  # fmt: skip
+            bound += given + now * missing
+            if bound > most:
+                most, chosen = bound, now
+            count = 0
+            for s in range(S):
+                count += member[s] and held[s] and not opening.state[f, s] & PINNED
+            side = 0 if count < missing else 1
+            at[side], found[side], rise[side] = now, bound, missing - count
+            if rise[side] == 0 or (step == 0 and side == 1) or (step == 1 and side == 0):
+                break
+            if bound >= hoped - 1e-9 * abs(hoped):
+                break
+        subsidy += chosen * member
+        given += chosen * missing
+        best = most
+    return best
+
+
+@nb.njit(cache=True, nogil=True)
+def _choose(
+    files: np.ndarray, floors: FloorTable, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening,
+    stored: np.ndarray, state: np.ndarray, left: np.ndarray, window: np.ndarray,
+) -> int:  # fmt: skip
+    """As :func:`hold`, but each file's copies are those of its cheapest solution with the floors, as far as that is found; else they are held one by one."""
+    S, (R, K) = len(opening.storage), candidates.site.shape
+    start, sites, of = np.array([0, S]), np.arange(S), np.zeros(S, np.int64)
+    scratch = new_scratch(start, S, R, K)
+    held, subsidy = np.empty(S, np.bool_), np.empty(S)
+    for z in range(len(files)):
+        f = files[z]
+        fitting = Opening(opening.storage, opening.fill, left, window, opening.size, opening.state)
+        _subsidise(f, floors, entries, candidates, toll, fitting, start, sites, of, scratch, held, subsidy)
+        held[:] = False
+        solve_file(
+            f, entries, candidates, toll, fitting, subsidy * (1 + 1e-6), True, held, start, sites, of, NODES, scratch
+        )
+        enough = True
+        for q in range(floors.start[f], floors.start[f + 1]):
+            count = 0
+            for s in range(S):
+                count += floors.member[floors.group[q], s] and (held[s] or opening.state[f, s] & PINNED)
+            enough = enough and count >= floors.at_least[q]
+        if not enough:
+            failed = hold(files[z : z + 1], floors, entries, candidates, toll, opening, stored, state, left, window)
+            if failed >= 0:
+                return int(failed)
+            continue
+        for s in range(S):
+            state[f, s] = opening.state[f, s]
+        for q in range(floors.start[f + 1] - 1, floors.start[f] - 1, -1):  # group 0 comes last
+            member, missing = floors.member[floors.group[q]], floors.at_least[q]
+            for s in range(S):
+                missing -= member[s] and bool(state[f, s] & PINNED)
+            while missing > 0:
+                best = -1
+                for s in range(S):
+                    wanted = member[s] and held[s] and not state[f, s] & PINNED
+                    if wanted and (best < 0 or opening_cost(f, s, opening) < opening_cost(f, best, opening)):
+                        best = s
+                stored[f, best] = True
+                state[f, best] |= PINNED
+                left[best] -= opening.size[f]
+                if not state[f, best] & PREVIOUS:
+                    window[best] -= opening.size[f]
+                missing -= 1
+        for s in range(S):
+            stored[f, s] = stored[f, s] or held[s]
+    return -1

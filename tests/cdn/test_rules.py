@@ -165,7 +165,7 @@ def test_the_gap_stays_small_with_every_rule_on(seed):
     problem = ruled_problem(seed)
     found = solve_lagrangian(problem, gap=0.003, time_limit=60.0)
     assert not broken_rules(problem, found.stored)
-    assert found.gap < 0.016
+    assert found.gap < 0.02
     assert found.lower_bound >= solve_relaxation(problem, time_limit=600).value * (1 - 2e-3)
     assert (found.prices.fill[~problem.is_origin] > 0).any()
     assert found.prices.by_slice.shape == (3, problem.sites)
