@@ -164,10 +164,11 @@ def proven(problem: Problem, found: Solution) -> float:
                 cost += (problem.gb[n] * problem.cost_per_gb[r, there] + peak * toll[r, there]).min()
             best = min(best, cost)
         total += best
-    total -= (prices.storage * problem.storage_gb)[edge].sum()
-    total -= (fill * window)[edge & np.isfinite(window)].sum()
+    total -= prices.storage[edge] @ problem.storage_gb[edge]
+    limited = edge & np.isfinite(window)
+    total -= fill[limited] @ window[limited]
     for now in by_slice:
-        total -= (now[:S] * problem.throughput_gbps)[edge].sum()
+        total -= now[:S][edge] @ problem.throughput_gbps[edge]
         if problem.arc_capacity_gbps is not None:
             total -= now[S:] @ problem.arc_capacity_gbps
     return total
