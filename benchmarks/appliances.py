@@ -28,7 +28,8 @@ from scipy.sparse import csr_array
 from benchmarks.nights import COMMAND, DATA, DAY, NIGHTS
 from cdn.balance import Site, fit, least_peak, spread_peak
 from cdn.cluster import chances, hash_names, into_appliances
-from cdn.placement.problem import Problem, Solution, build_problem, served_peak
+from cdn.placement.build import build_problem
+from cdn.placement.problem import Problem, Solution, served_peak
 from cdn.placement.solve import solve
 from demand.catalogue import Catalogue, read_catalogue
 from demand.playback import actual_demand, playback_dates

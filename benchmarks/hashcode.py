@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from cdn.hashcode import import_hashcode, score
-from cdn.placement.problem import build_problem
+from cdn.placement.build import build_problem
 from cdn.placement.solve import METHODS, solve
 from demand.catalogue import read_catalogue
 from demand.demand import read_demand

@@ -5,15 +5,17 @@ room is. So an appliance's weight depends on how hot a file is: ``w_a(d) = T_a e
 room and load at which the expected use fits every appliance: among all such spreads that of most entropy, and ``w = T`` where room is no matter. Prices move little when
 an appliance joins, and equal appliances have equal prices, so little else moves. What chance leaves uneven, exchanges
 level (:mod:`cdn.level`). A file has copies where no appliance could carry it alone at the least possible load, or where nothing else levels.
+
+Where the fill windows of appliances are limits and that would take in more than one can, files stay where they lay last night, and only what is new is spread (:func:`stay`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba as nb
 import numpy as np
 from scipy.optimize import minimize
 
-from cdn.level import carrying, level, spread_peak
+from cdn.level import Room, carrying, fits, level, put, spread_peak, take
 
 AIM = 0.005
 """How far over the least possible load the weights may expect an appliance to be."""
@@ -49,6 +51,10 @@ class Site:
         (F,) > 0 and >= 0: the peak that the site serves of each file.
     chance
         (F, A) > 0, the exponential variates of :func:`cdn.cluster.chances`.
+    held
+        (F, A) bool: the copies that lie there already; None for none.
+    window_gb
+        (A,) GB of other copies that can be brought tonight; None where that is no limit.
     """
 
     storage_gb: np.ndarray
@@ -56,12 +62,24 @@ class Site:
     size_gb: np.ndarray
     peak_gbps: np.ndarray
     chance: np.ndarray
+    held: np.ndarray | None = None
+    window_gb: np.ndarray | None = None
 
     def of(self, files: np.ndarray) -> "Site":
         """The site with some of its files only."""
-        return Site(
-            storage_gb=self.storage_gb, throughput_gbps=self.throughput_gbps, size_gb=self.size_gb[files], peak_gbps=self.peak_gbps[files],
-            chance=self.chance[files],
+        return replace(
+            self, size_gb=self.size_gb[files], peak_gbps=self.peak_gbps[files], chance=self.chance[files],
+            held=None if self.held is None else self.held[files],
+        )  # fmt: skip
+
+    def room(self, where: np.ndarray) -> Room:
+        """What is left beside the copies (F, A)."""
+        none = np.zeros(where.shape, bool)
+        fresh = none if self.window_gb is None else ~(none if self.held is None else self.held)
+        window = np.full(where.shape[1], np.inf) if self.window_gb is None else self.window_gb
+        return Room(
+            size=self.size_gb, left=self.storage_gb * (1 + 1e-12) - where.T @ self.size_gb, fresh=fresh,
+            window=window * (1 + 1e-12) - (where & fresh).T @ self.size_gb,
         )  # fmt: skip
 
 
@@ -175,9 +193,9 @@ def pack(site: Site, score: np.ndarray) -> np.ndarray:
     """
     greatest, throughput = _target(site), carrying(site.throughput_gbps)
     order = np.lexsort((site.chance.sum(axis=1), -site.peak_gbps))
-    size, peak, ranked = site.size_gb[order], site.peak_gbps[order], score[order]
-    left = site.storage_gb * (1 + 1e-12)
-    where = _spread(ranked, size, peak, left, throughput * greatest)
+    peak, ranked = site.peak_gbps[order], score[order]
+    room = site.of(order).room(np.zeros(ranked.shape, bool))
+    where = _spread(ranked, room, peak, throughput * greatest)
     result = np.empty_like(where)
     result[order] = where
     return np.asarray(result)
@@ -190,25 +208,24 @@ def _target(site: Site) -> float:
 
 
 @nb.njit(cache=True, nogil=True)
-def _spread(score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray, carry: np.ndarray) -> np.ndarray:
-    """Files, hottest first, to their best-scored appliances (the least score) with room ``left`` that can carry them; in copies where none can alone."""
+def _spread(score: np.ndarray, room: Room, peak: np.ndarray, carry: np.ndarray) -> np.ndarray:
+    """Files, hottest first, to their best-scored appliances (the least score) with room that can carry them; in copies where none can alone."""
     F, A = score.shape
     where = np.zeros((F, A), np.bool_)
     for f in range(F):
         rank = np.argsort(score[f], kind="mergesort")
         alone = False
         for a in rank:
-            if size[f] <= left[a] and peak[f] <= carry[a]:
-                where[f, a], alone = True, True
-                left[a] -= size[f]
+            if fits(room, f, a) and peak[f] <= carry[a]:
+                put(where, room, f, a)
+                alone = True
                 break
         held = 0.0
         for a in rank:
             if alone or (held > 0 and held >= peak[f]):
                 break
-            if size[f] <= left[a]:
-                where[f, a] = True
-                left[a] -= size[f]
+            if fits(room, f, a):
+                put(where, room, f, a)
                 held += carry[a]
     return where
 
@@ -218,7 +235,7 @@ ROUNDS = 20
 
 
 def fit(site: Site, worth_per_gb: np.ndarray) -> np.ndarray:
-    """Place files with the copies they need; where room ends, the files least worth their room make way.
+    """Place files with the copies they need; where room or fill windows end, the files least worth their room make way.
 
     Parameters
     ----------
@@ -236,6 +253,20 @@ def fit(site: Site, worth_per_gb: np.ndarray) -> np.ndarray:
         return where
     score = np.ones(site.chance.shape)
     score[kept] = scores(site.of(np.flatnonzero(kept)))
+    free = replace(site, window_gb=None)
+    where = _fit(free, worth_per_gb, cheap, kept, score)
+    if (site.room(where).window < 0).any():
+        where = stay(site, worth_per_gb, score)
+        worthy = cheap[::-1][worth_per_gb[cheap[::-1]] >= 0]
+        _level(site, score, where)
+        if _refill(site, worthy, where):
+            _level(site, score, where)
+    return where
+
+
+def _fit(site: Site, worth_per_gb: np.ndarray, cheap: np.ndarray, kept: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """:func:`fit` where windows are no limit."""
+    where, kept = np.zeros(site.chance.shape, bool), kept.copy()
     for _ in range(ROUNDS):
         where[:] = False
         if not kept.any():
@@ -254,6 +285,82 @@ def fit(site: Site, worth_per_gb: np.ndarray) -> np.ndarray:
     return where if even or not site.throughput_gbps.all() else _with_room(site, score, cheap, where)
 
 
+def stay(site: Site, worth_per_gb: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """One copy of each file that finds room and, unless it lies there, time to be brought; what lies there stays, but for what is worth more per GB.
+
+    Files that lie at the site come first, each to the best-scored appliance that has it; then all others by worth per GB, each to its best-scored appliance with room and time. Where there
+    is none, the files least worth per GB make way at the appliance where that loses least, and are tried elsewhere when their turn comes.
+
+    Returns
+    -------
+    (F, A) bool; rows of files that found no place are empty.
+    """
+    where = np.zeros(site.chance.shape, bool)
+    room = site.room(where)
+    order = np.lexsort((site.chance.sum(axis=1), -site.size_gb, -worth_per_gb))
+    held = np.zeros(site.chance.shape, bool) if site.held is None else site.held
+    _stay(order, worth_per_gb, score, held, room, where)
+    return where
+
+
+@nb.njit(cache=True, nogil=True)
+def _stay(
+    order: np.ndarray, worth: np.ndarray, score: np.ndarray, held: np.ndarray, room: Room, where: np.ndarray
+) -> None:
+    F, A = score.shape
+    out = np.empty(F, np.int64)
+    for f in order:
+        best = -1
+        for a in range(A):
+            if held[f, a] and fits(room, f, a) and (best < 0 or score[f, a] < score[f, best]):
+                best = a
+        if best >= 0:
+            put(where, room, f, best)
+    for i in range(F):  # whoever is pushed out is worth less than all before, so its own turn is still to come
+        f, best, least = order[i], -1, np.inf
+        if where[f].any():
+            continue
+        for a in range(A):
+            if fits(room, f, a) and (best < 0 or score[f, a] < score[f, best]):
+                best = a
+        for a in range(A if best < 0 else 0):
+            count = _in_the_way(order, i, worth, room, where, a, out)
+            lost = np.sum(worth[out[:count]] * room.size[out[:count]]) if count >= 0 else np.inf
+            if lost < least:
+                best, least = a, lost
+        if best < 0:
+            continue
+        if not fits(room, f, best):
+            for g in out[: _in_the_way(order, i, worth, room, where, best, out)]:
+                take(where, room, g, best)
+        put(where, room, f, best)
+
+
+@nb.njit(cache=True, nogil=True)
+def _in_the_way(
+    order: np.ndarray, i: int, worth: np.ndarray, room: Room, where: np.ndarray, a: int, out: np.ndarray
+) -> int:
+    """The files that must leave an appliance so that file ``order[i]`` fits, all worth less than it, the least per GB first; how many, -1 if that is not enough."""
+    f, count = order[i], 0
+    size, fresh = room.size, room.fresh
+    left, window = room.left[a], room.window[a]
+    last = len(order) - 1
+    while fresh[f, a] and size[f] > window and last > i:  # those that were to be brought give time and room
+        g = order[last]
+        if where[g, a] and fresh[g, a] and worth[g] < worth[f]:
+            out[count] = g
+            left, window, count = left + size[g], window + size[g], count + 1
+        last -= 1
+    for j in range(len(order) - 1, i, -1):
+        if size[f] <= left:
+            break
+        g = order[j]
+        if where[g, a] and worth[g] < worth[f] and not (fresh[f, a] and fresh[g, a] and j > last):
+            out[count] = g
+            left, count = left + size[g], count + 1
+    return count if size[f] <= left and not (fresh[f, a] and size[f] > window) else -1
+
+
 def _with_room(site: Site, score: np.ndarray, cheap: np.ndarray, where: np.ndarray) -> np.ndarray:
     """The copies with some of the files least worth their room out of the way, if exchanges then level the loads; else as they are."""
     trial, files = where.copy(), cheap[where[cheap].any(axis=1)]
@@ -267,16 +374,17 @@ def _with_room(site: Site, score: np.ndarray, cheap: np.ndarray, where: np.ndarr
 
 def _refill(site: Site, files: np.ndarray, where: np.ndarray) -> bool:
     """Give files that are nowhere, in the order named, the room that is left, each where it loads least; in place. Says whether any came."""
-    left, throughput = site.storage_gb * (1 + 1e-12) - where.T @ site.size_gb, carrying(site.throughput_gbps)
+    room, throughput = site.room(where), carrying(site.throughput_gbps)
     load = spread_peak(where, site.peak_gbps, site.throughput_gbps)
     came = False
     for f in files[~where[files].any(axis=1)].tolist():
-        roomy = np.flatnonzero(site.size_gb[f] <= left)
+        size = site.size_gb[f]
+        roomy = np.flatnonzero((size <= room.left) & ((size <= room.window) | ~room.fresh[f]))
         if len(roomy):
             a = roomy[np.argmin((load[roomy] + site.peak_gbps[f]) / throughput[roomy])]
-            where[f, a] = came = True
-            left[a] -= site.size_gb[f]
+            put(where, room, f, a)
             load[a] += site.peak_gbps[f]
+            came = True
     return came
 
 
@@ -285,20 +393,10 @@ def _level(site: Site, score: np.ndarray, where: np.ndarray) -> bool:
     kept = where.any(axis=1)
     if not kept.any():
         return True
-    stored, throughput = site.of(np.flatnonzero(kept)), carrying(site.throughput_gbps)
-    left, held = site.storage_gb * (1 + 1e-12) - where.T @ site.size_gb, where[kept]
+    stored, throughput, held = site.of(np.flatnonzero(kept)), carrying(site.throughput_gbps), where[kept]
     least = _target(stored)
     enough = least * (1 + ENOUGH)
-    level(
-        held,
-        score[kept],
-        stored.size_gb,
-        stored.peak_gbps,
-        left,
-        throughput,
-        least * (1 + REACH),
-        enough,
-        STEPS * len(left),
-    )
+    room = stored.room(held)
+    level(held, score[kept], room, stored.peak_gbps, throughput, least * (1 + REACH), enough, STEPS * len(throughput))
     where[kept] = held
     return bool((spread_peak(held, stored.peak_gbps, throughput) / throughput).max() <= enough)

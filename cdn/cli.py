@@ -242,7 +242,7 @@ def place(
     network, catalogue = read_network(folder), read_catalogue(folder)
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
     refuse_foreign(output)
-    before = read_placement(previous, network, catalogue).stored(network, len(catalogue.files)) if previous else None
+    before = read_placement(previous, network, catalogue) if previous else None
     prices = read_prices(previous, network) if previous else None
     candidates: list[dict[str, Any]] = []
     with (

@@ -15,6 +15,8 @@ import pandas as pd
 
 from cdn.balance import Site, fit
 from cdn.errors import InfeasiblePlanError
+from cdn.explain import savings_at
+from cdn.placement.build import appliance_windows_gb
 from cdn.placement.problem import Problem, Solution, evaluate, must_keep, served_peak
 from cdn.placement.serving import best_shares
 from topology.network import Network
@@ -24,17 +26,25 @@ ROUNDS = 4
 """Times that files are put on appliances: what makes way changes who serves what, and so the loads."""
 
 
-MOST_WORTH = np.float32(1e30)
-"""Of a copy that the rules ask for: everything else makes way first."""
+BETWEEN = 1e-4
+"""The part of a fill window that goes between transfers, which begin and end on whole milliseconds."""
+
+MOST_WORTH = 1e30
+"""Per GB, of a copy that the rules ask for: everything else makes way first."""
 
 
 def into_appliances(
-    network: Network, problem: Problem, solution: Solution, file_ids: pd.Index
+    network: Network, problem: Problem, solution: Solution, file_ids: pd.Index, held: Placement | None = None
 ) -> tuple[Placement, Solution]:
     """Put every stored file on appliances of its site, and cost what is finally stored.
 
-    Within a site :mod:`cdn.balance` decides. Where copies, or storage that comes in pieces, leave no room for all that the solver chose, the files least worth
-    their room are dropped: the solution returned is without them.
+    Within a site :mod:`cdn.balance` decides. Where copies, or storage and fill windows that come in pieces, leave no room for all that the solver chose, the files least worth
+    their room are dropped: the solution returned is without them. In their place stays what an appliance holds already, as far as it fits and saves something.
+
+    Parameters
+    ----------
+    held
+        What the appliances hold already: where fill windows are limits, no appliance takes in more than its own can bring. None for nothing.
 
     Returns
     -------
@@ -46,17 +56,30 @@ def into_appliances(
         If a copy that the rules ask for fits no appliance of its site.
     """
     names = hash_names(network.appliance_ids), hash_names(file_ids)
+    there = None if problem.fill_limit_gb is None else _copies(network, problem, held)
     final, known = solution, dict[int, _Placed]()
     for _ in range(ROUNDS):
-        placement, stored = _place(network, problem, final, names, known)
+        placement, stored = _place(network, problem, final, names, known, there)
         if (stored == final.stored).all():
             break
         final = _recost(problem, final, stored)
-    s, f = np.nonzero(must_keep(problem, solution.stored) & ~final.stored)
+    if there is not None and held is not None and (solution.stored & ~final.stored).any():
+        placement = stay_where_useful(network, problem, placement, held)
+        final = _recost(problem, final, placement.stored(network, problem.files))
+    s, f = np.nonzero(must_keep(solution.stored, problem.previous, problem.pinned, problem.floors) & ~final.stored)
     if len(s):
         clashes = [f"{file_ids[f[i]]!r} at site {network.site_ids[s[i]]!r}" for i in range(min(len(s), 20))]
-        raise InfeasiblePlanError("copies that the rules ask for fit no appliance of their site", clashes)
+        windows = "" if there is None else ", or not into its fill window"
+        raise InfeasiblePlanError(f"copies that the rules ask for fit no appliance of their site{windows}", clashes)
     return placement, final
+
+
+def _copies(network: Network, problem: Problem, held: Placement | None) -> np.ndarray:
+    """(A, F) bool: what each appliance holds."""
+    there = np.zeros((len(network.appliances), problem.files), bool)
+    if held is not None:
+        there[held.appliance, held.file] = True
+    return there
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,17 +97,22 @@ def _place(
     solution: Solution,
     names: tuple[np.ndarray, np.ndarray],
     known: dict[int, _Placed],
+    there: np.ndarray | None,
 ) -> tuple[Placement, np.ndarray]:
-    """The copies, site by site, and (S, F) what of the solution is stored with them; sites ``known`` of which nothing changed stay as they are."""
+    """The copies, site by site, and (S, F) what of the solution is stored with them; sites ``known`` of which nothing changed stay as they are.
+
+    ``there`` (A, F) bool: what lies there already, where fill windows are limits.
+    """
     S = problem.sites
     peak = served_peak(problem, solution.stored, solution.shares)
     storage = network.appliances["storage_gb"].to_numpy(float)
     throughput = network.appliances["throughput_gbps"].to_numpy(float)
+    windows = appliance_windows_gb(network) * (1 - BETWEEN)
     scale = np.ones(S)  # the plan's part of the storage, where a share is left to a reactive cache
     edge = ~problem.is_origin & (network.site_storage_gb > 0)
     scale[edge] = np.minimum(1.0, problem.storage_gb[edge] / network.site_storage_gb[edge])
     stored, worth = solution.stored.copy(), copies_worth(problem, solution)
-    worth[must_keep(problem, stored)] = MOST_WORTH
+    asked = must_keep(stored, problem.previous, problem.pinned, problem.floors)
     copies: list[np.ndarray] = []
     for s in np.flatnonzero(~problem.is_origin).tolist():
         own = np.flatnonzero(network.appliance_site == s)
@@ -98,8 +126,10 @@ def _place(
             site = Site(
                 storage_gb=storage[own] * scale[s], throughput_gbps=throughput[own], size_gb=problem.size_gb[files], peak_gbps=peak[s, files],
                 chance=chances(names[0][own], names[1][files]),
+                held=None if there is None else there[np.ix_(own, files)].T, window_gb=None if there is None else windows[own],
             )  # fmt: skip
-            at, which = np.nonzero(fit(site, worth[s, files] / problem.size_gb[files]))
+            density = np.where(asked[s, files], MOST_WORTH, worth[s, files] / problem.size_gb[files])
+            at, which = np.nonzero(fit(site, density))
             before = known[s] = _Placed(
                 files=files, peak=peak[s, files], pairs=np.column_stack([own[which], files[at]])
             )
@@ -108,6 +138,36 @@ def _place(
         copies.append(before.pairs)
     pairs = np.concatenate(copies) if copies else np.zeros((0, 2), np.int64)
     return Placement.of(pairs[:, 0], pairs[:, 1]), stored
+
+
+def stay_where_useful(network: Network, problem: Problem, placement: Placement, held: Placement) -> Placement:
+    """The copies, and of those that lie there already and were to go, the ones that fit beside them and save something, the most saving a GB first."""
+    files = problem.files
+    now, before = (p.appliance.astype(np.int64) * files + p.file for p in (placement, held))
+    spare = np.setdiff1d(before, now)
+    stored = placement.stored(network, files)
+    site = network.appliance_site[spare // files]
+    spare, site = spare[~problem.is_origin[site]], site[~problem.is_origin[site]]
+    part = np.ones(problem.sites)
+    edge = ~problem.is_origin & (network.site_storage_gb > 0)
+    part[edge] = problem.storage_gb[edge] / network.site_storage_gb[edge]
+    room = network.appliances["storage_gb"].to_numpy(float) * part[network.appliance_site]
+    room = room - np.bincount(placement.appliance, problem.size_gb[placement.file], len(room))
+    saving = np.zeros(len(spare))
+    for s in np.unique(site).tolist():
+        here = site == s
+        useful = ~stored[s] if problem.forbidden is None else ~stored[s] & ~problem.forbidden[s]
+        saving[here] = np.where(useful, savings_at(problem, stored, s), 0.0)[spare[here] % files]
+    order = np.lexsort((spare, -saving / problem.size_gb[spare % files]))
+    kept: list[int] = []
+    for i in order[saving[order] > 0].tolist():
+        a, f = divmod(int(spare[i]), files)
+        if problem.size_gb[f] <= room[a] and not stored[site[i], f]:
+            room[a] -= problem.size_gb[f]
+            stored[site[i], f] = True
+            kept.append(int(spare[i]))
+    both = np.concatenate([now, np.array(kept, np.int64)])
+    return Placement.of(both // files, both % files)
 
 
 def copies_worth(problem: Problem, solution: Solution) -> np.ndarray:

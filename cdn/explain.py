@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cdn.placement.problem import Problem, build_problem
+from cdn.placement.build import build_problem
+from cdn.placement.problem import Problem
 from cdn.plan import Plan
 from demand.catalogue import Catalogue
 from topology.errors import InputError

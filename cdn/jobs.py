@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 
 from cdn.cluster import into_appliances
-from cdn.explain import savings_at
 from cdn.fill import FillSchedule, SourceRules, difference, manifests, schedule_fills
+from cdn.placement.build import build_problem
 from cdn.placement.lagrangian import Report
-from cdn.placement.problem import Prices, Problem, build_problem, evaluate
-from cdn.placement.rules import read_pins
-from cdn.placement.serving import best_shares
+from cdn.placement.problem import Prices, must_keep
+from cdn.placement.rules import read_floors, read_pins
 from cdn.placement.solve import solve
-from cdn.plan import Plan, make_plan, placement_frame, recost
+from cdn.plan import Plan, make_plan, placement_frame
 from cdn.regret import PlanJudge
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
@@ -140,7 +139,7 @@ def place_demand(
     catalogue: Catalogue,
     demand: Demand,
     settings: Settings,
-    previous: np.ndarray | None,
+    before: Placement | None,
     *,
     prices: Prices | None = None,
     progress: Callable[[Report], None] | None = None,
@@ -150,8 +149,8 @@ def place_demand(
 
     Parameters
     ----------
-    previous
-        (S, F) bool, what last night's plan stored, or None.
+    before
+        What the appliances hold, last night's plan; None for nothing.
     prices
         Last night's, to start the decomposition from.
     progress, stop
@@ -159,12 +158,13 @@ def place_demand(
     """
     began = time.perf_counter()
     rules = settings.placement
+    previous = None if before is None else before.stored(network, len(catalogue.files))
     problem = build_problem(network, catalogue, demand, previous=previous, **settings.problem_rules())
     solution = solve(
         problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers, kind=rules.worker_kind,
         start=None if previous is None or prices is None else (previous, prices), progress=progress, stop=stop,
     )  # fmt: skip
-    placement, finished = into_appliances(network, problem, solution, catalogue.file_ids)
+    placement, finished = into_appliances(network, problem, solution, catalogue.file_ids, before)
     if finished.gap > rules.gap >= solution.gap:
         finished = dataclasses.replace(finished, status="optimal within the gap before files went to appliances")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
@@ -209,15 +209,11 @@ class Filled:
 def schedule_night(
     network: Network, catalogue: Catalogue, plan: Plan, before: Placement, settings: Settings, date: dt.date
 ) -> Filled:
-    """Schedule the transfers from last night's copies to the plan's, the most asked-for bytes of room first."""
+    """Schedule the transfers from last night's copies to the plan's: first what the rules ask for, then the most asked-for bytes of room first."""
     change = difference(plan.placement, before)
     trees = site_trees(network)
-    asked = _served_gb(network, catalogue, plan, settings)
-    site = network.appliance_site[change.added.appliance]
-    worth = asked[site, change.added.file] / catalogue.size_gb[change.added.file]
-    pinned, _ = read_pins(network, catalogue)
-    if pinned is not None:  # first what must be there
-        worth[pinned[site, change.added.file]] += worth.max(initial=0.0) + 1.0
+    worth = worth_of(network, catalogue, plan, change.added, settings)
+    worth[asked_by_rules(network, catalogue, plan.placement, before, change.added)] += worth.max(initial=0.0) + 1.0
     rules = SourceRules(**settings.fill.model_dump())
     schedule = schedule_fills(network, catalogue, change, trees, date=date, value=worth, rules=rules)
     return Filled(
@@ -229,82 +225,30 @@ def schedule_night(
     )
 
 
-def settle(
-    network: Network, catalogue: Catalogue, plan: Plan, before: Placement, settings: Settings, date: dt.date
-) -> tuple[Plan, Filled]:
-    """Schedule the night, and cut the plan down to what its fill windows can bring.
-
-    Copies that no window has time for leave the plan. In their place stays what the appliance holds already and was to drop, as far as it fits and saves
-    something, the most saving a GB first. So the plan names what will be there, and the next night starts from the truth.
+def asked_by_rules(
+    network: Network, catalogue: Catalogue, placement: Placement, before: Placement, copies: Placement
+) -> np.ndarray:
+    """Of some copies of a placement, those without which a pinned file or a floor on replicas would not be kept; of floors, what lay there before counts first.
 
     Returns
     -------
-    The plan, costed anew with the same proven bound, and its transfers, all of which are finished; their summary counts what was left out as unfinished.
+    (len(copies),) bool.
     """
-    filled = schedule_night(network, catalogue, plan, before, settings, date)
-    left_out, left_gb = 0, 0.0
-    while len(filled.schedule.unfinished):  # every round takes copies away
-        left_out += len(filled.schedule.unfinished)
-        left_gb += filled.schedule.unfinished_gb
-        plan = _cut(network, catalogue, plan, before, settings, filled.schedule)
-        filled = schedule_night(network, catalogue, plan, before, settings, date)
-    gb = float(filled.summary["gb"])
-    whole = gb + left_gb
-    counted = {"unfinished": left_out, "unfinished_gb": left_gb, "finished_share": gb / whole if whole > 0 else 1.0}
-    return plan, dataclasses.replace(filled, summary={**filled.summary, **counted})
+    pinned, _ = read_pins(network, catalogue)
+    floors = read_floors(network, catalogue)
+    if pinned is None and floors is None:
+        return np.zeros(len(copies), bool)
+    stored, previous = (p.stored(network, len(catalogue.files)) for p in (placement, before))
+    asked = must_keep(stored, previous, pinned, floors)
+    return np.asarray(asked[network.appliance_site[copies.appliance], copies.file])
 
 
-def _cut(
-    network: Network, catalogue: Catalogue, plan: Plan, before: Placement, settings: Settings, schedule: FillSchedule
-) -> Plan:
-    rules, files = settings.placement, len(catalogue.files)
-    wanted, late = _keys(plan.placement, files), _keys(schedule.unfinished, files)
-    held = np.setdiff1d(wanted, late)
-    previous = before.stored(network, files)
-    problem = build_problem(network, catalogue, plan.demand, previous=previous, **settings.problem_rules())
-    room = network.appliances["storage_gb"].to_numpy(float) * (1.0 - rules.reactive_share)
-    room = room - np.bincount(held // files, catalogue.size_gb[held % files], len(room))
-    spare = np.setdiff1d(_keys(schedule.dropped, files), held)
-    held = np.concatenate([held, _worth_keeping(network, problem, held, spare, room)])
-    placement = Placement.of(held // files, held % files)
-    stored = placement.stored(network, files)
-    shares = best_shares(problem, stored).shares
-    return recost(network, catalogue, plan, problem, placement, shares, evaluate(problem, stored, shares))
-
-
-def _keys(placement: Placement, files: int) -> np.ndarray:
-    return np.asarray(placement.appliance.astype(np.int64) * files + placement.file)
-
-
-def _worth_keeping(
-    network: Network, problem: Problem, held: np.ndarray, spare: np.ndarray, room: np.ndarray
-) -> np.ndarray:
-    """Of the copies that were to be dropped, those that fit beside what is held and save something, by saving per GB."""
-    files = problem.files
-    stored = Placement.of(held // files, held % files).stored(network, files)
-    site = network.appliance_site[spare // files]
-    saving = np.zeros(len(spare))
-    for s in np.unique(site).tolist():
-        here = site == s
-        useful = ~stored[s] if problem.forbidden is None else ~stored[s] & ~problem.forbidden[s]
-        saving[here] = np.where(useful, savings_at(problem, stored, s), 0.0)[spare[here] % files]
-    order = np.lexsort((spare, -saving / problem.size_gb[spare % files]))
-    kept: list[int] = []
-    for i in order[saving[order] > 0].tolist():
-        a, f = divmod(int(spare[i]), files)
-        s = network.appliance_site[a]
-        if problem.size_gb[f] <= room[a] and not stored[s, f]:
-            room[a] -= problem.size_gb[f]
-            stored[s, f] = True
-            kept.append(int(spare[i]))
-    return np.array(kept, np.int64)
-
-
-def _served_gb(network: Network, catalogue: Catalogue, plan: Plan, settings: Settings) -> np.ndarray:
-    """(S, F) GB that regions would take of each file from their best-ranked holder."""
+def worth_of(network: Network, catalogue: Catalogue, plan: Plan, copies: Placement, settings: Settings) -> np.ndarray:
+    """(len(copies),) GB a day per GB of room that regions would take of each copy's file from its site, if they took all from their best-ranked holder."""
     demand, files = plan.demand, len(catalogue.files)
     candidates = steering_routes(network, candidates=settings.steering.candidates).site[demand.region]
     stored = plan.placement.stored(network, files)
     holds = (candidates >= 0) & stored[np.maximum(candidates, 0), demand.file[:, None]]
     server = candidates[np.arange(len(demand)), holds.argmax(axis=1)].astype(np.int64)
-    return np.bincount(server * files + demand.file, demand.gb, len(network.sites) * files).reshape(-1, files)
+    asked = np.bincount(server * files + demand.file, demand.gb, len(network.sites) * files).reshape(-1, files)
+    return np.asarray(asked[network.appliance_site[copies.appliance], copies.file] / catalogue.size_gb[copies.file])

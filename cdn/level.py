@@ -6,6 +6,8 @@ target: copies that are not missed go; a copy changes places with a set of colde
 a copy is added where there is room and it helps. Where that ends far from the target, a few random changes of places and the same search again, kept if better.
 """
 
+from typing import NamedTuple
+
 import numba as nb
 import numpy as np
 
@@ -26,6 +28,22 @@ KICKS, KICK, KICK_TRIES, KICK_WORK = 200, 3, 400, 5e7
 
 NEAR = 0.5
 """How much sooner a copy moves to an appliance at whose score it nearly was: power of the ratio of the scores."""
+
+
+class Room(NamedTuple):
+    """What limits copies: (F,) GB ``size``; (A,) GB ``left`` free; (F, A) bool ``fresh``, a copy there must be brought tonight; (A,) GB ``window`` left to bring them in, infinite without a limit.
+
+    Free room and window are kept up to date as copies come and go.
+    """
+
+    size: np.ndarray
+    left: np.ndarray
+    fresh: np.ndarray
+    window: np.ndarray
+
+    def copy(self) -> "Room":
+        """The same, to be changed apart."""
+        return self._replace(left=self.left.copy(), window=self.window.copy())
 
 
 def spread_peak(where: np.ndarray, peak_gbps: np.ndarray, throughput_gbps: np.ndarray) -> np.ndarray:
@@ -95,21 +113,20 @@ def pour(where: np.ndarray, peak: float, throughput: np.ndarray, load: np.ndarra
 
 
 def level(
-    where: np.ndarray, score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray, throughput: np.ndarray, target: float, enough: float,
-    steps: int,
+    where: np.ndarray, score: np.ndarray, room: Room, peak: np.ndarray, throughput: np.ndarray, target: float, enough: float, steps: int
 ) -> None:  # fmt: skip
     """Exchange copies until every load over throughput is within the target or nothing found lowers the excess; in place.
 
     Parameters
     ----------
     where
-        (F, A) bool, which appliances hold a copy; no file is lost, no room exceeded.
+        (F, A) bool, which appliances hold a copy; no file is lost, no room and no window exceeded.
     score
         (F, A) > 0: the less, the sooner a file belongs there.
-    size, peak
-        (F,) GB and Gbit/s.
-    left
-        (A,) GB free.
+    room
+        Of the copies.
+    peak
+        (F,) Gbit/s.
     throughput
         (A,) Gbit/s, > 0.
     target
@@ -119,40 +136,76 @@ def level(
     steps
         Changes at most, of one search.
     """
-    hot = np.argsort(-peak / size, kind="stable")
+    hot = np.argsort(-peak / room.size, kind="stable")
     cold, rng = np.ascontiguousarray(hot[::-1]), np.random.default_rng(0)
-    _search(where, score, size, peak, left, throughput, target, steps, hot, cold)
+    _search(where, score, room, peak, throughput, target, steps, hot, cold)
     load, _ = _loads(where, peak, throughput)
     excess = _all_excess(load, throughput, target)
     for _ in range(int(min(KICKS, len(where), KICK_WORK / max(where.size, 1)))):
         if (load / throughput).max(initial=0.0) <= enough:
             break
-        trial, room = where.copy(), left.copy()
-        _kick(
-            trial,
-            size,
-            room,
-            rng.integers(0, where.shape[0], (KICK_TRIES, 2)),
-            rng.integers(0, where.shape[1], (KICK_TRIES, 2)),
-        )
-        _search(trial, score, size, peak, room, throughput, target, steps, hot, cold)
+        trial, changed = where.copy(), room.copy()
+        files, appliances = (rng.integers(0, n, (KICK_TRIES, 2)) for n in where.shape)
+        _kick(trial, changed, files, appliances)
+        _search(trial, score, changed, peak, throughput, target, steps, hot, cold)
         found, _ = _loads(trial, peak, throughput)
         if _all_excess(found, throughput, target) < excess:
             load, excess = found, _all_excess(found, throughput, target)
-            where[:], left[:] = trial, room
+            where[:], room.left[:], room.window[:] = trial, changed.left, changed.window
 
 
 @nb.njit(cache=True, nogil=True)
-def _kick(where: np.ndarray, size: np.ndarray, left: np.ndarray, file: np.ndarray, appliance: np.ndarray) -> None:
+def fits(room: Room, f: int, a: int) -> bool:
+    """Whether an appliance has room for a copy of a file, and time to bring it."""
+    return bool(room.size[f] <= room.left[a] and (not room.fresh[f, a] or room.size[f] <= room.window[a]))
+
+
+@nb.njit(cache=True, nogil=True)
+def put(where: np.ndarray, room: Room, f: int, a: int) -> None:
+    """Store a copy."""
+    where[f, a] = True
+    room.left[a] -= room.size[f]
+    if room.fresh[f, a]:
+        room.window[a] -= room.size[f]
+
+
+@nb.njit(cache=True, nogil=True)
+def take(where: np.ndarray, room: Room, f: int, a: int) -> None:
+    """Remove a copy."""
+    where[f, a] = False
+    room.left[a] += room.size[f]
+    if room.fresh[f, a]:
+        room.window[a] += room.size[f]
+
+
+@nb.njit(cache=True, nogil=True)
+def _move(where: np.ndarray, room: Room, f: int, old: int, new: int) -> None:
+    take(where, room, f, old)
+    put(where, room, f, new)
+
+
+@nb.njit(cache=True, nogil=True)
+def _in_windows(room: Room, f: int, others: np.ndarray, a: int, b: int) -> bool:
+    """Whether the windows allow f to go from a to b, and the others from b to a."""
+    size, fresh = room.size, room.fresh
+    at_a, at_b = room.window[a] + fresh[f, a] * size[f], room.window[b] - fresh[f, b] * size[f]
+    for g in others:
+        at_a -= fresh[g, a] * size[g]
+        at_b += fresh[g, b] * size[g]
+    return bool(at_a >= 0 and at_b >= 0)
+
+
+@nb.njit(cache=True, nogil=True)
+def _kick(where: np.ndarray, room: Room, file: np.ndarray, appliance: np.ndarray) -> None:
     """Let the first few drawn pairs of copies that can change places do so."""
-    done = 0
+    done, size, left = 0, room.size, room.left
     for i in range(len(file)):
         f, g, a, b = file[i, 0], file[i, 1], appliance[i, 0], appliance[i, 1]
         if not where[f, a] or not where[g, b] or where[f, b] or where[g, a]:
             continue
-        if size[f] <= left[b] + size[g] and size[g] <= left[a] + size[f]:
-            _move(where, left, size, f, a, b)
-            _move(where, left, size, g, b, a)
+        if size[f] <= left[b] + size[g] and size[g] <= left[a] + size[f] and _in_windows(room, f, file[i, 1:], a, b):
+            _move(where, room, f, a, b)
+            _move(where, room, g, b, a)
             done += 1
             if done == KICK:
                 break
@@ -160,18 +213,17 @@ def _kick(where: np.ndarray, size: np.ndarray, left: np.ndarray, file: np.ndarra
 
 @nb.njit(cache=True, nogil=True)
 def _search(
-    where: np.ndarray, score: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray, throughput: np.ndarray, target: float, steps: int,
-    hot: np.ndarray, cold: np.ndarray,
+    where: np.ndarray, score: np.ndarray, room: Room, peak: np.ndarray, throughput: np.ndarray, target: float, steps: int, hot: np.ndarray, cold: np.ndarray,
 ) -> None:  # fmt: skip
     for _ in range(steps):
         load, carry = _loads(where, peak, throughput)
         if (load / throughput).max() <= target:
             return
-        if _drop_copy(where, size, peak, left, throughput, target, load, carry):
+        if _drop_copy(where, room, peak, throughput, target, load, carry):
             continue
-        if _exchange(where, score, size, left, throughput, target, load, carry, hot, cold):
+        if _exchange(where, score, room, throughput, target, load, carry, hot, cold):
             continue
-        if not _add_copy(where, size, peak, left, throughput, target, load, carry):
+        if not _add_copy(where, room, peak, throughput, target, load, carry):
             return
 
 
@@ -225,11 +277,12 @@ def _gather(
 
 @nb.njit(cache=True, nogil=True)
 def _exchange(
-    where: np.ndarray, score: np.ndarray, size: np.ndarray, left: np.ndarray, throughput: np.ndarray, target: float, load: np.ndarray, carry: np.ndarray,
+    where: np.ndarray, score: np.ndarray, room: Room, throughput: np.ndarray, target: float, load: np.ndarray, carry: np.ndarray,
     hot: np.ndarray, cold: np.ndarray,
 ) -> bool:  # fmt: skip
     """Make the best exchange between the most loaded appliance that has one and any less loaded one."""
     F, A = where.shape
+    size, left = room.size, room.left
     chosen, others = np.empty(F, np.int64), np.empty(F, np.int64)
     whole = _all_excess(load, throughput, target)
     for a in np.argsort(-load / throughput, kind="mergesort"):
@@ -257,14 +310,15 @@ def _exchange(
                     load[b] + moved, throughput[b], target
                 )
                 gain *= min(1.0, score[f, a] / score[f, b] if out else score[f, b] / score[f, a]) ** NEAR
-                if gain > least:
+                old, new = (a, b) if out else (b, a)
+                if gain > least and _in_windows(room, f, chosen[:n], old, new):
                     least, file, there, count, leaves = gain, f, b, n, out
                     others[:n] = chosen[:n]
         if file >= 0:
             old, new = (a, there) if leaves else (there, a)
-            _move(where, left, size, file, old, new)
+            _move(where, room, file, old, new)
             for i in range(count):
-                _move(where, left, size, others[i], new, old)
+                _move(where, room, others[i], new, old)
             return True
     return False
 
@@ -275,13 +329,6 @@ def _sum(carry: np.ndarray, files: np.ndarray, a: int) -> float:
     for f in files:
         whole += carry[f, a]
     return whole
-
-
-@nb.njit(cache=True, nogil=True)
-def _move(where: np.ndarray, left: np.ndarray, size: np.ndarray, f: int, old: int, new: int) -> None:
-    where[f, old], where[f, new] = False, True
-    left[old] += size[f]
-    left[new] -= size[f]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -304,7 +351,7 @@ def _with(
 
 @nb.njit(cache=True, nogil=True)
 def _drop_copy(
-    where: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray, throughput: np.ndarray, target: float, load: np.ndarray, carry: np.ndarray
+    where: np.ndarray, room: Room, peak: np.ndarray, throughput: np.ndarray, target: float, load: np.ndarray, carry: np.ndarray
 ) -> bool:  # fmt: skip
     """Drop the largest copy that is not missed."""
     now, file, there = _all_excess(load, throughput, target) * (1 + 1e-9) + 1e-15, -1, -1
@@ -314,20 +361,19 @@ def _drop_copy(
         for a in range(A if copies[f] > 1 else 0):
             if (
                 where[f, a]
-                and (file < 0 or size[f] > size[file])
+                and (file < 0 or room.size[f] > room.size[file])
                 and _with(where, f, a, peak, throughput, target, load, carry) <= now
             ):
                 file, there = f, a
     if file < 0:
         return False
-    where[file, there] = False
-    left[there] += size[file]
+    take(where, room, file, there)
     return True
 
 
 @nb.njit(cache=True, nogil=True)
 def _add_copy(
-    where: np.ndarray, size: np.ndarray, peak: np.ndarray, left: np.ndarray, throughput: np.ndarray, target: float, load: np.ndarray, carry: np.ndarray
+    where: np.ndarray, room: Room, peak: np.ndarray, throughput: np.ndarray, target: float, load: np.ndarray, carry: np.ndarray
 ) -> bool:  # fmt: skip
     """Add the copy that lowers the excess most, among those that there is room for."""
     F, A = where.shape
@@ -340,12 +386,11 @@ def _add_copy(
         else:
             continue
         for a in range(A):
-            if not where[f, a] and size[f] <= left[a]:
+            if not where[f, a] and fits(room, f, a):
                 found = _with(where, f, a, peak, throughput, target, load, carry)
                 if found < least:
                     least, file, there = found, f, a
     if file < 0:
         return False
-    where[file, there] = True
-    left[there] -= size[file]
+    put(where, room, file, there)
     return True

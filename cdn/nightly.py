@@ -23,11 +23,12 @@ import pandas as pd
 from cdn.check import check
 from cdn.documents import write_json
 from cdn.errors import GuardrailError
-from cdn.jobs import Filled, days_before, make_forecast, place_demand, settle
+from cdn.jobs import Filled, days_before, make_forecast, place_demand
 from cdn.placement.problem import Prices
 from cdn.plan import Plan, placement_frame, read_placement, read_plan, read_prices, write_plan
 from cdn.rehearse import Rehearsal, decomposition, rehearse, write_rehearsal
 from cdn.settings import FILLED, PREVIOUS, Settings
+from cdn.settle import settle
 from cdn.store import PlanStore, Published
 from demand.catalogue import OPTIONAL, Catalogue, read_catalogue
 from demand.demand import Demand, read_demand, write_demand
@@ -204,8 +205,7 @@ class _Night:
         folder = self.work / name
         self.skipped = folder.exists()
         if not self.skipped:
-            stored = None if before is None else before.stored(network, len(catalogue.files))
-            made = place_demand(network, catalogue, demand, self.settings, stored, prices=prices)
+            made = place_demand(network, catalogue, demand, self.settings, before, prices=prices)
             write_plan(made, network, catalogue, folder)
         return read_plan(folder, network, catalogue)
 

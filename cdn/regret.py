@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cdn.placement.problem import Problem, build_problem, evaluate
+from cdn.placement.build import build_problem
+from cdn.placement.problem import Problem, evaluate
 from cdn.placement.serving import best_shares
 from cdn.placement.solve import solve
 from cdn.settings import Settings

@@ -15,7 +15,7 @@ import pandas as pd
 
 from cdn.cluster import into_appliances
 from cdn.documents import write_json
-from cdn.placement.problem import build_problem
+from cdn.placement.build import build_problem
 from cdn.placement.solve import solve
 from cdn.plan import Plan
 from cdn.settings import FILLED, POLICY_NAMES, PREVIOUS, Settings
@@ -103,7 +103,6 @@ def rehearse(
     _check_names(policies, before)
     trees = site_trees(network)
     routes = steering_routes(network, trees, candidates=settings.steering.candidates)
-    previous = None if before is None else before.stored(network, len(catalogue.files))
     fleet = change_steering(
         build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes)), steering
     )
@@ -127,12 +126,12 @@ def rehearse(
             scheme = Scheme(label=name, placement=before)
         elif name == "oracle":
             placement, oracle_gap = _place(
-                network, catalogue, demand_of(everything, network), settings, previous, share=0.0
+                network, catalogue, demand_of(everything, network), settings, before, share=0.0
             )
             scheme = Scheme(label=name, placement=placement)
         elif name.startswith("plan+"):
             share = settings.simulation.reactive_share
-            placement, _ = _place(network, catalogue, plan.demand, settings, previous, share=share)
+            placement, _ = _place(network, catalogue, plan.demand, settings, before, share=share)
             policy = name.removeprefix("plan+")
             scheme = Scheme(label=name, placement=placement, **_reactive(settings, policy, share))
         else:
@@ -251,18 +250,19 @@ def _place(
     catalogue: Catalogue,
     demand: Demand,
     settings: Settings,
-    previous: np.ndarray | None,
+    before: Placement | None,
     *,
     share: float,
 ) -> tuple[Placement, float]:
     rules = settings.placement
+    previous = None if before is None else before.stored(network, len(catalogue.files))
     problem = build_problem(
         network, catalogue, demand, previous=previous, **{**settings.problem_rules(), "reactive_share": share}
     )
     solution = solve(
         problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers, kind=rules.worker_kind
     )  # fmt: skip
-    placement, finished = into_appliances(network, problem, solution, catalogue.file_ids)
+    placement, finished = into_appliances(network, problem, solution, catalogue.file_ids, before)
     return placement, finished.gap
 
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cdn.jobs import place_demand
-from cdn.placement.problem import build_problem, evaluate
+from cdn.placement.build import build_problem
+from cdn.placement.problem import evaluate
 from cdn.placement.serving import best_shares
 from cdn.plan import Plan
 from cdn.settings import Settings
@@ -27,6 +28,7 @@ from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from demand.scenarios import draw_scenarios, mean_demand
 from topology.network import Network
+from topology.placement import Placement
 from topology.routing import SiteTrees, site_trees
 
 SEVERITIES = (0.75, 0.9)
@@ -51,7 +53,7 @@ class RobustPlan:
 
 
 def place_robust(
-    network: Network, catalogue: Catalogue, demand: Demand, settings: Settings, previous: np.ndarray | None,
+    network: Network, catalogue: Catalogue, demand: Demand, settings: Settings, before: Placement | None,
     *, scenarios: int, seed: int,
 ) -> RobustPlan:  # fmt: skip
     """Draw scenarios from the demand's band, and take of the candidates the plan that costs least on their average.
@@ -72,7 +74,7 @@ def place_robust(
         candidates[f"p{100 * severity:.0f}"] = build_demand(
             mean.region, mean.file, mean.gb, mean.peak_gbps * factor[mean.region]
         )
-    made = {name: place_demand(network, catalogue, wanted, settings, previous) for name, wanted in candidates.items()}
+    made = {name: place_demand(network, catalogue, wanted, settings, before) for name, wanted in candidates.items()}
     costs = {name: _costs(network, catalogue, drawn, settings, plan, trees) for name, plan in made.items()}
     best = min(costs, key=lambda name: costs[name].mean())
     rows: list[dict[str, object]] = [

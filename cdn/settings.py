@@ -101,7 +101,7 @@ class Placement(Section):
         False, description="Whether the peak over every link direction must stay within its capacity."
     )
     fill_limits: bool = Field(
-        False, description="Whether what a site takes in tonight must fit into the fill windows of its appliances."
+        False, description="Whether what an appliance takes in tonight must fit into its fill window."
     )
     peak_slices: Literal[1, 2, 3, 4, 6, 8, 12, 24] = Field(
         1,
@@ -204,7 +204,7 @@ class Settings(Section):
     store: Store = Store()
 
     def problem_rules(self) -> dict[str, Any]:
-        """What :func:`cdn.placement.problem.build_problem` must know, by its names."""
+        """What :func:`cdn.placement.build.build_problem` must know, by its names."""
         p = self.placement
         return {
             "candidates": self.steering.candidates,

@@ -27,6 +27,7 @@ from demand.laws import load_laws
 from sim.draw import draw_sessions
 from sim.sessions import Sessions, sessions_from_playback
 from topology.network import Network
+from topology.placement import Placement
 
 
 def compare_scenarios(
@@ -97,6 +98,8 @@ def _prepare(
     edited = edit_network(network, scenario)
     if scenario.plan == "keep":
         return edited, plan
-    before = plan.placement.stored(network, len(catalogue.files))
+    held = plan.placement
+    at = edited.appliance_ids.get_indexer(network.appliance_ids)[held.appliance]
+    before = Placement.of(at[at >= 0], held.file[at >= 0])  # what is gone holds nothing
     demand = edit_demand(plan.demand, catalogue, scenario, network)
     return edited, place_demand(edited, catalogue, demand, settings, before)

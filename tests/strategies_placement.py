@@ -1,17 +1,22 @@
 """Random small placement cases: a network, a catalogue, a demand and rules, small enough to be solved exactly in a moment."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from cdn.placement.problem import Problem, build_problem
+from cdn.placement.build import build_problem
+from cdn.placement.problem import Problem
+from cdn.plan import placement_frame
 from demand.catalogue import Catalogue, build_catalogue
 from demand.demand import Demand, build_demand
 from tests.strategies import network_tables
 from topology.network import Network, build_network
+from topology.placement import Placement
+from topology.tables import write_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +27,20 @@ class Case:
     network: Network
     catalogue: Catalogue
     demand: Demand
-    previous: np.ndarray
+    held: Placement
     rules: dict[str, Any]
+
+    @property
+    def previous(self) -> np.ndarray:
+        """(S, F) bool: what lay at the edge sites last night."""
+        return self.held.stored(self.network, len(self.catalogue.files)) & ~self.network.is_origin[:, None]
+
+    def write_before(self, folder: Path) -> Path:
+        """Last night's plan, as far as anybody reads it."""
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text("{}")
+        write_table(placement_frame(self.held, self.network, self.catalogue), folder / "placement.parquet")
+        return folder
 
     def problem(self) -> Problem:
         return build_problem(self.network, self.catalogue, self.demand, previous=self.previous, **self.rules)
@@ -40,7 +57,7 @@ def cases(draw: Any, links: bool = False, ruled: bool = False) -> Case:
         for table, column, values in (
             ("sites", "group", ["", "a", "b"]),
             ("regions", "timezone", ["UTC", "Asia/Tokyo", "America/New_York"]),
-            ("appliances", "fill_hours", [0.0, 12.0]),
+            ("appliances", "fill_hours", [0.0, 0.001, 12.0]),
         ):
             chosen = [draw(st.sampled_from(values)) for _ in range(len(tables[table]))]
             tables[table] = tables[table].assign(**{column: chosen})
@@ -61,9 +78,8 @@ def cases(draw: Any, links: bool = False, ruled: bool = False) -> Case:
     gb = np.array(draw(st.lists(amount, min_size=len(pairs), max_size=len(pairs))))
     rate = st.one_of(st.just(0.0), st.floats(0.01, 60))
     peak = np.array(draw(st.lists(rate, min_size=len(pairs), max_size=len(pairs))))
-    previous = np.array(
-        draw(st.lists(st.booleans(), min_size=len(network.sites) * files, max_size=len(network.sites) * files))
-    )
+    A = len(network.appliances)
+    held = np.array(draw(st.lists(st.booleans(), min_size=A * files, max_size=A * files)), bool)
     rules = {
         "candidates": draw(st.integers(1, 4)),
         "fill_weight": draw(st.sampled_from([0.0, 0.14, 5.0])),
@@ -74,7 +90,7 @@ def cases(draw: Any, links: bool = False, ruled: bool = False) -> Case:
     }
     return Case(
         tables=tables, network=network, catalogue=catalogue, demand=build_demand(region, file, gb, peak),
-        previous=previous.reshape(len(network.sites), files) & ~network.is_origin[:, None], rules=rules,
+        held=Placement.of(*np.nonzero(held.reshape(A, files))), rules=rules,
     )  # fmt: skip
 
 

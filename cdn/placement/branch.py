@@ -61,6 +61,45 @@ class Tree(NamedTuple):
     best: np.ndarray
 
 
+class Scratch(NamedTuple):
+    """Work space for a file.
+
+    (R,) ``pos`` of a region's entry, its ``base`` cost, ``ways``, ``value``, price to ``leave`` its group, ``home`` group, ``level`` and ``active``; (R, K) ``way_cost`` and ``way_site``; (S,)
+    ``potential``, ``slack``, ``relevant``, ``touched`` and ``local``; a group and a tree.
+    """
+
+    pos: np.ndarray
+    base: np.ndarray
+    way_cost: np.ndarray
+    way_site: np.ndarray
+    ways: np.ndarray
+    value: np.ndarray
+    leave: np.ndarray
+    home: np.ndarray
+    level: np.ndarray
+    active: np.ndarray
+    potential: np.ndarray
+    slack: np.ndarray
+    relevant: np.ndarray
+    touched: np.ndarray
+    local: np.ndarray
+    group: Group
+    tree: Tree
+
+
+@nb.njit(cache=True, nogil=True)
+def new_scratch(group_start, S, R, K):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Work space for groups of these sizes."""
+    i64, largest = np.int64, 1
+    for g in range(len(group_start) - 1):
+        largest = max(largest, group_start[g + 1] - group_start[g])
+    return Scratch(
+        np.full(R, -1, i64), np.empty(R), np.empty((R, K)), np.empty((R, K), i64), np.empty(R, i64), np.empty(R), np.empty(R), np.empty(R, i64),
+        np.empty(R, i64), np.empty(R, i64), np.zeros(S), np.zeros(S), np.zeros(S, np.bool_), np.empty(S, i64), np.empty(S, i64),
+        _new_group(largest, R, K), _new_tree(largest, R),
+    )  # fmt: skip
+
+
 @nb.njit(cache=True, nogil=True)
 def _new_group(size, R, K):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     i64 = np.int64
@@ -102,139 +141,164 @@ def solve_files(
     How many groups hit the node limit.
     """
     R, K = candidates.site.shape
-    S, groups = len(opening.storage), len(group_start) - 1
-    largest = 1
-    for g in range(groups):
-        largest = max(largest, group_start[g + 1] - group_start[g])
-    pos, base = np.full(R, -1, np.int64), np.empty(R)
-    way_cost, way_site, ways = np.empty((R, K)), np.empty((R, K), np.int64), np.empty(R, np.int64)
-    value, leave, home = np.empty(R), np.empty(R), np.empty(R, np.int64)
-    level, active = np.empty(R, np.int64), np.empty(R, np.int64)
-    potential, slack, relevant = np.zeros(S), np.zeros(S), np.zeros(S, np.bool_)
-    touched, local = np.empty(S, np.int64), np.empty(S, np.int64)
-    group = _new_group(largest, R, K)
-    tree = _new_tree(largest, R)
-    cut = 0
+    S, cut = len(opening.storage), 0
+    scratch, nothing = new_scratch(group_start, S, R, K), np.zeros(S)
     for f in files:
-        first, n = entries.start[f], entries.start[f + 1] - entries.start[f]
-        fixed, near = 0.0, 0
-        for i in range(n):
-            r = entries.region[first + i]
-            near = sort_ways(
-                i,
-                r,
-                entries.gb[first + i],
-                entries.peak[first + i],
-                candidates,
-                toll,
-                base,
-                way_cost,
-                way_site,
-                ways,
-                relevant,
-                touched,
-                near,
-                potential,
-            )
-            pos[r] = i
-        count = 0
-        for j in range(near):
-            s = touched[j]
-            slack[s] = opening_cost(f, s, opening)
-            relevant[s] = potential[s] > slack[s] and may_open(f, s, opening)
-            count += relevant[s]
-        for s in range(S):
-            if opening.state[f, s] & PINNED:
-                stored[f, s] = True
-                fixed += opening.size[f] * opening.storage[s]
-                if not opening.state[f, s] & PREVIOUS:
-                    fixed += opening.size[f] * opening.fill[s]
-            elif not relevant[s]:
-                stored[f, s] = False
-        if count == 0:
-            for i in range(n):
-                fixed += base[i]
-        else:
-            for i in range(n):
-                kept = 0
-                for q in range(ways[i]):
-                    if relevant[way_site[i, q]]:
-                        way_cost[i, kept], way_site[i, kept] = way_cost[i, q], way_site[i, q]
-                        kept += 1
-                ways[i] = kept
-            ascend(n, way_cost, way_site, ways, base, slack, value, level, active)
-            for i in range(n):
-                home[i] = -1
-                if ways[i] == 0:
-                    fixed += base[i]
-                    continue
-                home[i] = group_of[way_site[i, 0]]
-                away = base[i]
-                for q in range(1, ways[i]):
-                    if group_of[way_site[i, q]] != home[i]:
-                        away = way_cost[i, q]
-                        break
-                leave[i] = min(max(value[i], away), base[i])
-            for g in range(groups):
-                size = 0
-                for z in range(group_start[g], group_start[g + 1]):
-                    s = group_sites[z]
-                    if relevant[s]:
-                        local[s] = size
-                        group.site[size] = s
-                        group.slack[size] = slack[s]
-                        group.reach[size] = 0
-                        tree.best[size] = stored[f, s]
-                        size += 1
-                if size == 0:
-                    continue
-                bound, m = _gather(
-                    g, size, pos, candidates, way_cost, way_site, ways, value, leave, home, group_of, local, group
-                )
-                penalty, hit = _branch(size, m, group, tree, node_limit)
-                cut += hit
-                fixed += bound + penalty
-                for j in range(size):
-                    if not opening.state[f, group.site[j]] & PINNED:
-                        stored[f, group.site[j]] = tree.best[j]
-        for j in range(near):
-            relevant[touched[j]] = False
-        for i in range(n):
-            pos[entries.region[first + i]] = -1
-        bounds[f] = fixed
+        bounds[f], hits = solve_file(
+            f, entries, candidates, toll, opening, nothing, False, stored[f], group_start, group_sites, group_of, node_limit, scratch
+        )  # fmt: skip
+        cut += hits
     return cut
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def sort_ways(i, r, gb, peak, candidates, toll, base, way_cost, way_site, ways, seen, touched, near, potential):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Entry i's origin cost, and its ways below it in ascending order; notes the sites met and what they could save at most."""
-    K = candidates.site.shape[1]
-    low = np.inf
-    for o in range(candidates.origin_cost.shape[1]):
-        low = min(low, gb * candidates.origin_cost[r, o] + peak * toll[r, K + o])
-    base[i] = low
+@nb.njit(cache=True, nogil=True)
+def solve_file(
+    f: int, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening, subsidy: np.ndarray, subsidised: bool, held: np.ndarray,
+    group_start: np.ndarray, group_sites: np.ndarray, group_of: np.ndarray, node_limit: int, scratch: Scratch,
+) -> tuple[float, int]:  # fmt: skip
+    """:func:`solve_files` for one file, with a ``subsidy`` (S,) on copies that are not pinned; returns its bound and how many groups hit the node limit. ``held`` (S,) bool: the sites it starts from, changed in place."""
+    S, groups, cut = len(opening.storage), len(group_start) - 1, 0
+    pos, base, way_cost, way_site, ways = scratch.pos, scratch.base, scratch.way_cost, scratch.way_site, scratch.ways
+    value, leave, home, level, active = scratch.value, scratch.leave, scratch.home, scratch.level, scratch.active
+    potential, slack, relevant, touched, local = (
+        scratch.potential,
+        scratch.slack,
+        scratch.relevant,
+        scratch.touched,
+        scratch.local,
+    )
+    group, tree = scratch.group, scratch.tree
+    first, n = entries.start[f], entries.start[f + 1] - entries.start[f]
+    fixed = 0.0
+    near = gather_ways(f, entries, candidates, toll, base, way_cost, way_site, ways, relevant, touched, potential)
+    for i in range(n):
+        pos[entries.region[first + i]] = i
     count = 0
-    for k in range(K):
-        s = candidates.site[r, k]
-        if s < 0:
-            break
-        cost = gb * candidates.cost[r, k] + peak * toll[r, k]
-        if cost >= low:
-            continue
-        if not seen[s]:
-            seen[s] = True
-            touched[near] = s
-            near += 1
-            potential[s] = 0.0
-        potential[s] += low - cost
-        q = count
-        while q > 0 and way_cost[i, q - 1] > cost:
-            way_cost[i, q], way_site[i, q] = way_cost[i, q - 1], way_site[i, q - 1]
-            q -= 1
-        way_cost[i, q], way_site[i, q] = cost, s
-        count += 1
-    ways[i] = count
+    for j in range(near):
+        s = touched[j]
+        slack[s] = opening_cost(f, s, opening)
+        if subsidised and not opening.state[f, s] & PINNED:
+            slack[s] = max(0.0, slack[s] - subsidy[s])
+        relevant[s] = potential[s] > slack[s] and may_open(f, s, opening)
+        count += relevant[s]
+    for s in range(S):
+        if opening.state[f, s] & PINNED:
+            held[s] = True
+            fixed += opening.size[f] * opening.storage[s]
+            if not opening.state[f, s] & PREVIOUS:
+                fixed += opening.size[f] * opening.fill[s]
+        elif not relevant[s]:
+            held[s] = False
+    if count == 0:
+        for i in range(n):
+            fixed += base[i]
+    else:
+        keep_ways(n, way_cost, way_site, ways, relevant)
+        ascend(n, way_cost, way_site, ways, base, slack, value, level, active)
+        for i in range(n):
+            home[i] = -1
+            if ways[i] == 0:
+                fixed += base[i]
+                continue
+            home[i] = group_of[way_site[i, 0]]
+            away = base[i]
+            for q in range(1, ways[i]):
+                if group_of[way_site[i, q]] != home[i]:
+                    away = way_cost[i, q]
+                    break
+            leave[i] = min(max(value[i], away), base[i])
+        for g in range(groups):
+            size = 0
+            for z in range(group_start[g], group_start[g + 1]):
+                s = group_sites[z]
+                if relevant[s]:
+                    local[s] = size
+                    group.site[size] = s
+                    group.slack[size] = slack[s]
+                    group.reach[size] = 0
+                    tree.best[size] = held[s]
+                    size += 1
+            if size == 0:
+                continue
+            bound, m = _gather(
+                g, size, pos, candidates, way_cost, way_site, ways, value, leave, home, group_of, local, group
+            )
+            penalty, hit = _branch(size, m, group, tree, node_limit)
+            cut += hit
+            fixed += bound + penalty
+            for j in range(size):
+                if not opening.state[f, group.site[j]] & PINNED:
+                    held[group.site[j]] = tree.best[j]
+    for j in range(near):
+        relevant[touched[j]] = False
+    for i in range(n):
+        pos[entries.region[first + i]] = -1
+    if subsidised:  # a copy that is paid for is there
+        for s in range(S):
+            paid = subsidy[s] - opening_cost(f, s, opening)
+            if paid > 0 and not opening.state[f, s] & PINNED and may_open(f, s, opening):
+                held[s] = True
+                fixed -= paid
+    return fixed, cut
+
+
+@nb.njit(cache=True, nogil=True)
+def gather_ways(f, entries, candidates, toll, base, way_cost, way_site, ways, seen, touched, potential):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Origin costs of the entries of a file, and their ways below them in ascending order; notes the sites met and what they could save at most.
+
+    Parameters
+    ----------
+    base, way_cost, way_site, ways
+        (n,), (n, K), (n, K), (n,): results, as :func:`cdn.placement.ascent.ascend` takes them.
+    seen, touched, potential
+        (S,): whether a site was met, all False before; the sites met; what each could save at most, of those only.
+
+    Returns
+    -------
+    How many sites were met.
+    """
+    K, near = candidates.site.shape[1], 0
+    for i in range(entries.start[f + 1] - entries.start[f]):
+        n = entries.start[f] + i
+        r, gb, peak = entries.region[n], entries.gb[n], entries.peak[n]
+        low = np.inf
+        for o in range(candidates.origin_cost.shape[1]):
+            low = min(low, gb * candidates.origin_cost[r, o] + peak * toll[r, K + o])
+        base[i] = low
+        count = 0
+        for k in range(K):
+            s = candidates.site[r, k]
+            if s < 0:
+                break
+            cost = gb * candidates.cost[r, k] + peak * toll[r, k]
+            if cost >= low:
+                continue
+            if not seen[s]:
+                seen[s] = True
+                touched[near] = s
+                near += 1
+                potential[s] = 0.0
+            potential[s] += low - cost
+            q = count
+            while q > 0 and way_cost[i, q - 1] > cost:
+                way_cost[i, q], way_site[i, q] = way_cost[i, q - 1], way_site[i, q - 1]
+                q -= 1
+            way_cost[i, q], way_site[i, q] = cost, s
+            count += 1
+        ways[i] = count
     return near
+
+
+@nb.njit(cache=True, nogil=True)
+def keep_ways(n, way_cost, way_site, ways, usable):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Forget the ways to sites that are not ``usable`` (S,), in place."""
+    for i in range(n):
+        kept = 0
+        for q in range(ways[i]):
+            if usable[way_site[i, q]]:
+                way_cost[i, kept], way_site[i, kept] = way_cost[i, q], way_site[i, q]
+                kept += 1
+        ways[i] = kept
 
 
 @nb.njit(cache=True, nogil=True)

@@ -5,6 +5,7 @@ Prices are those of the linear relaxation (:mod:`cdn.placement.relaxation`). Wor
 """
 
 import dataclasses
+import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -53,6 +54,44 @@ class WarmHiGHS(pulp.HiGHS):  # type: ignore[misc]
         start.col_value = [v.varValue or 0.0 for v in lp.variables()]
         lp.solverModel.setSolution(start)
         lp.solverModel.run()
+
+
+def stopped_cbc(kind: Any) -> Any:
+    """PuLP's class for a CBC, made to end at its time limit: CBC itself looks at the clock neither in its presolve nor in its first linear program."""
+
+    class StoppedCBC(kind):  # type: ignore[misc]
+        name = "CBC"
+
+        def solve_CBC(self, lp: Any, use_mps: bool = True) -> int:  # noqa: ARG002, N802 - PuLP's name and form
+            """Solve in a process of its own that is stopped at the limit; then there is no solution."""
+            mps, solution, start = self.create_tmp_files(lp.name, "mps", "sol", "mst")
+            try:
+                variables, names, rows, _ = lp.writeMPS(mps, rename=1)
+                call = [self.path, mps]
+                if self.optionsDict.get("warmStart"):
+                    self.writesol(start, lp, variables, names, rows)
+                    call += ["-mips", start]
+                call += [
+                    "-sec",
+                    str(self.timeLimit),
+                    *(word for option in self.getOptions() for word in f"-{option}".split()),
+                ]
+                call += ["-solve", "-printingOptions", "all", "-solution", solution]
+                try:
+                    subprocess.run(  # noqa: S603 - the program that PuLP found
+                        call, check=True, timeout=self.timeLimit, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                    )
+                except subprocess.TimeoutExpired:
+                    lp.assignStatus(pulp.LpStatusNotSolved, pulp.LpSolutionNoSolutionFound)
+                    return int(pulp.LpStatusNotSolved)
+                status, values, _, _, _, found = self.readsol_MPS(solution, lp, variables, names, rows)
+                lp.assignVarsVals(values)
+                lp.assignStatus(status, found)
+                return int(status)
+            finally:
+                self.delete_tmp_files(mps, solution, start)
+
+    return StoppedCBC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,14 +160,14 @@ def solve_exact(
     known = max(start.lower_bound, unlimited_storage_bound(problem))
     if relaxed.optimal:
         known = max(known, relaxed.value - ROUNDING * abs(relaxed.value))
-    model.program.solve(_engine(solver, gap, left(), threads, known))
+    model.program.solve(engine(solver, gap, left(), threads, known))
     if model.program.status == pulp.LpStatusInfeasible:
         raise InfeasiblePlanError("no placement keeps every limit", _hard_limits(problem))
     bound = max(_dual_bound(model.program, solver, gap), known)
     stored, shares = start.stored, start.shares
     costs = evaluate(problem, stored, shares)
     if model.program.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
-        found = _read(problem, model)
+        found = read_copies(problem, model)
         split_ = best_shares(problem, found).shares
         found_costs = evaluate(problem, found, split_)
         if found_costs.objective < costs.objective:
@@ -286,15 +325,17 @@ def _cbc() -> Any:
         return next((kind for kind in (pulp.COIN_CMD, pulp.PULP_CBC_CMD) if kind(msg=False).available()), None)
 
 
-def _engine(solver: str, gap: float, seconds: float, threads: int, bound: float) -> Any:
-    """The solver, told where to stop; HiGHS also at a plan that ``bound`` proves to be within the gap."""
+def engine(solver: str, gap: float, seconds: float, threads: int, bound: float = -np.inf, *, warm: bool = True) -> Any:
+    """The solver, told where to stop, HiGHS also at a plan that ``bound`` proves to be within the gap; ``warm`` lets CBC start from the variables' present values."""
     if solver == "highs":
         tight = {"mip_feasibility_tolerance": 1e-9, "primal_feasibility_tolerance": 1e-9}
-        target = {"objective_target": bound / (1 - gap)} if gap < 1 else {}
+        target = {"objective_target": bound / (1 - gap)} if gap < 1 and np.isfinite(bound) else {}
         return WarmHiGHS(msg=False, gapRel=gap, timeLimit=seconds, threads=threads, random_seed=0, **tight, **target)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return _cbc()(msg=False, gapRel=gap, timeLimit=seconds, threads=threads, warmStart=True)
+        return stopped_cbc(_cbc())(
+            msg=False, gapRel=gap, timeLimit=seconds, threads=threads, warmStart=warm, timeMode="elapsed"
+        )  # fmt: skip
 
 
 def _dual_bound(program: Any, solver: str, gap: float) -> float:
@@ -316,7 +357,7 @@ def _set_start(problem: Problem, model: Model, start: Solution) -> None:
         model.serve[n, k].setInitialValue(share)
 
 
-def _read(problem: Problem, model: Model) -> np.ndarray:
+def read_copies(problem: Problem, model: Model) -> np.ndarray:
     """(S, F) bool. Where rounding a binary overfills a site or a fill window by a hair, its smallest files that no rule asks for give way."""
     stored = np.zeros((problem.sites, problem.files), bool)
     for (s, f), y in model.open_.items():

@@ -1,8 +1,8 @@
 """Floors on replicas, file by file: which copies to hold for them at present prices, and what they add to a file's bound.
 
 A floor concerns one file only, so it is part of the file's own problem and needs no price: copies held for a floor are pinned while prices move, and chosen anew
-whenever the file's turn comes. The bound rests on complementary slackness: with w from a dual ascent every solution costs at least the sum of w plus what is left
-of the opening price of each site it opens, so one with k sites of a group costs at least the k smallest of these more.
+whenever the file's turn comes. For the bound a floor of k copies has a price within its file: every copy in the group is paid a subsidy and the file is charged k of them, which is a bound
+at any subsidy, concave in it, and most often exact at the best, where the number of copies goes from too few to enough.
 """
 
 from typing import NamedTuple
@@ -11,12 +11,18 @@ import numba as nb
 import numpy as np
 
 from cdn.errors import InfeasiblePlanError
-from cdn.placement.ascent import ascend
-from cdn.placement.branch import sort_ways
+from cdn.placement.branch import Scratch, new_scratch, solve_file
 from cdn.placement.choices import PINNED, PREVIOUS, Candidates, Choices, Entries, Opening
 from cdn.placement.facility import may_open, opening_cost
+from cdn.placement.groups import Groups
 from cdn.placement.problem import Problem
 from cdn.placement.rules import Floors
+
+STEPS = 12
+"""Subsidies of a floor that are tried at most."""
+
+NODES = 2_000
+"""Nodes of a tree at most."""
 
 
 class FloorTable(NamedTuple):
@@ -57,9 +63,9 @@ def keep_floors(
     files = np.unique(problem.floors.file)
     files = files[np.argsort(-choices.size[files], kind="stable")]
     floors = by_file(problem.floors, len(choices.size))
-    failed = hold(files, floors, choices.entries, choices.candidates, toll, opening, stored, state, left, window)
+    failed = _choose(files, floors, choices.entries, choices.candidates, toll, opening, stored, state, left, window)
     if failed >= 0:
-        clash = f"file {failed}: its replicas found no room at sites filled by pinned files and the replicas of larger files"
+        clash = f"{problem.floors.say(failed)} found no room at sites filled by pinned files and the replicas of larger files"
         raise InfeasiblePlanError("storage, fill windows and floors on replicas clash", [clash])
     return state
 
@@ -84,7 +90,7 @@ def hold(
 
     Returns
     -------
-    The file whose floor found no room, or -1.
+    The floor that found no room, or -1.
     """
     K, S = candidates.site.shape[1], len(opening.storage)
     current = np.empty(len(candidates.site))
@@ -135,7 +141,7 @@ def hold(
                     if value > most:
                         best, most = s, value
                 if best < 0:
-                    return int(f)
+                    return int(q)
                 there[best] = True
                 stored[f, best] = True
                 state[f, best] |= PINNED
@@ -146,9 +152,9 @@ def hold(
     return -1
 
 
-@nb.njit(cache=True, nogil=True)
 def raise_bounds(
-    files: np.ndarray, floors: FloorTable, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening, bounds: np.ndarray
+    files: np.ndarray, floors: FloorTable, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening, bounds: np.ndarray,
+    groups: Groups | None = None,
 ) -> None:  # fmt: skip
     """Raise each file's bound to what its floors make it cost at least.
 
@@ -158,70 +164,124 @@ def raise_bounds(
         Those with floors.
     bounds
         (F,) bounds without floors; raised in place.
+    groups
+        Of sites, for branch and bound; None for all of them in one.
     """
-    R, K = candidates.site.shape
     S = len(opening.storage)
-    base, way_cost, way_site, ways = np.empty(R), np.empty((R, K)), np.empty((R, K), np.int64), np.empty(R, np.int64)
-    value, level, active = np.empty(R), np.empty(R, np.int64), np.empty(R, np.int64)
-    potential, slack, seen, touched = np.zeros(S), np.empty(S), np.zeros(S, np.bool_), np.empty(S, np.int64)
+    one = Groups(np.array([0, S]), np.arange(S), np.zeros(S, np.int64)) if groups is None else groups
+    _raise(files, floors, entries, candidates, toll, opening, one.start, one.sites, one.of, bounds)
+
+
+@nb.njit(cache=True, nogil=True)
+def _raise(
+    files: np.ndarray, floors: FloorTable, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening,
+    group_start: np.ndarray, group_sites: np.ndarray, group_of: np.ndarray, bounds: np.ndarray,
+) -> None:  # fmt: skip
+    S, (R, K) = len(opening.storage), candidates.site.shape
+    scratch = new_scratch(group_start, S, R, K)
+    held, subsidy = np.empty(S, np.bool_), np.empty(S)
     for f in files:
-        first, n = entries.start[f], entries.start[f + 1] - entries.start[f]
-        near = 0
-        for i in range(n):
-            near = sort_ways(
-                i,
-                entries.region[first + i],
-                entries.gb[first + i],
-                entries.peak[first + i],
-                candidates,
-                toll,
-                base,
-                way_cost,
-                way_site,
-                ways,
-                seen,
-                touched,
-                near,
-                potential,
-            )
-        for j in range(near):
-            seen[touched[j]] = False
-        fixed = 0.0
+        best = _subsidise(
+            f, floors, entries, candidates, toll, opening, group_start, group_sites, group_of, scratch, held, subsidy
+        )
+        bounds[f] = max(bounds[f], best)
+
+
+@nb.njit(cache=True, nogil=True)
+def _subsidise(
+    f: int, floors: FloorTable, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening,
+    group_start: np.ndarray, group_sites: np.ndarray, group_of: np.ndarray, scratch: Scratch, held: np.ndarray, subsidy: np.ndarray,
+) -> float:  # fmt: skip
+    """Find the subsidies (S,) with which a file keeps its floors at least cost; returns the bound that they prove, -inf where pinned copies keep them all."""
+    S, given, best = len(held), 0.0, -np.inf
+    subsidy[:] = 0.0
+    for q in range(floors.start[f], floors.start[f + 1]):
+        member, missing, highest = floors.member[floors.group[q]], floors.at_least[q], 0.0
         for s in range(S):
-            slack[s] = opening_cost(f, s, opening)
-            if opening.state[f, s] & PINNED:
-                fixed += opening.size[f] * opening.storage[s]
-                if not opening.state[f, s] & PREVIOUS:
-                    fixed += opening.size[f] * opening.fill[s]
-            elif not may_open(f, s, opening):
-                slack[s] = np.inf
-        for i in range(n):
-            kept = 0
-            for q in range(ways[i]):
-                if slack[way_site[i, q]] < np.inf:
-                    way_cost[i, kept], way_site[i, kept] = way_cost[i, q], way_site[i, q]
-                    kept += 1
-            ways[i] = kept
-        ascend(n, way_cost, way_site, ways, base, slack, value, level, active)
-        for i in range(n):
-            fixed += value[i]
-        apart, together = 0.0, 0.0
-        for q in range(floors.start[f], floors.start[f + 1]):
-            missing = floors.at_least[q]
-            spare = np.empty(S)
+            if member[s] and opening.state[f, s] & PINNED:
+                missing -= 1
+            elif member[s] and may_open(f, s, opening):
+                highest = max(highest, opening_cost(f, s, opening))
+        if missing <= 0:
+            continue
+        at = np.zeros(2)  # subsidies with too few copies, and with enough; the bounds there and how they rise
+        found, rise = np.zeros(2), np.zeros(2)
+        most, chosen = -np.inf, 0.0
+        for step in range(STEPS):
+            now, hoped = highest * min(step, 1) * (1 + 1e-9), np.inf
+            if step > 1:  # the bound is concave: go where the two lines meet
+                now = (found[1] - found[0] + rise[0] * at[0] - rise[1] * at[1]) / (rise[0] - rise[1])
+                hoped = found[0] + rise[0] * (now - at[0])
+            held[:] = False
+            trial = subsidy + now * member
+            bound, _ = solve_file(
+                f, entries, candidates, toll, opening, trial, True, held, group_start, group_sites, group_of, NODES, scratch
+            )  # fmt: skip
+            bound += given + now * missing
+            if bound > most:
+                most, chosen = bound, now
             count = 0
             for s in range(S):
-                if floors.member[floors.group[q], s]:
-                    if opening.state[f, s] & PINNED:
-                        missing -= 1
-                    elif slack[s] < np.inf:
-                        spare[count] = slack[s]
-                        count += 1
-            extra = 0.0
-            if missing > 0:
-                extra = np.sum(np.sort(spare[:count])[:missing])
-            if floors.group[q] == 0:
-                together = extra
-            else:
-                apart += extra
-        bounds[f] = max(bounds[f], fixed + max(apart, together))
+                count += member[s] and held[s] and not opening.state[f, s] & PINNED
+            side = 0 if count < missing else 1
+            at[side], found[side], rise[side] = now, bound, missing - count
+            if rise[side] == 0 or (step == 0 and side == 1) or (step == 1 and side == 0):
+                break
+            if bound >= hoped - 1e-9 * abs(hoped):
+                break
+        subsidy += chosen * member
+        given += chosen * missing
+        best = most
+    return best
+
+
+@nb.njit(cache=True, nogil=True)
+def _choose(
+    files: np.ndarray, floors: FloorTable, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening,
+    stored: np.ndarray, state: np.ndarray, left: np.ndarray, window: np.ndarray,
+) -> int:  # fmt: skip
+    """As :func:`hold`, but each file's copies are those of its cheapest solution with the floors, as far as that is found; else they are held one by one."""
+    S, (R, K) = len(opening.storage), candidates.site.shape
+    start, sites, of = np.array([0, S]), np.arange(S), np.zeros(S, np.int64)
+    scratch = new_scratch(start, S, R, K)
+    held, subsidy = np.empty(S, np.bool_), np.empty(S)
+    for z in range(len(files)):
+        f = files[z]
+        fitting = Opening(opening.storage, opening.fill, left, window, opening.size, opening.state)
+        _subsidise(f, floors, entries, candidates, toll, fitting, start, sites, of, scratch, held, subsidy)
+        held[:] = False
+        solve_file(
+            f, entries, candidates, toll, fitting, subsidy * (1 + 1e-6), True, held, start, sites, of, NODES, scratch
+        )
+        enough = True
+        for q in range(floors.start[f], floors.start[f + 1]):
+            count = 0
+            for s in range(S):
+                count += floors.member[floors.group[q], s] and (held[s] or opening.state[f, s] & PINNED)
+            enough = enough and count >= floors.at_least[q]
+        if not enough:
+            failed = hold(files[z : z + 1], floors, entries, candidates, toll, opening, stored, state, left, window)
+            if failed >= 0:
+                return int(failed)
+            continue
+        for s in range(S):
+            state[f, s] = opening.state[f, s]
+        for q in range(floors.start[f + 1] - 1, floors.start[f] - 1, -1):  # group 0 comes last
+            member, missing = floors.member[floors.group[q]], floors.at_least[q]
+            for s in range(S):
+                missing -= member[s] and bool(state[f, s] & PINNED)
+            while missing > 0:
+                best = -1
+                for s in range(S):
+                    wanted = member[s] and held[s] and not state[f, s] & PINNED
+                    if wanted and (best < 0 or opening_cost(f, s, opening) < opening_cost(f, best, opening)):
+                        best = s
+                stored[f, best] = True
+                state[f, best] |= PINNED
+                left[best] -= opening.size[f]
+                if not state[f, best] & PREVIOUS:
+                    window[best] -= opening.size[f]
+                missing -= 1
+        for s in range(S):
+            stored[f, s] = stored[f, s] or held[s]
+    return -1

@@ -24,7 +24,7 @@ from cdn.placement.floors import by_file, keep_floors
 from cdn.placement.greedy import assemble
 from cdn.placement.groups import LARGEST, WIDEST, group_sites
 from cdn.placement.master import Master
-from cdn.placement.problem import Prices, Problem, Solution, add_up, evaluate, fill_cost
+from cdn.placement.problem import Prices, Problem, Solution, add_up, evaluate, fill_cost, unlimited_storage_bound
 from cdn.placement.repair import fit_sites
 from cdn.placement.serving import Start, best_shares
 from cdn.placement.shards import Use, cut, opening_at
@@ -64,7 +64,7 @@ PATIENCE = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How far the solver is: best cost and bound so far, their gap, seconds, and epochs done."""
+    """How far the solver is: best cost and bound so far, their gap, seconds, and epochs done. Before a bound is proven, it is that of unlimited storage."""
 
     cost: float
     bound: float
@@ -103,7 +103,7 @@ def solve_lagrangian(
     start
         Yesterday's (S, F) placement and prices, to start from.
     progress
-        Called with every report.
+        Called with every report, and on the way to the first after every epoch.
     stop
         Asked after every epoch; when true, the best plan so far is returned.
 
@@ -126,9 +126,15 @@ def solve_lagrangian(
 
     small = len(problem.gb) * problem.candidates <= SMALL
     reports: list[Report] = []
+
+    def tell() -> bool:
+        if progress is not None:
+            progress(Report(cost=best.cost, bound=free, seconds=spent(), epochs=search.epochs))
+        return over()
+
     with install_listener("numba:compile", compiling), search.crew:
-        best = search.plan()
-        search.approach(over, *((APPROACH, APPROACH_EPOCHS) if start is None else (RETURN, RETURN_EPOCHS)))
+        best, free = search.plan(), unlimited_storage_bound(problem)
+        search.approach(tell, *((APPROACH, APPROACH_EPOCHS) if start is None else (RETURN, RETURN_EPOCHS)))
         plans = [search.plan()]
         while True:
             search.raise_bound()

@@ -6,16 +6,7 @@ import numba as nb
 import numpy as np
 from scipy.sparse import csr_array
 
-from cdn.placement.rules import Floors, check_rules, read_floors, read_pins
-from demand.catalogue import Catalogue
-from demand.demand import Demand
-from demand.diurnal import peak_slices as slice_shapes
-from demand.laws import load_laws
-from topology.network import Network
-from topology.routing import SiteTrees, fill_costs, region_paths, site_trees, steering_routes
-
-DEFAULT_FILL_WEIGHT = 0.14
-"""A fill pays back over about a week (the contract's default)."""
+from cdn.placement.rules import Floors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -194,88 +185,6 @@ class Solution:
     seconds: float
 
 
-def build_problem(
-    network: Network,
-    catalogue: Catalogue,
-    demand: Demand,
-    *,
-    trees: SiteTrees | None = None,
-    candidates: int = 10,
-    fill_weight: float = DEFAULT_FILL_WEIGHT,
-    previous: np.ndarray | None = None,
-    reactive_share: float = 0.0,
-    link_limits: bool = False,
-    fill_limits: bool = False,
-    peak_slices: int = 1,
-) -> Problem:
-    """Assemble the problem of the contract from a network, a catalogue and a demand.
-
-    Parameters
-    ----------
-    previous
-        (S, F) bool, what last night's plan stored, or None for nothing.
-    reactive_share
-        Share of every site's storage that the plan leaves alone, 0 to 1.
-    link_limits, fill_limits
-        Whether the capacities of links, and what the fill windows can bring, are limits.
-    peak_slices
-        Slices of the day, whose rates are limited one by one; 1 takes all busiest hours as one.
-
-    Raises
-    ------
-    InputError
-        If the rules of the catalogue name a site or a group that is not there, or contradict each other.
-    InfeasiblePlanError
-        If what they ask for cannot fit, whatever else is stored.
-    """
-    trees = site_trees(network) if trees is None else trees
-    routes = steering_routes(network, trees, candidates=candidates)
-    cost, _ = fill_costs(network, trees)
-    asked = (demand.gb > 0) | (demand.peak_gbps > 0)
-    wanted = slice(None) if asked.all() else asked  # nothing is copied where everything is wanted
-    files = len(catalogue.files)
-    file = demand.file[wanted]
-    arcs = region_paths(network, trees, routes) if link_limits else None
-    rules = *read_pins(network, catalogue), read_floors(network, catalogue)
-    previous = np.zeros((len(network.sites), files), bool) if previous is None else previous
-    storage = np.where(network.is_origin, np.inf, network.site_storage_gb * (1.0 - reactive_share))
-    window = fill_windows_gb(network) if fill_limits else None
-    check_rules(network, catalogue, storage, window, previous, *rules)
-    pinned, forbidden, floors = rules
-    return Problem(
-        size_gb=catalogue.size_gb,
-        storage_gb=storage,
-        throughput_gbps=network.site_throughput_gbps,
-        is_origin=network.is_origin,
-        site=routes.site,
-        cost_per_gb=routes.cost_per_gb,
-        region=demand.region[wanted],
-        file=file,
-        gb=demand.gb[wanted],
-        peak_gbps=demand.peak_gbps[wanted],
-        file_start=np.searchsorted(file, np.arange(files + 1, dtype=file.dtype)).astype(np.int64),
-        fill_cost=np.where(network.is_origin, 0.0, fill_weight * cost),
-        previous=previous,
-        arc_capacity_gbps=np.repeat(network.links["capacity_gbps"].to_numpy(float), 2) if link_limits else None,
-        path_start=None if arcs is None else arcs.start,
-        path_arcs=None if arcs is None else arcs.arcs,
-        fill_limit_gb=window,
-        pinned=pinned,
-        forbidden=forbidden,
-        floors=floors,
-        peak_shape=None
-        if peak_slices == 1
-        else slice_shapes(network.regions["timezone"].to_numpy(str), peak_slices, load_laws().hourly_profile),
-    )
-
-
-def fill_windows_gb(network: Network) -> np.ndarray:
-    """(S,) GB that the appliances of each site can take in one fill window; infinite at origins."""
-    table = network.appliances
-    each = table["fill_gbps"].to_numpy(float) * table["fill_hours"].to_numpy(float) * 3600 / 8
-    return np.where(network.is_origin, np.inf, np.bincount(network.appliance_site, each, len(network.sites)))
-
-
 def rate_limits(problem: Problem) -> np.ndarray:
     """(M,) Gbit/s: of every slice of the day the throughput of the sites, then the capacities of the arcs where they are limited."""
     arcs = np.zeros(0) if problem.arc_capacity_gbps is None else problem.arc_capacity_gbps
@@ -379,12 +288,13 @@ def _stored_gb(problem: Problem, stored: np.ndarray, *, new: bool) -> np.ndarray
     return np.array(rows)
 
 
-def must_keep(problem: Problem, stored: np.ndarray) -> np.ndarray:
-    """(S, F) bool: copies of a placement that rules ask for; of a floor that more sites than it asks for hold, the first sites' copies."""
-    kept = np.zeros_like(stored) if problem.pinned is None else problem.pinned.copy()
-    if problem.floors is not None:
-        for f, g, k in zip(problem.floors.file, problem.floors.group, problem.floors.at_least, strict=True):
-            kept[np.flatnonzero(problem.floors.member[g] & stored[:, f])[:k], f] = True
+def must_keep(stored: np.ndarray, previous: np.ndarray, pinned: np.ndarray | None, floors: Floors | None) -> np.ndarray:
+    """(S, F) bool: copies of a placement that rules ask for; of a floor that more sites than it asks for hold, those that lay there last night, then the first sites'."""
+    kept = np.zeros_like(stored) if pinned is None else pinned.copy()
+    if floors is not None:
+        for f, g, k in zip(floors.file, floors.group, floors.at_least, strict=True):
+            holders = np.flatnonzero(floors.member[g] & stored[:, f])
+            kept[holders[np.argsort(~previous[holders, f], kind="stable")][:k], f] = True
     return kept
 
 

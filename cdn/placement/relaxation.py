@@ -32,7 +32,7 @@ def solve_relaxation(
         ``ipm`` (without crossover), ``simplex`` or ``pdlp``, as HiGHS calls them.
     """
     began = time.perf_counter()
-    lp, rows = _program(problem)
+    lp, rows, _ = program(problem)
     highs = highspy.Highs()
     options = {
         "output_flag": False,
@@ -55,8 +55,8 @@ def solve_relaxation(
     return Relaxation(optimal=optimal, value=value, prices=prices, seconds=time.perf_counter() - began)
 
 
-def _program(problem: Problem) -> tuple[highspy.HighsLp, int]:
-    """The program, and the number of its rows before those of storage, fill windows and rates."""
+def program(problem: Problem) -> tuple[highspy.HighsLp, int, np.ndarray]:
+    """The program, the number of its rows before those of storage, fill windows and rates, and (n, 2) site and file of the copies, its last n columns."""
     choices = build_choices(problem)
     column, C = choices.column, choices.column.shape[1]
     entry, at = np.nonzero(column[problem.region] >= 0)
@@ -114,4 +114,4 @@ def _program(problem: Problem) -> tuple[highspy.HighsLp, int]:
     lp.row_upper_ = np.concatenate([np.ones(entries), np.zeros(len(held)), storage, choices.window, choices.rate_limit])
     lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
     lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
-    return lp, first
+    return lp, first, np.column_stack([open_site, open_file])

@@ -16,6 +16,16 @@ MOST = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FloorNames:
+    """What floors are called: (F,) ``title``, ``profile`` and identifier ``file`` of every file, and (G,) names of the groups, empty for all edge sites."""
+
+    title: np.ndarray
+    profile: np.ndarray
+    file: np.ndarray
+    group: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Floors:
     """At least ``at_least`` (Q,) of the sites of ``group`` (Q,) store ``file`` (Q,).
 
@@ -26,6 +36,15 @@ class Floors:
     group: np.ndarray
     at_least: np.ndarray
     member: np.ndarray
+    names: FloorNames | None = None
+
+    def say(self, q: int) -> str:
+        """A floor in words: how many replicas of which encode of which title, in which group."""
+        f, g, names = int(self.file[q]), int(self.group[q]), self.names
+        if names is None:
+            return f"{self.at_least[q]} replicas of file {f} in group {g}"
+        where = f"in group {names.group[g]!r}" if names.group[g] else "at edge sites"
+        return f"{self.at_least[q]} replicas of title {names.title[f]!r}, encode {names.profile[f]!r} (file {names.file[f]!r}), {where}"
 
 
 def read_pins(network: Network, catalogue: Catalogue) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -108,7 +127,12 @@ def read_floors(network: Network, catalogue: Catalogue) -> Floors | None:
     row, file = _join(title, catalogue)
     order = np.lexsort((group[row], file))
     row, file = row[order], file[order]
-    return Floors(file=file.astype(np.int64), group=group[row].astype(np.int64), at_least=at_least[row], member=member)
+    words = FloorNames(
+        title=catalogue.files["title"].to_numpy(), profile=catalogue.files["profile"].to_numpy(), file=catalogue.file_ids.to_numpy(), group=names,
+    )  # fmt: skip
+    return Floors(
+        file=file.astype(np.int64), group=group[row].astype(np.int64), at_least=at_least[row], member=member, names=words
+    )  # fmt: skip
 
 
 def check_rules(
@@ -135,6 +159,18 @@ def check_rules(
                     fill_limit_gb,
                 )
             )
+        own = network.appliances
+        largest, brought = np.zeros(len(names)), np.zeros(len(names))
+        np.maximum.at(largest, network.appliance_site, own["storage_gb"].to_numpy(float))
+        np.maximum.at(brought, network.appliance_site, (own["fill_gbps"] * own["fill_hours"]).to_numpy(float) * 450)
+        pieces = [(pinned, "of storage on one appliance", largest)]
+        if fill_limit_gb is not None:
+            pieces.append((pinned & ~previous, "that the fill window of one appliance brings", brought))
+        for table, of, limit in pieces:
+            for s, f in np.argwhere(table & (size[None, :] > limit[:, None] * (1 + 1e-12)))[:MOST].tolist():
+                found.append(
+                    f"site {names[s]!r}: pinned file {catalogue.file_ids[f]!r} takes {size[f]:,.6g} of {limit[s]:,.6g} GB {of}"
+                )
         for what, of, need, limit in limits:
             over = np.flatnonzero(need > limit * (1 + 1e-12))
             found += [f"site {names[s]!r}: {what} take {need[s]:,.6g} of {limit[s]:,.6g} {of}" for s in over.tolist()]
@@ -143,9 +179,7 @@ def check_rules(
         if forbidden is not None:
             able &= ~forbidden.T[floors.file]
         for q in np.flatnonzero(able.sum(axis=1) < floors.at_least)[:MOST]:
-            found.append(
-                f"file {catalogue.file_ids[floors.file[q]]!r}: {floors.at_least[q]} replicas are asked for, {able[q].sum()} sites of the group may store it and have the room"
-            )
+            found.append(f"{floors.say(q)}: only {able[q].sum()} of the sites may store it and have the room")
         missing = np.maximum(floors.at_least - (floors.member[floors.group] & previous.T[floors.file]).sum(axis=1), 0)
         limits = [("are asked for", "store", floors.at_least, storage_gb)]
         if fill_limit_gb is not None:
@@ -154,7 +188,10 @@ def check_rules(
             need = np.bincount(floors.group, size[floors.file] * copies, len(floors.member))
             room = floors.member @ np.where(network.is_origin, 0.0, limit)
             for g in np.flatnonzero(need > room * (1 + 1e-12)).tolist():
-                found.append(f"replicas: {need[g]:,.6g} GB {what} in a group of sites that {verb} {room[g]:,.6g} GB")
+                group = (
+                    f"group {floors.names.group[g]!r}" if floors.names and floors.names.group[g] else "all edge sites"
+                )
+                found.append(f"replicas: {need[g]:,.6g} GB {what} in {group}, which {verb} {room[g]:,.6g} GB")
     if found:
         raise InfeasiblePlanError("the rules ask for more than there is", found)
 

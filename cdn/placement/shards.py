@@ -60,9 +60,8 @@ class Shard:
         self._solve(files, toll, opening, stored, self.wide_groups)
         if self.floors is not None:
             c = self.choices
-            raise_bounds(
-                with_floors(files, self.floors), self.floors, c.entries, c.candidates, toll, opening, self.bounds
-            )
+            held = with_floors(files, self.floors)
+            raise_bounds(held, self.floors, c.entries, c.candidates, toll, opening, self.bounds, self.wide_groups)
             self._hold(files, toll, opening, stored, self.state.copy())
         return float(np.sum(self.bounds[files]))
 

@@ -5,15 +5,18 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdn.cluster import hash_names, into_appliances, rendezvous_scores
+from cdn.errors import InfeasiblePlanError
+from cdn.placement.build import build_problem
 from cdn.placement.greedy import solve_greedy
-from cdn.placement.problem import build_problem, evaluate, split
+from cdn.placement.problem import evaluate, split
 from demand.demand import build_demand
 from tests.fill_nights import make_catalogue, make_network
 from tests.strategies_placement import cases
+from topology.placement import Placement
 
 FILES = hash_names(pd.Index([f"file-{i}" for i in range(30_000)]))
 
@@ -117,6 +120,82 @@ def test_into_appliances_keeps_every_limit(case):
     row, candidate, _ = split(problem, final.stored, final.shares)
     site = problem.site[problem.region[row], candidate]
     assert (final.stored[site, problem.file[row]] | problem.is_origin[site]).all()
+
+
+@given(cases(ruled=True))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_appliance_takes_in_more_than_its_own_window(case):
+    """Tests that what an appliance does not hold yet fits into its window, that rules are kept, and that cost and gap are of what is stored."""
+    network = case.network
+    try:
+        problem = case.problem()
+        solution = solve_greedy(problem)
+        placement, final = into_appliances(network, problem, solution, case.catalogue.file_ids, case.held)
+    except InfeasiblePlanError as error:
+        assert error.limits
+        return
+    new = set(zip(placement.appliance.tolist(), placement.file.tolist(), strict=True))
+    new -= set(zip(case.held.appliance.tolist(), case.held.file.tolist(), strict=True))
+    for a, window in enumerate(network.appliances["fill_gbps"] * network.appliances["fill_hours"] * 450):
+        taken = sum(problem.size_gb[f] for appliance, f in new if appliance == a)
+        assert problem.fill_limit_gb is None or taken <= window * (1 + 1e-9)
+    room = network.appliances["storage_gb"].to_numpy(float) * (1 - case.rules["reactive_share"])
+    assert (np.bincount(placement.appliance, problem.size_gb[placement.file], len(room)) <= room * (1 + 1e-9)).all()
+    edge = ~problem.is_origin
+    assert (placement.stored(network, problem.files)[edge] == final.stored[edge]).all()
+    assert problem.pinned is None or final.stored[problem.pinned].all()
+    assert problem.forbidden is None or not final.stored[problem.forbidden].any()
+    if problem.floors is not None:
+        for f, g, k in zip(problem.floors.file, problem.floors.group, problem.floors.at_least, strict=True):
+            assert final.stored[problem.floors.member[g], f].sum() >= k
+    costs = evaluate(problem, final.stored, final.shares)
+    assert costs.objective == pytest.approx(final.objective_cost, rel=1e-12, abs=1e-12)
+    assert final.gap == pytest.approx(
+        (costs.objective - final.lower_bound) / costs.objective if costs.objective else 0.0
+    )
+
+
+def windows_site(windows, held, sizes, peaks, pinned=()):
+    """Two or more appliances of 4 GB whose windows bring so many GB; ``held`` pairs of appliance and file lie there already."""
+    network, catalogue, problem, _ = one_site([4.0] * len(windows), [1.0] * len(windows), sizes, peaks)
+    network = dataclasses.replace(
+        network, appliances=network.appliances.assign(fill_gbps=np.array(windows) * 1.001 / 450, fill_hours=1.0)
+    )
+    held = Placement.of(*np.array(held, int).reshape(-1, 2).T)
+    limit = np.where(problem.is_origin, np.inf, float(np.sum(windows)))
+    ruled = np.zeros((problem.sites, problem.files), bool)
+    ruled[1, list(pinned)] = True
+    problem = dataclasses.replace(
+        problem,
+        fill_limit_gb=limit,
+        previous=held.stored(network, len(sizes)) & ~problem.is_origin[:, None],
+        pinned=ruled,
+    )
+    placement, final = into_appliances(network, problem, solve_greedy(problem), catalogue.file_ids, held)
+    return {tuple(pair) for pair in np.column_stack([placement.appliance, placement.file]).tolist()}, final
+
+
+def test_new_files_go_where_there_is_time_to_bring_them():
+    copies, _ = windows_site([0.0, 2.0], [(0, 0), (1, 1)], [1.0, 1.0, 1.0, 1.0], [0.1, 0.1, 0.1, 0.1])
+    assert copies == {(0, 0), (1, 1), (1, 2), (1, 3)}
+
+
+def test_the_new_file_least_worth_is_left_out():
+    """A site's windows bring 3 GB, but no appliance brings 2 GB beside another: the larger loses to the two that are worth more per GB."""
+    copies, final = windows_site([1.5, 1.5], [], [1.0, 2.0, 1.0], [0.2, 0.1, 0.2])
+    assert {f for _, f in copies} == {0, 2}
+    assert not final.stored[1, 1]
+
+
+def test_a_pinned_file_takes_the_window_of_what_is_worth_more():
+    copies, _ = windows_site([1.0], [], [1.0, 1.0], [0.2, 0.01], pinned=[1])
+    assert copies == {(0, 1)}
+
+
+def test_what_was_to_go_stays_where_the_new_cannot_come():
+    copies, final = windows_site([2.0, 2.0], [(0, 1), (1, 2)], [4.0, 3.0, 3.0], [0.9, 0.1, 0.1])
+    assert copies == {(0, 1), (1, 2)}
+    assert final.fill_cost == 0
 
 
 @given(cases(), st.randoms(use_true_random=False))

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -234,3 +235,33 @@ def test_a_night_goes_on_where_it_was_refused(tmp_path):
     made = night(folder)
     assert made.published
     assert [s["stage"] for s in made.stages if s["skipped"]] == ["ingest", "forecast", "place", "fill"]
+
+
+def test_what_the_rules_ask_for_comes_first_and_goes_last(folder):
+    """A window that brings less than half of the wish, a pinned file and a floor of three copies of cold titles: the night brings these, cuts others, and the plan holds."""
+    appliances = pd.read_csv(folder / "appliances.csv")
+    more = {"fill_gbps": appliances["fill_gbps"] / 30, "storage_gb": appliances["storage_gb"] * 1.5}
+    appliances.assign(**more).to_csv(folder / "appliances.csv", index=False)
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    before = read_placement(current(folder).folder, network, catalogue).stored(network, len(catalogue.files))
+    bravo = network.site_ids.get_loc("bravo")
+    cold = int(np.flatnonzero(~before[bravo])[-1])
+    title, profile = catalogue.files["title"][cold], catalogue.files["profile"][cold]
+    rule = pd.DataFrame({"title": [title], "profile": [profile], "site": ["bravo"], "rule": ["pinned"]})
+    rule.to_csv(folder / "rules.csv", index=False)
+    missing = np.flatnonzero(before[~network.is_origin].sum(axis=0)[::2] == 0)  # titles by their first encode
+    pd.DataFrame({"title": [f"t{missing[-1] if len(missing) else 5}"], "group": [""], "at_least": [1]}).to_csv(
+        folder / "replicas.csv", index=False
+    )
+    for limits in ("false", "true"):
+        (folder / "fillplan.toml").write_text(
+            QUICK + f"[placement]\nfill_weight = 0.0\nfill_limits = {limits}\n[guardrails]\nmin_finished_share = 0.0\n"
+        )
+        made = night(folder, LAST + dt.timedelta(days=1))
+        assert made.metrics["fill"]["rules_missed"] == 0
+        found = verify(
+            folder, made.folder / "demand.parquet", made.folder, previous=made.folder / "before", fill_weight=0.0, fill_limits=True
+        )  # fmt: skip
+        assert found.feasible, found.violations
+        assert found.objective_cost == pytest.approx(made.metrics["plan"]["objective_cost"], rel=1e-9)
+    assert made.metrics["fill"]["finished_share"] == 1.0, "planned within the windows, nothing is cut"

@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
+from cdn.cluster import into_appliances
 from cdn.errors import InfeasiblePlanError
+from cdn.placement.build import fill_windows_gb
 from cdn.placement.choices import Opening, build_choices
 from cdn.placement.exact import solve_exact
 from cdn.placement.floors import by_file, raise_bounds
 from cdn.placement.greedy import solve_greedy
 from cdn.placement.lagrangian import solve_lagrangian
-from cdn.placement.problem import Problem, Solution, evaluate, fill_windows_gb
+from cdn.placement.problem import Problem, Solution, evaluate
 from cdn.placement.relaxation import solve_relaxation
 from cdn.placement.rules import Floors, read_floors, read_pins
 from cdn.placement.verify import verify
@@ -30,7 +32,6 @@ from tests.small_network import small_tables
 from tests.strategies_placement import Case, cases
 from topology.errors import InputError
 from topology.network import build_network
-from topology.placement import Placement
 from topology.tables import write_table
 
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -76,25 +77,19 @@ def checked_by_verify(case: Case, problem: Problem, solution: Solution) -> float
                 "placement": {key: value for key, value in rules.items() if key != "candidates"},
             }
         )
-        site, file = np.nonzero(solution.stored & ~problem.is_origin[:, None])
-        # one appliance a site stands for all of them here: how a site spreads its files is tested elsewhere
-        first = np.array([np.flatnonzero(case.network.appliance_site == s)[0] for s in site], int)
-        placement = Placement.of(first, file)
+        try:
+            placement, final = into_appliances(case.network, problem, solution, case.catalogue.file_ids, case.held)
+        except InfeasiblePlanError as error:  # storage and windows come in pieces
+            assert "fit no appliance" in str(error)
+            return 0.0
         plan = make_plan(
-            case.network, case.catalogue, case.demand, problem, placement, solution, settings=chosen, seconds=0.0, peak_memory_gb=0.0
+            case.network, case.catalogue, case.demand, problem, placement, final, settings=chosen, seconds=0.0, peak_memory_gb=0.0
         )  # fmt: skip
         write_plan(plan, case.network, case.catalogue, Path(place) / "plan")
-        sites, files = np.nonzero(problem.previous)
-        names = {"site": case.network.site_ids[sites], "file": case.catalogue.file_ids[files]}
-        gone = pd.DataFrame({"appliance": [f"gone{i}" for i in range(len(sites))], **names})
-        (Path(place) / "before").mkdir()
-        (Path(place) / "before" / "summary.json").write_text("{}")
-        write_table(gone.astype(object), Path(place) / "before" / "placement.parquet")
-        found = verify(folder, demand, Path(place) / "plan", previous=Path(place) / "before", **chosen.problem_rules())
-        wrong = [line for line in found.violations if "appliance" not in line]
-        assert not wrong
-        assert found.objective_cost == pytest.approx(solution.objective_cost, rel=1e-9, abs=1e-9)
-        assert found.lower_bound <= solution.objective_cost * (1 + 1e-9) + 1e-9
+        before = case.write_before(Path(place) / "before")
+        found = verify(folder, demand, Path(place) / "plan", previous=before, **chosen.problem_rules())
+        assert found.feasible, found.violations
+        assert found.objective_cost == pytest.approx(final.objective_cost, rel=1e-9, abs=1e-9)
         return found.lower_bound
 
 
@@ -170,8 +165,8 @@ def test_the_gap_stays_small_with_every_rule_on(seed):
     problem = ruled_problem(seed)
     found = solve_lagrangian(problem, gap=0.003, time_limit=60.0)
     assert not broken_rules(problem, found.stored)
-    assert found.gap < 0.025
-    assert found.lower_bound >= solve_relaxation(problem).value * (1 - 2e-3)
+    assert found.gap < 0.02
+    assert found.lower_bound >= solve_relaxation(problem, time_limit=600).value * (1 - 2e-3)
     assert (found.prices.fill[~problem.is_origin] > 0).any()
     assert found.prices.by_slice.shape == (3, problem.sites)
     assert found.prices.by_slice.sum(axis=0) == pytest.approx(found.prices.throughput)
@@ -210,7 +205,7 @@ def test_bounds_with_floors_against_every_set_of_sites(seed):
             )  # fmt: skip
         truth[f] = min(truth[f], cost)
     assert (bounds <= truth * (1 + 1e-9)).all()
-    assert bounds.sum() > 0.9 * truth.sum()
+    assert bounds.sum() > 0.999 * truth.sum()
 
 
 def test_a_slice_of_the_day_frees_what_time_zones_do_not_ask_at_once():

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from scipy.optimize import linprog
@@ -89,7 +88,7 @@ def check_feasible(problem: Problem, solution: Solution) -> None:
 def verified(case: Case, solution: Solution, folder: Path):
     """Write everything to files and let the verifier recompute it from them."""
     problem = case.problem()
-    placement, final = into_appliances(case.network, problem, solution, case.catalogue.file_ids)
+    placement, final = into_appliances(case.network, problem, solution, case.catalogue.file_ids, case.held)
     for name, frame in {**case.tables, "titles": case.catalogue.titles, "files": case.catalogue.files}.items():
         write_table(frame, folder / f"{name}.parquet")
     write_demand(case.demand, case.network.region_ids, case.catalogue.file_ids, folder / "demand.parquet")
@@ -106,15 +105,7 @@ def verified(case: Case, solution: Solution, folder: Path):
         peak_memory_gb=0.0,
     )
     write_plan(plan, case.network, case.catalogue, folder / "plan")
-    sites, files = np.nonzero(case.previous)
-    before = folder / "before"
-    before.mkdir()
-    (before / "summary.json").write_text("{}")
-    frame = pd.DataFrame(
-        {"appliance": "gone", "site": case.network.site_ids[sites], "file": case.catalogue.file_ids[files]}
-    )
-    frame["appliance"] = [f"gone{i}" for i in range(len(frame))]
-    write_table(frame.astype(object), before / "placement.parquet")
+    before = case.write_before(folder / "before")
     return final, verify(folder, folder / "demand.parquet", folder / "plan", previous=before, **case.rules)
 
 

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
@@ -184,11 +183,9 @@ def test_the_bound_is_true_at_any_prices(case, data):
         for name, frame in {**case.tables, "titles": case.catalogue.titles, "files": case.catalogue.files}.items():
             write_table(frame, folder / f"{name}.parquet")
         write_demand(case.demand, case.network.region_ids, case.catalogue.file_ids, folder / "demand.parquet")
-        for part, stored in (("plan", ~np.ones_like(case.previous)), ("before", case.previous)):
-            sites, files = np.nonzero(stored)
-            frame = pd.DataFrame({"appliance": [f"gone{i}" for i in range(len(sites))], "site": case.network.site_ids[sites],
-                                  "file": case.catalogue.file_ids[files]})  # fmt: skip
-            write_table(frame.astype(object), folder / part / "placement.parquet")
+        case.write_before(folder / "before")
+        nothing = pd.DataFrame({"appliance": [], "site": [], "file": []})
+        write_table(nothing.astype(object), folder / "plan" / "placement.parquet")
         write_table(pd.DataFrame(rows, columns=["kind", "id", "price"]), folder / "plan" / "prices.parquet")
         found = verify(folder, folder / "demand.parquet", folder / "plan", previous=folder / "before", **case.rules)
     assert found.lower_bound <= optimum * (1 + 1e-7) + 1e-7
