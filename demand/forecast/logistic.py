@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from demand.forecast.universe import WEEK_DAYS
 
-STEPS = 8
-"""Newton steps: more change nothing that a list could show."""
+STEPS, HALVINGS, ENOUGH = 50, 30, 1e-6
+"""Newton steps at most, halvings of one, and the gain in log likelihood below which they end."""
 YOUNG_DAYS = 14
 """Age up to which the days since a release count one by one."""
 _ROWS = 100_000
@@ -49,22 +50,42 @@ def fit_logistic(x: np.ndarray, happened: np.ndarray, strength: float) -> Logist
     strength
         Precision of the prior; the intercept has none.
     """
-    rows, width = x.shape
+    width = x.shape[1]
     centre, scale = x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)
     scale = np.where(scale > 1e-9, scale, np.inf)
     share = happened.mean()
     found = np.concatenate([[np.log(share / (1 - share))], np.zeros(width)])
-    prior = np.diag(np.concatenate([[0.0], np.full(width, strength)]))
+    penalty = np.concatenate([[0.0], np.full(width, strength)])
+    loss, slope, square = _weigh(x, happened, centre, scale, found)
+    loss += float(penalty @ found**2) / 2
     for _ in range(STEPS):
-        square, slope = prior.copy(), -prior @ found
-        for start in range(0, rows, _ROWS):
-            some = (x[start : start + _ROWS] - centre) / scale
-            own = np.column_stack([np.ones(len(some)), some])
-            p = 1 / (1 + np.exp(-(own @ found)))
-            square += (own * (p * (1 - p))[:, None]).T @ own
-            slope += own.T @ (happened[start : start + _ROWS] - p)
-        found = found + np.linalg.solve(square, slope)
+        step = np.linalg.solve(square + np.diag(penalty), slope - penalty * found)
+        before = loss
+        for _ in range(HALVINGS):  # a whole step may lead beyond the valley
+            loss, slope, square = _weigh(x, happened, centre, scale, found + step)
+            loss += float(penalty @ (found + step) ** 2) / 2
+            if loss <= before:
+                break
+            step = step / 2
+        found = found + step
+        if before - loss < ENOUGH:
+            break
     return Logistic(centre=centre, scale=scale, slope=found[1:], intercept=float(found[0]))
+
+
+def _weigh(
+    x: np.ndarray, happened: np.ndarray, centre: np.ndarray, scale: np.ndarray, found: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Negative log likelihood, its negative gradient (M + 1,) and its curvature (M + 1, M + 1) at some coefficients."""
+    loss, slope, square = 0.0, np.zeros(len(found)), np.zeros((len(found), len(found)))
+    for start in range(0, len(x), _ROWS):
+        own = np.column_stack([np.ones(len(x[start : start + _ROWS])), (x[start : start + _ROWS] - centre) / scale])
+        came, score = happened[start : start + _ROWS], own @ found
+        p = expit(score)
+        loss += float(np.logaddexp(0, score).sum() - score[came].sum())
+        slope += own.T @ (came - p)
+        square += (own * (p * (1 - p))[:, None]).T @ own
+    return loss, slope, square
 
 
 def columns_of_listed(column: Column, calendar: bool) -> np.ndarray:

@@ -32,6 +32,18 @@ def test_a_column_that_never_varies_says_nothing_and_breaks_nothing():
     assert made.log_odds(x[15:]).min() > made.log_odds(x[:5]).max()
 
 
+def test_rare_columns_do_not_lead_astray():
+    """A column that is 1 in two rows of ten thousand, where a whole Newton step would go too far, and another that foretells nearly all."""
+    rng = np.random.default_rng(3)
+    x = np.column_stack([rng.normal(size=10_000), np.arange(10_000) < 2, rng.random(10_000) < 0.002]).astype(float)
+    happened = (x[:, 0] > 2.2) | (x[:, 1] > 0) | (x[:, 2] > 0)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    made = fit_logistic(x, happened, 1.0)
+    p = 1 / (1 + np.exp(-made.log_odds(x)))
+    assert z.T @ (happened - p) == pytest.approx(made.slope, abs=1e-2)  # the slope of the penalised likelihood is 0
+    assert (happened - p).sum() == pytest.approx(0.0, abs=1e-2)
+
+
 def test_many_rows_are_weighed_in_parts_with_the_same_answer(monkeypatch):
     rng = np.random.default_rng(2)
     x = rng.normal(size=(500, 2))
