@@ -1,6 +1,7 @@
 """Titles on their first days, and in regions where they are new, forecast by the default model (``benchmarks.daily_forecast launches``)."""
 
 import dataclasses
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from demand.catalogue import read_catalogue
 from demand.demand import Demand, build_demand
 from demand.forecast import Known, Pooled, build_known
 from demand.forecast.known import titles_of
+from demand.forecast.pooled import pooled_states
 from demand.playback import History, day_demand, playback_dates, read_history
 from topology.network import read_network
 
 FIRST_ORIGIN = 20
 """Days of log before the first day that is forecast."""
-AGES = 4
+AGES, WEEK = 4, 7
 HIDDEN = 0.1
 """Part of the pairs of region and work that are kept from the forecaster until the day they are forecast."""
 
@@ -27,7 +29,7 @@ def measure_launches(folder: Path, regret_days: int, method: str) -> list[dict[s
     history = read_history(folder, network.region_ids, catalogue, playback_dates(folder))
     known = build_known(catalogue, network.regions)
     judge = PlanJudge(network, catalogue, Settings.model_validate({"placement": {"method": method}}))
-    rows = first_days(history, known, judge, regret_days)
+    rows = [*first_days(history, known, judge, regret_days), *before_launch(history, known)]
     return [*rows, *new_in_a_region(history, known, np.random.default_rng(1))]
 
 
@@ -62,6 +64,53 @@ def first_days(history: History, known: Known, judge: PlanJudge, regret_days: in
         if tally.came
     ]
     return rows + launch_regret(history, launched, judge, regret_days)
+
+
+def before_launch(history: History, known: Known) -> list[dict[str, object]]:
+    """First day and first week of titles, forecast the day before: the mean, the median of the belief, and the region's parts of a total that is told.
+
+    The median errs least in absolute terms and lies far below the sum of what comes; a plan needs the mean. The told total is what no forecast can exceed that
+    knows all of a launch but how regions take it. Baseline: the mean share of the launches so far, day by day.
+    """
+    titles, days, group = known.titles, len(history.dates), known.group_of
+    pair = np.zeros((days, history.regions, titles))
+    np.add.at(pair, (history.day, history.region, titles_of(history)[history.file]), history.gb)
+    volume = pair.sum(axis=2)
+    age = np.array(history.dates, "datetime64[D]")[:, None] - known.launch
+    age = np.where(np.isnat(age), -1, age.astype("timedelta64[D]").astype(np.int64))
+    origins = [origin for origin in range(FIRST_ORIGIN, days) if (age[origin] == 0).any()]
+    curves: list[np.ndarray] = []  # share of each launch so far on its first days, NaN where it is not known yet
+    tallies: dict[tuple[str, str], Tally] = {}
+    for origin, state in pooled_states(history, known, None, origins):
+        curves = [_share_curve(pair, volume, group == g, day, origin) for day in range(origin) for g in np.unique(group[age[day] == 0])]  # fmt: skip
+        if not curves:
+            continue
+        usual = np.nanmean(curves, axis=0)
+        premieres = state.attention.premieres
+        for g in np.unique(group[age[origin] == 0]).tolist():
+            own = group == g
+            (at,) = np.flatnonzero(premieres.title == g)
+            lower = np.exp(-premieres.belief.log_variance[at] / 2)
+            for what, length in (("first day", 1), ("first week", WEEK)):
+                if origin + length > days:
+                    continue
+                dates = [history.dates[origin] + dt.timedelta(days=i) for i in range(length)]
+                made = np.sum([state.titles(date)[:, own] for date in dates], axis=0)
+                came = pair[origin : origin + length][:, :, own].sum(axis=0)
+                mean = np.repeat(usual[:length].sum() * volume[origin - 1][:, None] / own.sum(), own.sum(), axis=1)
+                told = made * came.sum() / made.sum()
+                for model, values in (
+                    ("mean of past launches", mean), ("pooled", made), ("median of pooled", lower * made), ("total told", told),
+                ):  # fmt: skip
+                    tallies.setdefault((what, model), Tally()).add_sums(values, came)
+    return [{"what": f"{what}, forecast the day before", "model": m, **t.scores()} for (what, m), t in tallies.items()]
+
+
+def _share_curve(pair: np.ndarray, volume: np.ndarray, titles: np.ndarray, day: int, origin: int) -> np.ndarray:
+    """(WEEK,) share of some titles in all GB on their first days, from the days before an origin."""
+    seen = min(origin - day, WEEK)
+    shares = pair[day : day + seen][:, :, titles].sum(axis=(1, 2)) / volume[day : day + seen].sum(axis=1)
+    return np.concatenate([shares, np.full(WEEK - seen, np.nan)])
 
 
 def launch_regret(

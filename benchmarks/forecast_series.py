@@ -8,7 +8,7 @@ import pandas as pd
 
 from demand.forecast.calendar import ReleaseCalendar
 from demand.forecast.growth import Steps, series_steps
-from demand.forecast.names import title_key
+from demand.names import title_key
 from topology.errors import InputError, Problem
 from topology.tables import load_schema, read_table
 

@@ -34,7 +34,7 @@ from demand.forecast import (
     make_forecaster,
     save_forecaster,
 )
-from demand.forecast.care import mend_history
+from demand.forecast.care import mend_history, without_absurd
 from demand.playback import playback_dates, read_history
 from topology.errors import InputError
 from topology.errors import Problem as Wrong
@@ -122,6 +122,7 @@ def make_forecast(
             origins=tested,
             judge=judge,
             prepare=lambda before: mend_history(before, network.region_ids, catalogue)[0],
+            outcomes=without_absurd(history, network.region_ids, catalogue, []),
         )
     recent = mended.hourly_gb.sum(axis=(1, 2))[-7:]
     return Forecast(

@@ -196,13 +196,14 @@ def _more_scores(frame: pd.DataFrame) -> list[Column]:
         ("precision_at_10", "Precision@10", 1),
         ("ndcg_at_10", "NDCG@10", 1),
         ("regret", "Regret of the plan", -1),
+        ("seconds", "Time", -1),
     ):
         if name not in frame:
             continue
         values = [value_of({name: v}, name) for v in frame[name]]
         best = _best(values, range(len(values)), better)
         cells = percents(values) if name == "regret" else column(values, 3)
-        columns.append(Column(head=head, unit="%" if name == "regret" else "", cells=cells, best=best))
+        columns.append(Column(head=head, unit={"regret": "%", "seconds": "s"}.get(name, ""), cells=cells, best=best))
     return columns
 
 

@@ -45,10 +45,11 @@ def backtest(
     origins: int,
     judge: Judge | None = None,
     prepare: Callable[[History], History] | None = None,
+    outcomes: History | None = None,
 ) -> pd.DataFrame:
     """Forecast each of the last days from the days before it, and compare with what came.
 
-    A forecaster sees ``history.until(origin)``, mended by ``prepare``, and nothing else; what it is held to is the log as it was. Errors are
+    A forecaster sees ``history.until(origin)``, mended by ``prepare``, and nothing else; what it is held to is the log as it was, or ``outcomes``. Errors are
     taken over the series that were forecast or came (a title nobody foresaw counts in full), and summed over all origins before they are
     divided.
 
@@ -60,6 +61,8 @@ def backtest(
         Adds sums of its own, such as what the plan made of each forecast costs. Of sums ``cost`` and ``oracle_cost``, ``regret`` is made.
     prepare
         Mends a history before a forecaster sees it.
+    outcomes
+        The same days without what cannot have come.
 
     Returns
     -------
@@ -82,9 +85,10 @@ def backtest(
         )
     tallies = [_Tally() for _ in forecasters]
     title_of = titles_of(history).astype(np.int64)
+    real = history if outcomes is None else outcomes
     for origin in range(days - origins, days):
         before, date = history.until(origin), history.dates[origin]
-        came, scale = day_demand(history, origin), _naive_error(before)
+        came, scale = day_demand(real, origin), _naive_error(real.until(origin))
         seen = before if prepare is None else prepare(before)
         for forecaster, tally in zip(forecasters, tallies, strict=True):
             began = time.perf_counter()

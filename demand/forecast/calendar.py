@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demand.forecast.names import is_season, title_key
+from demand.names import is_season, title_key
 from topology.errors import InputError, Problem
 
 
@@ -19,7 +19,7 @@ class ReleaseCalendar:
     names
         Names as published; what follows `` // `` is the title in its own language.
     series, number
-        The :func:`demand.forecast.names.title_key` of each name.
+        The :func:`demand.names.title_key` of each name.
     is_season
         (N,) bool: a season of a series, not a film.
     day

@@ -10,9 +10,9 @@ import numpy as np
 from scipy import sparse
 
 from demand.forecast.calendar import ReleaseCalendar
-from demand.forecast.names import SCRIPT_CLASSES
 from demand.forecast.toplists import TopLists
 from demand.forecast.universe import NEVER, WEEK_DAYS, Universe, build_universe
+from demand.names import SCRIPT_CLASSES
 
 NO_RANK = 11
 """Stands among the ranks for "not in the list"."""

@@ -43,7 +43,7 @@ def mend_history(history: History, regions: pd.Index, catalogue: Catalogue) -> t
     _name_gaps(history, found)
     _name_silent_titles(history, found)
     history = _join_renamed(history, catalogue, found)
-    history = _without_absurd(history, regions, catalogue, found)
+    history = without_absurd(history, regions, catalogue, found)
     history = _bridged(history, regions, found)
     return _same_clock(history, regions, found), found
 
@@ -116,7 +116,8 @@ def _join_renamed(history: History, catalogue: Catalogue, found: list[Problem]) 
     return _sorted(history, history.day, history.region, new_file[history.file].astype(np.int32), history.gb)
 
 
-def _without_absurd(history: History, regions: pd.Index, catalogue: Catalogue, found: list[Problem]) -> History:
+def without_absurd(history: History, regions: pd.Index, catalogue: Catalogue, found: list[Problem]) -> History:
+    """The history with the median of its other days for each value that cannot be; each is appended to ``found``."""
     days, R = len(history.dates), history.regions
     cell = history.region.astype(np.int64) * days + history.day
     total = np.bincount(cell, history.gb, R * days).reshape(R, days)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from demand.demand import Demand
+from demand.forecast.announced import part_of
 from demand.forecast.bands import Bands, Errors, band_origins, bands_as_arrays, bands_from_arrays, learn_bands
 from demand.forecast.base import Learned, require_history
 from demand.forecast.known import Known, known_from
@@ -63,10 +64,8 @@ class Reconciled:
         levels = (np.zeros(history.regions, np.int64), known.country_of.astype(np.int64), np.arange(history.regions))
         states = []
         for level in levels:
-            whole = level is levels[-1]  # rights are a region's: of the sums above them nothing is left out
-            own, facts = (
-                (history, known) if whole else (merged_regions(history, level), dataclasses.replace(known, closed=None))
-            )
+            whole = level is levels[-1]  # rights and announcements of a region are its own
+            own, facts = (history, known) if whole else (merged_regions(history, level), _above_regions(known))
             ((_, state),) = pooled_states(own, facts, None, [n])
             states.append(state)
         self._states = (states[0], states[1], states[2])
@@ -111,6 +110,13 @@ class Reconciled:
 
     def _facts(self, history: History) -> Known:
         return known_from(history) if self.known is None else self.known
+
+
+def _above_regions(known: Known) -> Known:
+    """What is known of sums of regions: no rights, and the announcements that hold everywhere."""
+    events = known.events
+    everywhere = None if events is None else part_of(events, events.region < 0)
+    return dataclasses.replace(known, closed=None, events=everywhere)
 
 
 def reconcile(parent: np.ndarray, base: np.ndarray, variance: np.ndarray) -> np.ndarray:

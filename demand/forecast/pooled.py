@@ -19,6 +19,7 @@ from typing import Self
 import numpy as np
 
 from demand.demand import Demand
+from demand.forecast.announced import Uplift, fit_uplift
 from demand.forecast.bands import (
     YOUNG_DAYS,
     Bands,
@@ -30,7 +31,7 @@ from demand.forecast.bands import (
 )
 from demand.forecast.base import Learned, banded_demand, region_day_gb, require_history, weekdays
 from demand.forecast.known import Known, closed_days, known_from, offered, titles_of
-from demand.forecast.premieres import launch_band
+from demand.forecast.premieres import launch_band, session_sizes
 from demand.forecast.smoothing import weekday_factors
 from demand.forecast.taste import Shut, Taste, by_title, measure_taste
 from demand.forecast.world import NO_LAUNCH, Attention, World, attention, world_of
@@ -75,12 +76,13 @@ class Regional:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PooledState:
-    """A fitted moment, and what is known of the days to come."""
+    """A fitted moment, and what is known of the days to come; ``uplift`` is what announcements do, None where the log saw none."""
 
     attention: Attention
     regional: Regional
     title_of: np.ndarray
     known: Known
+    uplift: Uplift | None = None
 
     def titles(self, date: dt.date, rows: slice = slice(None)) -> np.ndarray:
         """(rows, T) GB of each region and title on a day; 0 where it is not offered."""
@@ -90,6 +92,10 @@ class PooledState:
         open_ = offered(self.known, len(own.volume), np.datetime64(date), rows)
         if open_ is not None:
             wanted *= open_
+        if self.uplift is not None:
+            volume = volume * self.uplift.of_regions([date], len(own.volume))[0, rows]
+            title, factor = self.uplift.of_titles([date], len(own.volume))
+            wanted[:, title] *= factor[0, rows]
         drawn = wanted.sum(axis=1, keepdims=True)
         return np.asarray(volume[:, None] * wanted / np.where(drawn > 0, drawn, 1.0) ** DISPLACED)
 
@@ -179,7 +185,13 @@ class Pooled:
 def pooled_states(
     history: History, known: Known, world: World | None, origins: Sequence[int]
 ) -> Iterator[tuple[int, PooledState]]:
-    """The state after the first ``u`` days of a history, for each ``u`` of ascending ``origins`` (>= 1)."""
+    """The state after the first ``u`` days of a history, for each ``u`` of ascending ``origins`` (>= 1).
+
+    What announcements do is learned once, from all days, and taken out of the log before anything else is measured; by batches of regions (``world``) it is not
+    looked for, since the world's sums hold no regions to take it out of.
+    """
+    uplift = fit_uplift(history, known) if world is None else None
+    history = history if uplift is None else uplift.taken_from(history)
     title_of = titles_of(history).astype(np.int64)
     world = world_of(history, known) if world is None else world
     total = region_day_gb(history)
@@ -202,7 +214,10 @@ def pooled_states(
         factor, volume = _volume(history.dates[:u], total[:, :u])
         mix = _profile_mix(by_file, known, taste.noise_gb)
         regional = Regional(volume=volume, factor=factor, taste=taste, asked=by_file.copy(), profile_mix=mix)
-        yield u, PooledState(attention=attention(seen), regional=regional, title_of=title_of, known=known)
+        yield (
+            u,
+            PooledState(attention=attention(seen), regional=regional, title_of=title_of, known=known, uplift=uplift),
+        )
 
 
 def _shut(known: Known, dates: Sequence[dt.date]) -> Shut:
@@ -238,12 +253,12 @@ def state_demand(
     region, file, gb = file_entries(state, date, titles)
     premiere = None
     if bands is not None:
-        premiere = _premiere_bands(state, file, gb, date, np.random.default_rng([seed, date.toordinal(), 1]))
+        premiere = _premiere_bands(history, state, file, gb, date, np.random.default_rng([seed, date.toordinal(), 1]))
     return banded_demand(history, date, region, file, gb, young(state, file, date), bands, seed, premiere)
 
 
 def _premiere_bands(
-    state: PooledState, file: np.ndarray, gb: np.ndarray, date: dt.date, rng: np.random.Generator
+    history: History, state: PooledState, file: np.ndarray, gb: np.ndarray, date: dt.date, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows (N,) of the entries of titles that nobody has watched, and the two ends of their bands."""
     premieres, taste = state.attention.premieres, state.regional.taste
@@ -252,12 +267,16 @@ def _premiere_bands(
     of = place[state.known.group_of[state.title_of[file]]]
     rows = np.flatnonzero(of >= 0)
     low, high = np.zeros((2, len(rows)))
+    if not len(rows):
+        return rows, low, high
+    sessions = session_sizes(history, state.known.profile_of, taste.noise_gb)
+    worth = sessions.gb[state.known.profile_of[file[rows]]]
     for n in np.unique(of[rows]).tolist():
         at = of[rows] == n
         chance, out = premieres.outcomes(n, date.toordinal(), state.attention.curve)
         low[at], high[at] = launch_band(
-            gb[rows[at]], chance, out, float(premieres.belief.log_variance[n]), taste.spread, taste.noise_gb, rng
-        )
+            gb[rows[at]], chance, out, float(premieres.belief.log_variance[n]), taste.spread, worth[at], sessions.variation, rng
+        )  # fmt: skip
     return rows, low, high
 
 

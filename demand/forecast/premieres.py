@@ -17,6 +17,7 @@ import pandas as pd
 
 from demand.forecast.launch import Belief, LaunchCurve, fit_launch_prior, update
 from demand.laws import HALF_YEAR, load_laws
+from demand.playback import History
 
 LAW_LAUNCHES = 1.0
 """Launches of the log that count as much as the fitted law, which foresees none larger than the most watched title."""
@@ -30,6 +31,10 @@ TRACK_LAUNCHES = 2.0
 DRAWS = 300
 """Days that are drawn for the band of a title that nobody has watched."""
 INSIDE = 0.8
+SESSION_ENTRIES = 1_000_000
+"""Entries of the log, about, that the sizes of sessions are measured on."""
+LEAST_VARIATION = 1e-4
+"""Sessions that vary less are taken for equal."""
 
 
 def launch_beliefs(facts: pd.DataFrame, level: np.ndarray, past: np.ndarray, wanted: np.ndarray, law: Belief) -> Belief:
@@ -168,13 +173,38 @@ class Premieres:
         return np.asarray(self.belief.mean * late)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sessions:
+    """What one session asks for: mean GB (P,) by encode profile, and the squared coefficient of variation about it."""
+
+    gb: np.ndarray
+    variation: float
+
+
+def session_sizes(history: History, profile_of: np.ndarray, noise_gb: float) -> Sessions:
+    """Sizes of sessions, from entries that are hardly ever more than one: those of pairs of region and file that are seen on a tenth of the days or fewer.
+
+    A profile of which there are none takes ``noise_gb`` without any variation, as far as chance goes the same.
+    """
+    step = max(1, len(history.gb) // SESSION_ENTRIES)
+    some = np.flatnonzero(history.file % step == 0) if step > 1 else np.arange(len(history.gb))
+    cell = history.region[some].astype(np.int64) * history.files + history.file[some]
+    days = np.bincount(cell, minlength=1)
+    some = some[days[cell] <= max(1, len(history.dates) // 10)]
+    profile, gb, profiles = profile_of[history.file[some]], history.gb[some], int(profile_of.max(initial=0)) + 1
+    count = np.bincount(profile, minlength=profiles)
+    mean = np.where(count > 0, np.bincount(profile, gb, profiles) / np.maximum(count, 1), noise_gb)
+    off = gb / mean[profile] - 1
+    return Sessions(gb=mean, variation=float(off @ off) / max(len(off), 1))
+
+
 def launch_band(
-    gb: np.ndarray, chance: np.ndarray, out: np.ndarray, log_variance: float, spread: float, noise_gb: float,
-    rng: np.random.Generator,
+    gb: np.ndarray, chance: np.ndarray, out: np.ndarray, log_variance: float, spread: float, session_gb: np.ndarray,
+    variation: float, rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """(N,) 10 % and 90 % quantiles of entries of one title that nobody has watched, by drawing :data:`DRAWS` days.
 
-    A day is a lateness, a level (log-normal, one for all entries), a taste of each entry (Gamma) and sessions (Poisson). An entry that asks for nothing on more
+    A day is a lateness, a level (log-normal, one for all entries), a taste of each entry (Gamma) and sessions (Poisson, each of a Gamma size). An entry that asks for nothing on more
     than a tenth of the days has a lower end just above 0 with the chance that leaves 80 % of its days inside, as all bands have (:mod:`demand.forecast.bands`).
 
     Parameters
@@ -185,8 +215,10 @@ def launch_band(
         Of :meth:`Premieres.outcomes`, not all 0.
     log_variance
         Of the level.
-    spread, noise_gb
-        Variance of tastes, and a session's worth.
+    spread
+        Variance of tastes.
+    session_gb, variation
+        (N,) mean size of a session of each entry, and its squared coefficient of variation.
     """
     mean = float(chance @ out)
     factor = (
@@ -197,7 +229,10 @@ def launch_band(
     for start in range(0, len(gb), 10_000):
         at = slice(start, start + 10_000)
         taste = rng.gamma(1 / spread, spread, (len(gb[at]), DRAWS)) if spread > 0 else 1.0
-        drawn = noise_gb * rng.poisson(gb[at, None] * factor * taste / noise_gb)
+        worth = session_gb[at, None]
+        drawn = rng.poisson(gb[at, None] * factor * taste / worth) * worth
+        if variation > LEAST_VARIATION:
+            drawn = rng.gamma(drawn / worth / variation, variation * worth)
         low[at], high[at] = np.quantile(drawn, [0.1, 0.9], axis=1, method="higher")
         never, inside = (drawn <= 0).mean(axis=1), (drawn <= high[at, None]).mean(axis=1)
         lifted = rng.random(len(gb[at])) < np.clip((inside - INSIDE) / np.maximum(never, 1e-9), 0.0, 1.0)

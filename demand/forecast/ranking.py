@@ -1,7 +1,7 @@
 """Next week's top list of each country and category: rankers, and how good they were on weeks that have come to pass."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from demand.forecast.candidates import NO_RANK, Candidates
+from demand.forecast.logistic import Logistic, columns_of_listed, columns_of_releases, fit_logistic
 from topology.errors import InputError, Problem
 
 LENGTH = 10
@@ -48,20 +49,32 @@ class SameList:
         return np.where(rank < NO_RANK, -rank, -np.inf)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Odds:
+    """Models of one kind of candidates: trees, and logistic regressions by category (one for all under -1); their log odds are averaged."""
+
+    trees: Sequence[Any]
+    lines: Mapping[int, Logistic]
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class BoostedRanker:
-    """Gradient-boosted trees over the features of :mod:`demand.forecast.candidates` (LightGBM), all countries and categories together.
+    """Gradient-boosted trees (LightGBM) and logistic regressions over the features of :mod:`demand.forecast.candidates`, all countries together.
 
-    Two models give the log odds of being listed: one of next week's releases that no list has shown, one of everything else. The first needs far
-    larger leaves: what is known of a release is the same in every country, so that a hundred of its rows are hardly more than one. Each is
-    the mean of ``models`` that differ in the rows and features they were shown.
+    Candidates of two kinds have models of their own: next week's releases that no list has shown, and everything else. Of the first there are few, and what is
+    known of a release is the same in every country, so that a hundred of its rows are hardly more than one: its trees are fewer and their leaves far larger. The log
+    odds of being listed are the mean of what the trees say and what the regression says, which are wrong in different places.
 
     Parameters
     ----------
-    rounds, leaves, learning_rate
-        Size of the models.
+    rounds, release_rounds, leaves, learning_rate
+        Size of the trees.
     smallest_leaf, smallest_release_leaf
         Fewest rows of a leaf for everything else and for releases.
+    strength, release_strength
+        Of the priors of the regressions.
+    linear
+        Part of the regression in the mean, in [0, 1].
     weeks
         Latest weeks they learn from.
     seed
@@ -70,14 +83,17 @@ class BoostedRanker:
 
     name: str = "boosted"
     rounds: int = 220
+    release_rounds: int = 60
     leaves: int = 15
     learning_rate: float = 0.06
     smallest_leaf: int = 300
     smallest_release_leaf: int = 3000
-    models: int = 1
+    strength: float = 300.0
+    release_strength: float = 3000.0
+    linear: float = 0.5
     weeks: int = 104
     seed: int = 1
-    _boosters: tuple[list[Any], list[Any]] | None = field(default=None, repr=False)
+    _odds: tuple[Odds | None, Odds | None] | None = field(default=None, repr=False)
 
     def fit(self, past: Sequence[Candidates]) -> Self:
         """Learn from the latest weeks of the past.
@@ -92,11 +108,7 @@ class BoostedRanker:
         if not used:
             mend = "give lists of six weeks in a row or more"
             raise InputError(Problem(table="top lists", message="no past week to learn a ranking from", mend=mend))
-        unseen = [_unseen_releases(candidates) for candidates in used]
-        self._boosters = (
-            self._learn(used, [~rows for rows in unseen], self.smallest_leaf),
-            self._learn(used, unseen, self.smallest_release_leaf),
-        )
+        self._odds = self._learn(used, releases=False), self._learn(used, releases=True)
         return self
 
     def score(self, candidates: Candidates) -> np.ndarray:
@@ -107,31 +119,36 @@ class BoostedRanker:
         InputError
             Not fitted.
         """
-        if self._boosters is None:
+        if self._odds is None:
             mend = "fit the ranker on past weeks first"
             raise InputError(Problem(table="top lists", message="nothing was learnt yet", mend=mend))
         unseen = _unseen_releases(candidates)
         score = np.full(len(unseen), -np.inf)
-        for boosters, rows in zip(self._boosters, (~unseen, unseen), strict=True):
-            if boosters and rows.any():
-                features = candidates.features[rows]
-                odds = [booster.predict(features, raw_score=True, num_threads=1) for booster in boosters]
-                score[rows] = np.mean(odds, axis=0)
+        for releases, odds, rows in zip((False, True), self._odds, (~unseen, unseen), strict=True):
+            if odds is None or not rows.any():
+                continue
+            trees = [
+                booster.predict(candidates.features[rows], raw_score=True, num_threads=1) for booster in odds.trees
+            ]
+            line = odds.lines.get(-1 if releases else candidates.universe.category)
+            straight = trees[0] if line is None else line.log_odds(_columns(candidates, rows, releases))
+            score[rows] = (1 - self.linear) * np.mean(trees, axis=0) + self.linear * straight
         return score
 
-    def _learn(self, used: Sequence[Candidates], chosen: Sequence[np.ndarray], smallest_leaf: int) -> list[Any]:
-        """Models of the chosen rows; none where none of them ever came."""
+    def _learn(self, used: Sequence[Candidates], *, releases: bool) -> Odds | None:
+        """Models of one kind of candidates; None where none of them ever came."""
         import lightgbm
 
-        features = np.vstack([candidates.features[rows] for candidates, rows in zip(used, chosen, strict=True)])
-        listed = np.concatenate([_outcomes(c)[rows] > 0 for c, rows in zip(used, chosen, strict=True)])
+        kinds = [_unseen_releases(candidates) == releases for candidates in used]
+        features = np.vstack([candidates.features[rows] for candidates, rows in zip(used, kinds, strict=True)])
+        listed = np.concatenate([_outcomes(c)[rows] > 0 for c, rows in zip(used, kinds, strict=True)])
         if not listed.any():
-            return []
+            return None
         parameters = {
             "objective": "binary",
             "learning_rate": self.learning_rate,
             "num_leaves": self.leaves,
-            "min_data_in_leaf": smallest_leaf,
+            "min_data_in_leaf": self.smallest_release_leaf if releases else self.smallest_leaf,
             "feature_fraction": 0.5,
             "bagging_fraction": 0.7,
             "bagging_freq": 1,
@@ -140,9 +157,36 @@ class BoostedRanker:
             "force_row_wise": True,
             "num_threads": 1,
             "verbose": -1,
+            "seed": self.seed,
         }
         data = lightgbm.Dataset(features, listed.astype(float), free_raw_data=False)
-        return [lightgbm.train(parameters | {"seed": self.seed + n}, data, self.rounds) for n in range(self.models)]
+        rounds = self.release_rounds if releases else self.rounds
+        return Odds(trees=[lightgbm.train(parameters, data, rounds)], lines=self._draw_lines(used, kinds, releases))
+
+    def _draw_lines(
+        self, used: Sequence[Candidates], kinds: Sequence[np.ndarray], releases: bool
+    ) -> dict[int, Logistic]:
+        """The logistic regressions; a category where everything came, or nothing, has none."""
+        by_category: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for candidates, rows in zip(used, kinds, strict=True):
+            if rows.any():
+                pair = _columns(candidates, rows, releases), _outcomes(candidates)[rows] > 0
+                by_category.setdefault(-1 if releases else candidates.universe.category, []).append(pair)
+        lines = {}
+        for category, pairs in by_category.items():
+            x, listed = (np.concatenate(part) for part in zip(*pairs, strict=True))
+            if listed.any() and not listed.all():
+                lines[category] = fit_logistic(x, listed, self.release_strength if releases else self.strength)
+        return lines
+
+
+def _columns(candidates: Candidates, rows: np.ndarray, releases: bool) -> np.ndarray:
+    own = candidates.features[rows]
+
+    def column(name: str) -> np.ndarray:
+        return np.asarray(own[:, candidates.names.index(name)])
+
+    return columns_of_releases(column) if releases else columns_of_listed(column, "age" in candidates.names)
 
 
 def _unseen_releases(candidates: Candidates) -> np.ndarray:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from demand.forecast.calendar import ReleaseCalendar
-from demand.forecast.names import script_class, title_key, wording
 from demand.forecast.toplists import TopLists
+from demand.names import script_class, title_key, wording
 
 NEVER = -(10**6)
 """The day of a release that is not known of."""
@@ -30,9 +30,9 @@ class Universe:
     series, number
         (U,) int: index of the series (NS of them) and number within it.
     script
-        (U,) int: :func:`demand.forecast.names.script_class` of calendar titles, -1 for the others.
+        (U,) int: :func:`demand.names.script_class` of calendar titles, -1 for the others.
     wording
-        (U, 4) float: :func:`demand.forecast.names.wording` of each name.
+        (U, 4) float: :func:`demand.names.wording` of each name.
     release_title, release_day
         (N,) releases of the calendar: entry among the U, and days since 1970-01-01.
     season_series, season_day

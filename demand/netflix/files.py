@@ -2,7 +2,6 @@
 
 import datetime as dt
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from demand.names import plain_name
 from topology.errors import InputError, Problem
 from topology.tables import load_schema, read_table
 
@@ -89,19 +89,6 @@ def find_file(source: Path, pattern: str, problems: list[Problem], *, optional: 
         )
         problems.append(Problem(table=pattern, message="missing file", mend=mend))
     return None
-
-
-def title_key(name: str) -> str:
-    """A title's name as it is compared between files: the part before ``//``, without accents, case and punctuation.
-
-    Examples
-    --------
-    >>> title_key("Manifest: Season 1") == title_key("Manifest - Season 1 // Manifiesto: Temporada 1")
-    True
-    """
-    plain = unicodedata.normalize("NFKD", name.split(" // ")[0]).casefold()
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return re.sub(r"[\W_]+", " ", plain).strip() or name
 
 
 def _read(source: Path, pattern: str, table: str, problems: list[Problem]) -> pd.DataFrame | None:
@@ -209,4 +196,4 @@ def _names(frame: pd.DataFrame) -> pd.Series:
 
 def _keys(names: Sequence[str] | pd.Series) -> pd.Series:
     column = pd.Series(names)
-    return column.map({name: title_key(str(name)) for name in column.unique()})
+    return column.map({name: plain_name(str(name)) for name in column.unique()})

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cdn.report import ReportData, build_report, geography, write_report
 from cdn.report.map import map_figure
 from cdn.report.numbers import column, number, percent, percents
-from cdn.report.tables import policies_table, sites_table
+from cdn.report.tables import backtest_table, policies_table, sites_table
 from cdn.report.words import headlines, in_short, limits
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
@@ -184,6 +184,15 @@ def test_each_part_may_be_missing_alone(sample):
         if field.name not in ("network", "date", "cost_unit"):
             text = build_report(dataclasses.replace(sample, **{field.name: getattr(empty, field.name)}))
             assert "undefined" not in Page(text).text
+
+
+def test_a_backtest_shows_every_score_it_has(sample):
+    scores = {"mase": [0.7, 1.0, 0.9], "precision_at_10": [0.8, 0.7, 0.6], "ndcg_at_10": [0.9, 0.8, 0.8], "regret": [0.08, 0.135, 0.14], "seconds": [7.2, 0.04, 0.01]}  # fmt: skip
+    table = backtest_table(dataclasses.replace(sample, backtest=sample.backtest.assign(**scores)))
+    cells = {column.head: column.cells for column in table.columns}
+    assert [*cells][4:] == ["MASE", "Precision@10", "NDCG@10", "Regret of the plan", "Time"]
+    assert cells["Regret of the plan"] == ["8.0", "13.5", "14.0"]
+    assert (table.columns[-1].unit, len(set(cells["Time"]))) == ("s", 3)
 
 
 def test_missing_figures_are_dashes(sample):

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from demand.forecast import Pooled, build_known
-from demand.forecast.care import mend_history
+from demand.forecast import LastDay, Pooled, backtest, build_known
+from demand.forecast.care import mend_history, without_absurd
 from tests.drawn_logs import START, dense, draw, history_of, make_catalogue, regions_frame
 
 REGIONS = pd.Index([f"r{i}" for i in range(6)])
@@ -52,6 +52,23 @@ def test_one_absurd_value_is_named_and_changes_next_to_nothing():
     assert forecast.gb.sum() == pytest.approx(sound.gb.sum(), rel=0.01)
     assert forecast.peak_gbps.sum() == pytest.approx(sound.peak_gbps.sum(), rel=0.01)
     assert made.hourly_gb[25, 3].sum() == pytest.approx(made.gb[(made.day == 25) & (made.region == 3)].sum())
+
+
+def test_an_absurd_value_among_the_outcomes_does_not_drown_the_backtest():
+    history = CLEAN.history
+    row = int(np.flatnonzero((history.day == 26) & (history.region == 3))[5])
+    gb = history.gb.copy()
+    gb[row] = 1e7
+    wrong = dataclasses.replace(history, gb=gb)
+    mend = lambda before: mend_history(before, REGIONS, CLEAN.catalogue)[0]  # noqa: E731
+    clean = backtest(history, [LastDay()], origins=3)
+    drowned = backtest(wrong, [LastDay()], origins=3, prepare=mend)
+    kept = backtest(
+        wrong, [LastDay()], origins=3, prepare=mend, outcomes=without_absurd(wrong, REGIONS, CLEAN.catalogue, [])
+    )
+    assert drowned["wape"].item() > 0.99
+    assert kept["wape"].item() == pytest.approx(clean["wape"].item(), rel=0.02)
+    assert kept["mase"].item() == pytest.approx(clean["mase"].item(), rel=0.05)
 
 
 @pytest.mark.parametrize(

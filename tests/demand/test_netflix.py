@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from demand.catalogue import read_catalogue
 from demand.laws import Ageing, Watching
+from demand.names import plain_name
 from demand.netflix import import_netflix
-from demand.netflix.files import FILM, SERIES, read_published, title_key
+from demand.netflix.files import FILM, SERIES, read_published
 from demand.netflix.places import locate
 from demand.netflix.ranks import fit_mandelbrot, fit_rank_laws
 from demand.netflix.shares import daily_shares, fill_up, launches, list_works, listed_shares, weekly_shares
@@ -52,11 +53,11 @@ def shares_of(published, laws, weeks):
 def test_titles_are_the_same_across_files(published):
     assert set(published.lists["country"]) == {"DE", "NA"}
     assert (
-        title_key("Élite: Season 2 // Élite: Temporada 2")
-        == title_key("ELITE - Season 2")
-        != title_key("Elite: Season 1")
+        plain_name("Élite: Season 2 // Élite: Temporada 2")
+        == plain_name("ELITE - Season 2")
+        != plain_name("Elite: Season 1")
     )
-    assert title_key("조용한 바다") == title_key("조용한 바다 // The Silent Sea")
+    assert plain_name("조용한 바다") == plain_name("조용한 바다 // The Silent Sea")
     assert "tail 1 the film" in set(published.engagement["key"])
 
 

@@ -17,6 +17,7 @@ from demand.forecast.premieres import (
     lateness,
     launch_band,
     law_belief,
+    session_sizes,
     slip_hazards,
     track,
 )
@@ -44,7 +45,9 @@ def test_what_has_not_come_yet_comes_later_or_never():
 
 def test_the_band_of_a_sure_launch_is_that_of_its_level():
     gb = np.full(400, 50.0)
-    low, high = launch_band(gb, np.array([1.0]), np.array([3.0]), 0.49, 0.0, 1e-4, np.random.default_rng(1))
+    low, high = launch_band(
+        gb, np.array([1.0]), np.array([3.0]), 0.49, 0.0, np.full(400, 1e-4), 0.0, np.random.default_rng(1)
+    )
     ends = 50 * np.exp(0.7 * norm.ppf([0.1, 0.9]) - 0.245)
     assert [low.mean(), high.mean()] == pytest.approx(ends, rel=0.12)
 
@@ -54,7 +57,7 @@ def test_a_launch_that_may_slip_has_nothing_at_its_lower_end(slip):
     """With a chance of slipping above a tenth the 10 % quantile is 0, or as much as just above for the entries that the 80 % ask for."""
     gb = np.full(2000, 50.0)
     chance, out = np.array([1 - slip, slip]), np.array([3.0, 0.0])
-    low, high = launch_band(gb, chance, out, 0.09, 0.0, 1e-4, np.random.default_rng(2))
+    low, high = launch_band(gb, chance, out, 0.09, 0.0, np.full(2000, 1e-4), 0.0, np.random.default_rng(2))
     assert (low < 0.1).all() == (slip > 0.1)
     assert high.mean() > 50.0
     if slip > 0.1:
@@ -64,11 +67,33 @@ def test_a_launch_that_may_slip_has_nothing_at_its_lower_end(slip):
 
 def test_rare_entries_have_bands_that_count_sessions():
     """Poisson with a mean of two sessions: the quantiles are those of the distribution, 0 and 4."""
-    low, high = launch_band(
-        np.full(500, 2.6), np.array([1.0]), np.array([1.0]), 1e-9, 0.0, 1.3, np.random.default_rng(3)
-    )
+    sure, worth = np.array([1.0]), np.full(500, 1.3)
+    low, high = launch_band(np.full(500, 2.6), sure, sure, 1e-9, 0.0, worth, 0.0, np.random.default_rng(3))
     assert np.median(high) == pytest.approx(4 * 1.3)
     assert (low < 0.01).mean() > 0.6
+
+
+def test_sessions_that_differ_in_size_widen_the_band_as_their_sum_does():
+    """A mean of 200 sessions of a size that deviates by its mean: the sum deviates by ``sqrt(200 * 2)`` sessions."""
+    sure, worth = np.array([1.0]), np.full(400, 1.3)
+    low, high = launch_band(np.full(400, 260.0), sure, sure, 1e-9, 0.0, worth, 1.0, np.random.default_rng(3))
+    ends = 260 + 1.3 * np.sqrt(400) * norm.ppf([0.1, 0.9])
+    assert [low.mean(), high.mean()] == pytest.approx(ends, rel=0.03)
+
+
+def test_sessions_are_measured_where_they_come_one_by_one():
+    """Two encodes whose sessions are of 1 and 3 GB on average, each with a Gamma of shape 4; a file that is asked for daily does not count."""
+    rng = np.random.default_rng(5)
+    gb = np.zeros((40, 20, 41))
+    at = rng.random((40, 20, 40)) < 0.02
+    gb[:, :, :40][at] = rng.gamma(4, np.where(np.arange(40) % 2, 0.75, 0.25) + np.zeros(at.shape))[at]
+    gb[:, :, 40] = 500.0
+    profile = np.append(np.arange(40) % 2, 0)
+    sizes = session_sizes(history_of(gb), profile, 9.0)
+    assert sizes.gb == pytest.approx([1.0, 3.0], rel=0.1)
+    assert sizes.variation == pytest.approx(1 / 4, rel=0.2)
+    heavy = session_sizes(history_of(np.full((40, 2, 3), 7.0)), np.zeros(3, np.int64), 9.0)
+    assert (heavy.gb[0], heavy.variation) == (9.0, 0.0)
 
 
 def test_the_law_of_launches_is_what_its_ranks_say():

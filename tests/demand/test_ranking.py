@@ -8,9 +8,9 @@ import pytest
 
 from demand.forecast.calendar import ReleaseCalendar, build_calendar, read_calendar
 from demand.forecast.candidates import Candidates, weekly_candidates
-from demand.forecast.names import is_season, script_class, title_key
 from demand.forecast.ranking import BoostedRanker, SameList, backtest_rankers, best_of, list_scores
 from demand.forecast.toplists import TopLists, build_top_lists, read_top_lists
+from demand.names import is_season, script_class, title_key
 from topology.errors import InputError
 
 WEEKS = 16

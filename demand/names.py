@@ -14,7 +14,7 @@ _WORDS = {
 
 
 def plain_name(name: str) -> str:
-    """A name without what publishers differ in: the original title after ``//``, case, accents, punctuation.
+    """A name without what publishers differ in: the original title after ``//``, case, accents, punctuation; a name of nothing else stays as it is.
 
     >>> plain_name("Pokémon Journeys: The Series // ポケットモンスター")
     'pokemon journeys the series'
@@ -22,7 +22,7 @@ def plain_name(name: str) -> str:
     text = unicodedata.normalize("NFKD", name.split(" // ")[0].casefold())
     text = "".join(letter for letter in text if not unicodedata.combining(letter))
     text = text.replace("&", " and ").replace("'", "").replace("’", "")
-    return re.sub(r"[\W_]+", " ", text).strip()
+    return re.sub(r"[\W_]+", " ", text).strip() or name
 
 
 def title_key(name: str) -> tuple[str, int]:
