@@ -200,7 +200,9 @@ def same(one: SimulationResult, two: SimulationResult) -> bool:
     """Whether two results agree on every number of every table."""
     pairs = [(getattr(one, name), getattr(two, name)) for name in ("tally", "ledger", "log")]
     whole = all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for a, b in pairs for f in dataclasses.fields(a))
-    tables = all(getattr(one, name).equals(getattr(two, name)) for name in ("by_hour", "by_site", "by_arc"))
+    tables = all(
+        getattr(one, name).equals(getattr(two, name)) for name in ("by_hour", "by_site", "by_site_hour", "by_arc")
+    )
     return whole and tables and one.figures == two.figures and np.array_equal(one.arc_gbps, two.arc_gbps)
 
 
