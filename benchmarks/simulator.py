@@ -1,4 +1,4 @@
-"""Both engines of the simulator on one scenario: ``python -m benchmarks.simulator [--sessions N | --scale N …] [--json]``.
+"""Both engines of the simulator on one scenario: ``python -m benchmarks.simulator [--sessions N | --scale N … | --grow AxF …] [--json]``.
 
 100 appliances on 50 sites, 20,000 files, 50 regions that each know 10 edge sites and an origin, seven days, a tick every hour, 20 failures with their
 repairs, 700 fills. Everything is timed in this process, by the processor's clock, medians over rounds that take the variants in turn:
@@ -200,7 +200,9 @@ def same(one: SimulationResult, two: SimulationResult) -> bool:
     """Whether two results agree on every number of every table."""
     pairs = [(getattr(one, name), getattr(two, name)) for name in ("tally", "ledger", "log")]
     whole = all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for a, b in pairs for f in dataclasses.fields(a))
-    tables = all(getattr(one, name).equals(getattr(two, name)) for name in ("by_hour", "by_site", "by_arc"))
+    tables = all(
+        getattr(one, name).equals(getattr(two, name)) for name in ("by_hour", "by_site", "by_site_hour", "by_arc")
+    )
     return whole and tables and one.figures == two.figures and np.array_equal(one.arc_gbps, two.arc_gbps)
 
 
@@ -297,6 +299,37 @@ def scaling(counts: list[int], seed: int) -> list[dict[str, float]]:
     return rows
 
 
+def growing(sizes: list[str], sessions: int, seed: int) -> list[dict[str, float]]:
+    """The same week on fleets with other numbers of appliances and files, sessions ready in memory: what one costs, the least of three."""
+    rows = []
+    for size in sizes:
+        appliances, files = (int(part) for part in size.split("x"))
+        scenario = build_scenario(sessions, files, appliances)
+        ready = draw_sessions(
+            scenario.demand, scenario.network, scenario.catalogue, np.random.default_rng(seed),
+            date=DATE, days=DAYS, mean_minutes=MEAN_MINUTES, spread=SPREAD,
+        )  # fmt: skip
+
+        def run(week: Sessions, s: Scenario = scenario) -> SimulationResult:
+            return batch.simulate(s.fleet, week, s.scheme, s.fills, outages=s.outages, link_loads=False)
+
+        few, many = (
+            min(timed(lambda w=week: run(w))[0] for _ in range(3))  # type: ignore[misc]
+            for week in (every_nth(ready, 1000), ready)
+        )
+        rows.append(
+            {
+                "appliances": appliances,
+                "files": files,
+                "sessions": len(ready),
+                "ns_per_session": round(many / len(ready) * 1e9),
+                "fixed_seconds": round(few, 3),
+                "ns_per_session_without": round((many - few) / len(ready) * 1e9),
+            }
+        )
+    return rows
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -306,9 +339,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--scale", type=int, nargs="+", metavar="N", help="instead: the week with so many sessions")
+    parser.add_argument("--grow", nargs="+", metavar="APPLIANCESxFILES", help="instead: the week on such fleets")
     args = parser.parse_args()
     if args.scale:
         rows = scaling([1000, *args.scale], args.seed)[1:]  # the first compiles
+        print(json.dumps(rows) if args.json else pd.DataFrame(rows).to_string(index=False))
+        return
+    if args.grow:
+        rows = growing(args.grow, args.sessions, args.seed)
         print(json.dumps(rows) if args.json else pd.DataFrame(rows).to_string(index=False))
         return
     figures = compare_engines(args.sessions, args.slice, args.repeats, args.seed)

@@ -1,6 +1,7 @@
 """The command line: each verb reads, calls one function, and writes. Printing and exit statuses are in ``console``."""
 
 import datetime as dt
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,15 +20,15 @@ from cdn.hashcode import import_hashcode
 from cdn.jobs import make_forecast, place_demand, schedule_night
 from cdn.nightly import NightResult, run_night
 from cdn.placement.verify import verify as verify_plan
-from cdn.plan import read_placement, read_plan, read_prices, refuse_foreign, write_plan
+from cdn.plan import Plan, read_placement, read_plan, read_prices, refuse_foreign, write_plan
 from cdn.rehearse import decomposition, rehearse, write_rehearsal
 from cdn.replications import draw_day, rehearse_replications
 from cdn.report import write_report
 from cdn.report.numbers import column, counts, number, percent, percents
 from cdn.robust import place_robust
 from cdn.sample import FIRST_DAY, SampleSize, refuse_to_overwrite, regrow_fleet, write_backbone, write_sample
-from cdn.scenario import read_scenarios
-from cdn.settings import read_settings
+from cdn.scenario import Scenario, SteeringEdit, read_scenarios, steering_changes
+from cdn.settings import Settings, read_settings
 from cdn.whatif import compare_scenarios
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import read_demand, write_demand
@@ -36,8 +37,12 @@ from demand.logs import import_log
 from demand.netflix import import_netflix
 from demand.playback import playback_dates
 from demand.scenarios import demand_quantile
+from sim.abr import read_sabre_traces
+from sim.encode_mix import expected_rebuffering, switch_by_access
 from sim.sampling import sample_titles
+from sim.scheme import Fills
 from sim.sessions import Sessions, sessions_from_playback
+from sim.steering import SteeringChange
 from topology.errors import InputError, Problem
 from topology.importers import Backbone, read_graphml, read_sndlib, read_topohub
 from topology.network import Network, read_network
@@ -372,6 +377,25 @@ def simulate(
         str | None,
         typer.Option(help="What a pull brings: the whole file, or the bytes its session watches: file, session."),
     ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            help="Plan that appliances hold at midnight: what the new one adds comes in fills while sessions run. Absent: all is there."
+        ),
+    ] = None,
+    steering_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HH:MM/REGION=SITE,…",
+            help="From this time (UTC) on the region is steered to these sites, best first, an origin among them; may be given several times.",
+        ),
+    ] = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option(
+            help="Archive of throughput traces (Sabre's): sessions switch encodes on the way. Kinds of access: simulation.access."
+        ),
+    ] = None,
     title_share: Annotated[
         float | None,
         typer.Option(
@@ -394,14 +418,22 @@ def simulate(
     made = read_plan(plan, network, catalogue)
     began = time.perf_counter()
     day, names = playback.date() if playback else None, policy or settings.simulation.policies
-    _one_source(day, demand, plan, replications, output)
+    _one_source(day, demand, plan, replications, output, traces)
     kept = None
     if title_share is not None:
         kept = sample_titles(len(catalogue.title_ids), title_share, np.random.default_rng([seed, 2]))
+    before, fills = _filling(network, catalogue, made, previous, settings, day or FIRST_DAY)
+    more: dict[str, Any] = {
+        "kept": kept,
+        "before": before,
+        "fills": fills,
+        "steering": _steering(steering_at or [], network),
+    }
+    stalled = expected_rebuffering(settings.simulation.access)
     if replications > 1 and demand is not None:
         wanted = read_demand(demand, network.region_ids, catalogue.file_ids)
         several = rehearse_replications(
-            network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, kept=kept, progress=console.say
+            network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, progress=console.say, **more
         )  # fmt: skip
         rows = several.intervals.rename(columns={"scheme": "policy"}).to_dict("records")
         document = {
@@ -413,9 +445,14 @@ def simulate(
         text: list[str | Table] = [*_policies_tables(several.policies), _intervals_table(rows)]
     else:
         sessions, warm_up = _sessions(folder, network, catalogue, playback=day, demand=demand, seed=seed)
+        if traces is not None:
+            rng = np.random.default_rng([seed, 3])
+            sessions, stalled = switch_by_access(
+                sessions, catalogue, read_sabre_traces(traces), settings.simulation.access, rng
+            )
         rehearsal = rehearse(
-            network, catalogue, made, sessions, names, settings, warm_up=warm_up, kept=kept, progress=console.say
-        )  # fmt: skip
+            network, catalogue, made, sessions, names, settings, warm_up=warm_up, progress=console.say, **more
+        )
         if output:
             write_rehearsal(rehearsal, output)
         document = {"policies": rehearsal.totals(), "sessions": len(sessions), "replications": 1}
@@ -428,12 +465,18 @@ def simulate(
                 f"{kept.sum():,} of {len(kept):,} titles; GB, cost and counts are theirs alone",
                 *text,
             ]
-    document |= {"seconds": time.perf_counter() - began}
+    document |= {"rebuffer_ratio": stalled, "seconds": time.perf_counter() - began}
+    text.append(f"sessions stall for {percent(stalled, 3)} of their playing time ({'played over the traces' if traces else 'expected of their kinds of access'})")  # fmt: skip
     console.emit(document | ({"title_share": title_share} if kept is not None else {}), as_json, text)
 
 
 def _one_source(
-    playback: dt.date | None, demand: Path | None, plan: Path, replications: int, output: Path | None
+    playback: dt.date | None,
+    demand: Path | None,
+    plan: Path,
+    replications: int,
+    output: Path | None,
+    traces: Path | None,
 ) -> None:
     """Refuse a simulation of nothing, of two things at once, or of the same thing several times."""
     message, column, mend = "", "--demand", f"give one: --playback DATE, or --demand {plan / 'demand.parquet'}"
@@ -449,8 +492,49 @@ def _one_source(
         )
     elif output is not None and replications > 1:
         message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
+    elif traces is not None and replications > 1:
+        message, column, mend = "sessions switch in one replication only", "--traces", "leave it out, or ask for one"
     if message:
         raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
+
+
+def _filling(
+    network: Network,
+    catalogue: Catalogue,
+    plan: Plan,
+    previous: Path | None,
+    settings: Settings,
+    night: dt.date,
+) -> tuple[Placement | None, Fills | None]:
+    """What appliances hold at midnight, and the transfers that bring the rest of the plan."""
+    if previous is None:
+        return None, None
+    before = read_placement(previous, network, catalogue)
+    filled = schedule_night(network, catalogue, plan, before, settings, night)
+    return before, filled.schedule.for_simulation()
+
+
+def _steering(changes: Sequence[str], network: Network) -> list[SteeringChange]:
+    """Changes of steering as the command line has them.
+
+    Raises
+    ------
+    InputError
+        A change of another form, an unknown name.
+    """
+    edits = []
+    for change in changes:
+        form = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)/(.+)=(.+)", change)
+        if form is None:
+            mend = "say HH:MM/REGION=SITE,SITE,ORIGIN, best site first"
+            raise InputError(
+                Problem(
+                    table="arguments", column="--steering-at", value=change, message="no change of steering", mend=mend
+                )
+            )
+        hour, minute, region, sites = form.groups()
+        edits.append(SteeringEdit(region=region, sites=tuple(sites.split(",")), at=f"{hour}:{minute}"))
+    return steering_changes(Scenario(name="--steering-at", steering=tuple(edits)), network)
 
 
 @app.command()
@@ -716,6 +800,8 @@ def _policies_tables(policies: Mapping[str, Mapping[str, Any]]) -> list[Table]:
         ("not yet\nfilled", counts([t["misses"]["not_yet_filled"] for t in totals])),
         ("\nhealth", counts([t["misses"]["health"] for t in totals])),
         ("of all\nsessions", counts([t["sessions"] for t in totals])),
+        ("mean\nkbit/s", column(each("mean_kbps"))),
+        ("start-up\nms", column(each("startup_ms_mean"))),
     ]
     return [console.columns([("\npolicy", names), *part]) for part in (measures, misses)]
 

@@ -104,7 +104,10 @@ def rehearse(
     trees = site_trees(network)
     routes = steering_routes(network, trees, candidates=settings.steering.candidates)
     fleet = change_steering(
-        build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes)), steering
+        build_fleet(network, catalogue, trees, routes, region_paths(network, trees, routes)),
+        steering,
+        region_names=network.region_ids.tolist(),
+        site_names=network.site_ids.tolist(),
     )
     _refuse_overfull(network, fleet, plan.placement)
     everything = sessions
@@ -228,9 +231,9 @@ def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
 
 
 def write_rehearsal(rehearsal: Rehearsal, folder: Path) -> None:
-    """Write the figures and tidy tables of a rehearsal: totals.json, by_hour, by_site, by_arc and arc_gbps as Parquet."""
+    """Write the figures and tidy tables of a rehearsal: totals.json; by_hour, by_site, by_site_hour and by_arc as Parquet; the five-minute averages of arcs."""
     folder.mkdir(parents=True, exist_ok=True)
-    frames: dict[str, list[pd.DataFrame]] = {"by_hour": [], "by_site": [], "by_arc": []}
+    frames: dict[str, list[pd.DataFrame]] = {"by_hour": [], "by_site": [], "by_site_hour": [], "by_arc": []}
     for name, result in rehearsal.results.items():
         for table, parts in frames.items():
             parts.append(getattr(result, table).assign(policy=name))

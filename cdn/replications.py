@@ -53,7 +53,7 @@ def draw_day(
 
 def rehearse_replications(
     network: Network, catalogue: Catalogue, plan: Plan, demand: Demand, policies: Sequence[str], settings: Settings,
-    *, replications: int, date: dt.date, seed: int = 0, kept: np.ndarray | None = None, progress: Callable[[str], None] | None = None,
+    *, replications: int, date: dt.date, seed: int = 0, progress: Callable[[str], None] | None = None, **more: Any,
 ) -> Replications:  # fmt: skip
     """Draw the sessions several times and rehearse every policy on each draw (common random numbers).
 
@@ -65,8 +65,8 @@ def rehearse_replications(
         >= 2.
     date
         The day, which decides the offset of local times.
-    kept
-        A sample of titles, as in :func:`cdn.rehearse.rehearse`.
+    more
+        What :func:`cdn.rehearse.rehearse` takes beside these.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def rehearse_replications(
     def run(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
         sessions, warm_up = draw_day(demand, network, catalogue, rng, date)
         totals = rehearse(
-            network, catalogue, plan, sessions, policies, settings, warm_up=warm_up, kept=kept, progress=progress
+            network, catalogue, plan, sessions, policies, settings, warm_up=warm_up, progress=progress, **more
         ).totals()
         found.append(totals)
         return totals

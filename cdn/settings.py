@@ -157,6 +157,10 @@ class Simulation(Section):
     fetch: Literal["file", "session"] = Field(
         "file", description="What a pull brings: the whole file, or the bytes its session watches."
     )
+    access: tuple[str, ...] = Field(
+        ("fixed-hd",),
+        description="Kinds of access that sessions have, in equal parts: what they stall, and the traces they play over.",
+    )
     seed: int = Field(0, ge=0, description="Seed of drawn sessions.")
 
     @field_validator("policies")

@@ -34,8 +34,8 @@ SESSION_FAULTS = (
           "the title has no file of this profile", "add the file to files"),
     Fault("seconds", "coalesce(NOT (isfinite(seconds) AND seconds > 0), true)", "the session has no length",
           "give a finite number of seconds > 0"),
-    Fault("gb", "coalesce(NOT (isfinite(gb) AND gb >= 0), true)", "not a finite number >= 0",
-          "give a finite number of GB >= 0"),
+    Fault("gb", "coalesce(NOT (isfinite(gb) AND gb > 0), true)", "the session has no bytes",
+          "give a finite number of GB > 0, or leave the session out"),
 )  # fmt: skip
 """What can be wrong with a session whatever its day, over the rows of a log joined with :func:`register_names`."""
 _PART = "part-0.parquet"
@@ -361,7 +361,7 @@ def _sum_day(
     """Region, file and GB of a day, and its hours added into ``hourly`` (R, 24); None where a row is unsound."""
     columns = ", ".join(_cleaned(connection, paths))
     source = f"(SELECT {columns} FROM {parquet_scan(paths)})"  # noqa: S608
-    sound = f"""(coalesce(isfinite(seconds) AND seconds > 0 AND isfinite(gb) AND gb >= 0
+    sound = f"""(coalesce(isfinite(seconds) AND seconds > 0 AND isfinite(gb) AND gb > 0
         AND start >= DATE '{date}' AND start < DATE '{date}' + 1, false))"""
     totals = connection.sql(
         f"""

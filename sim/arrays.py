@@ -10,21 +10,20 @@ import numpy as np
 
 PLACES = 16
 """Candidates in one word of ``holds``."""
-HOUR_BYTES, HOUR_HIT_BYTES, HOUR_ORIGIN_BYTES = 4, 5, 6
-HOUR_COLUMNS = 7
-"""Columns of ``hour``: sessions of each outcome, then these."""
+PATH_BYTES, PATH_MS = 4, 5
+PATH_COLUMNS = 6
+"""Columns of ``path``: sessions of each outcome, then their bytes and lengths."""
 COUNT, BYTES, CARRIED, WATCHED = range(4)
-"""Columns of ``path`` (the first two) and ``pair``: pulls and their session bytes between source and front; bytes fetched on this path, and those watched."""
+"""Columns of ``pulled`` (the first two) and ``pair``: pulls and their session bytes between source and front; bytes fetched on this path, and those watched."""
 PART, LEVEL = range(2)
-WORD, WORDS, MASK, ENDLESS = range(4)
-"""Columns of ``where``: the first word of a site's appliances, how many words they take, their bits in the first, and the bit of an origin or -1."""
+SITE = np.dtype([("word", np.int64), ("words", np.int64), ("mask", np.uint64), ("endless", np.int64)])
+"""Where a site's appliances stand: the first word, how many words they take, their bits in the first, and the bit of an origin or -1."""
 
 
 class Ground(NamedTuple):
     """What does not change while a simulation runs.
 
-    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn; ``where`` (S, 4) int64: where a site's appliances stand (see
-    :data:`WORD`); ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the
+    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn; ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the
     number of the path between two sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's
     path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and ``admission`` numbers of :mod:`sim.caches`,
     ``largest`` the threshold of the admission by size, ``pull`` a place in :data:`sim.climb.PULLS`, ``whole`` whether a pull brings the whole file.
@@ -84,9 +83,8 @@ class Part(NamedTuple):
 
 
 class Books(NamedTuple):
-    """What is counted: see :class:`sim.tally.Tally`; ``startup`` of pulls alone, the sum before the bins. ``marks`` (T', R * K, 2) and ``arc_marks`` (T, 2L, 2) hold parts and levels of flows."""
+    """What is counted: see :class:`sim.tally.Tally`; ``startup`` of pulls alone, the sum before the bins. ``path`` is flat, row by row. ``marks`` (T', R * K, 2) and ``arc_marks`` (T, 2L, 2) hold parts and levels of flows."""
 
-    hour: np.ndarray
     path: np.ndarray
     pulled: np.ndarray
     pair: np.ndarray

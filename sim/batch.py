@@ -16,13 +16,11 @@ from sim.arrays import (
     BYTES,
     CARRIED,
     COUNT,
-    ENDLESS,
-    HOUR_BYTES,
-    HOUR_COLUMNS,
-    HOUR_HIT_BYTES,
-    HOUR_ORIGIN_BYTES,
     LEVEL,
     PART,
+    PATH_BYTES,
+    PATH_COLUMNS,
+    PATH_MS,
     PLACES,
     WATCHED,
     Books,
@@ -203,18 +201,19 @@ class _Run:
         self.env = simpy.Environment()
         self.parts: Iterator[Sessions] = iter(())
         self.part: Sessions | None = None
-        self.at, self.done, self.last_start = 0, 0, 0
+        self.at, self.done, self.last_start, self.requested = 0, 0, 0, 0
+        self.so_far: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # at the end of every hour
 
     def _copies(self) -> np.ndarray:
         """(F, 2W) uint64: bits of the copies that are there when the clock starts, then of all planned ones."""
         width = self.numbers.width
         bits = np.zeros((self.fleet.files, 2 * width), np.uint64)
         if self.scheme.placement is not None:
-            (file, word), value = self._bits_of(self.scheme.placement)
+            flat, (place, value) = bits.reshape(-1), self._bits_of(self.scheme.placement)
             now = copies_there(self.fleet, self.scheme, self.fills)
-            np.bitwise_or.at(bits, (file, width + word), value)
-            np.bitwise_or.at(bits, (file[now], word[now]), value[now])
-            np.bitwise_or.at(bits, *self._bits_of(dropped_copies(self.fleet, self.scheme)))
+            np.bitwise_or.at(flat, width + place, value)
+            np.bitwise_or.at(flat, place[now], value[now])
+            np.bitwise_or.at(flat, *self._bits_of(dropped_copies(self.fleet, self.scheme)))
         return bits
 
     def _origins(self) -> np.ndarray:
@@ -232,10 +231,11 @@ class _Run:
         site = self.fleet.appliance_site[appliance].astype(np.int64)
         refresh(self.ground, self.state, seats.row, seats.place, seats.begin, site, np.asarray(file, np.int64))
 
-    def _bits_of(self, placement: Placement) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        """Where the bits of copies stand in ``copies`` (file and word), and the words that have them alone set."""
-        word, place = np.divmod(self.bit[placement.appliance], WORD)
-        return (placement.file, word), np.uint64(1) << place.astype(np.uint64)
+    def _bits_of(self, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+        """Where the bits of copies stand in ``copies``, flat, and the words that have them alone set."""
+        bit = self.bit[placement.appliance]
+        place = placement.file.astype(np.int64) * (2 * self.numbers.width) + bit // WORD
+        return place, np.uint64(1) << (bit % WORD).astype(np.uint64)
 
     def warm(self, sessions: Sessions) -> None:
         """Fill the caches with yesterday's sessions."""
@@ -247,8 +247,7 @@ class _Run:
         fleet, self.parts, self.days = self.fleet, parts, days
         paths = fleet.candidate.size
         self.books = Books(
-            hour=np.zeros((24 * days, HOUR_COLUMNS), np.int64),
-            path=np.zeros((paths, 2), np.int64),
+            path=np.zeros(paths * PATH_COLUMNS, np.int64),
             pulled=np.zeros((paths, 2), np.int64),
             pair=np.zeros((len(self.pair_paths.start) - 1, 4), np.int64),
             fetched=np.zeros(fleet.sites, np.int64),
@@ -301,6 +300,8 @@ class _Run:
             yield Moment(self.env, hour * HOUR_MS, ARRIVAL)
             self.advance(hour * HOUR_MS)
             self._move_marks(hour * HOUR_SLOTS)
+            books = self.books
+            self.so_far.append((books.path.copy(), books.pulled[:, :2].copy(), books.pair[:, :2].copy()))
             if progress is not None:
                 progress(self.done)
 
@@ -320,7 +321,8 @@ class _Run:
         self.state.free[self.bit[target]] += self.fill_writes[fill]
         word, place = divmod(int(self.bit[target]), WORD)
         self.state.copies[file, word] |= np.uint64(1 << place)
-        self._refresh(np.array([target]), np.array([file]))
+        row, seat = self.seats.of(int(self.fleet.appliance_site[target]))
+        self.state.holds[row, file, seat // PLACES] |= (1 << seat % PLACES).astype(np.uint16)
         self.fill_ran[fill] = True
 
     def switch(self, at: int) -> Generator[Moment, Any, None]:
@@ -329,7 +331,7 @@ class _Run:
         self.advance(at)
         old = dropped_copies(self.fleet, self.scheme)
         place, value = self._bits_of(old)
-        np.bitwise_and.at(self.state.copies, place, ~value)
+        np.bitwise_and.at(self.state.copies.reshape(-1), place, ~value)
         self._refresh(old.appliance, old.file)
 
     def fail(self, outage: Outage) -> Generator[Moment, Any, None]:
@@ -352,7 +354,7 @@ class _Run:
 
     def _provide(self, source: int, rate: int) -> None:
         """An appliance, or an origin, begins to provide a rate to a fill (or ends, with a negative rate)."""
-        bit = int(self.bit[source]) if source >= 0 else int(self.numbers.where[-1 - source, ENDLESS])
+        bit = int(self.bit[source]) if source >= 0 else int(self.numbers.where["endless"][-1 - source])
         site = self.ground.site_of[bit]
         self.state.free[bit] -= rate
         self.state.load[site] += rate
@@ -394,7 +396,9 @@ class _Run:
             mend = "give every part the same number of days"
             raise InputError([Problem(table="playback", message="the parts are not of the same days", mend=mend)])
         columns = (part.start_ms, part.region, part.file, part.duration_ms, part.bytes)
-        sound, longest = look_over(*columns, self.last_start, self.days * DAY_MS, self.fleet.regions, self.fleet.files)
+        sound, longest, requested = look_over(
+            *columns, self.last_start, self.days * DAY_MS, self.fleet.regions, self.fleet.files
+        )
         if not sound:
             check_sessions(part, self.fleet.regions, self.fleet.files)
             mend = "give the parts in the order of their starts"
@@ -412,6 +416,7 @@ class _Run:
             self.calendar = empty_calendar(page_shift(part.start_ms))
         if len(part):
             self.last_start = int(part.start_ms[-1])
+            self.requested += requested
             self._make_room(longest)
 
     def _make_room(self, longest_ms: int) -> None:
@@ -429,10 +434,9 @@ class _Run:
             return
         base, marks, arc_marks = self.base_slot, self.books.marks, self.books.arc_marks
         past = min(now_slot - base, len(marks))
-        for column in (PART, LEVEL):
-            arc_marks[base : base + past, :, column] += (self.crossings @ marks[:past, :, column].T).T[
-                : len(arc_marks) - base
-            ]
+        by_path = marks[:past].swapaxes(0, 1).reshape(marks.shape[1], -1)
+        moved = (self.crossings @ by_path).reshape(-1, past, marks.shape[2]).swapaxes(0, 1)
+        arc_marks[base : base + past] += moved[: len(arc_marks) - base]
         marks[: len(marks) - past] = marks[past:].copy()
         marks[len(marks) - past :] = 0
         self.base_slot = now_slot
@@ -440,13 +444,14 @@ class _Run:
     def books_closed(self) -> tuple[Tally, Ledger]:
         """Everything counted, as both engines give it."""
         fleet, books, fills, ran = self.fleet, self.books, self.fills, self.fill_ran
-        shape, hour = fleet.candidate.shape, books.hour
-        delivering, first = np.maximum(fleet.candidate, 0).ravel(), fleet.candidate[:, 0]
-        unpulled = (books.path - books.pulled).reshape(*shape, 2)
-        direct, path_us = unpulled[:, 0], self.ground.path_us
-        once = unpulled[:, :, COUNT].ravel()
+        shape = fleet.candidate.shape
+        path = books.path.reshape(-1, PATH_COLUMNS)
+        direct_count = path[:, : len(OUTCOMES)].sum(axis=1) - books.pulled[:, COUNT]
+        direct_bytes = path[:, PATH_BYTES] - books.pulled[:, BYTES]
+        delivering, first, path_us = np.maximum(fleet.candidate, 0).ravel(), fleet.candidate[:, 0], self.ground.path_us
+        best = np.arange(shape[0]) * shape[1]
         targets, sources = self._pair_sites()
-        delivered = _sum_by(delivering, books.path[:, BYTES], fleet.sites)
+        delivered = _sum_by(delivering, path[:, PATH_BYTES], fleet.sites)
         sourced = _sum_by(sources, books.pair[:, BYTES], fleet.sites)
         pulled_bytes = _sum_by(targets, books.pair[:, BYTES], fleet.sites)
         transfers = fleet.site_paths(fills.source_site(fleet)[ran], fills.target_site(fleet)[ran])
@@ -454,7 +459,7 @@ class _Run:
         ledger = Ledger(
             delivered=delivered,
             provided=delivered - pulled_bytes + sourced,
-            serving=np.asarray(self.crossings @ books.path[:, BYTES]),
+            serving=np.asarray(self.crossings @ path[:, PATH_BYTES]),
             fetching=arc_bytes(self.pair_paths, pairs, books.pair[:, CARRIED], fleet.arcs),
             watched=arc_bytes(self.pair_paths, pairs, books.pair[:, WATCHED], fleet.arcs),
             filling=arc_bytes(transfers, np.arange(int(ran.sum())), fills.bytes[ran], fleet.arcs),
@@ -463,24 +468,58 @@ class _Run:
         marks = books.arc_marks
         load = loads_of_marks(marks[:, :, PART].T, marks[:, :, LEVEL].T)
         tally = Tally(
-            hour_sessions=hour[:, : len(OUTCOMES)].copy(),
-            hour_bytes=hour[:, HOUR_BYTES].copy(),
-            hour_hit_bytes=hour[:, HOUR_HIT_BYTES].copy(),
-            hour_origin_bytes=hour[:, HOUR_ORIGIN_BYTES].copy(),
-            path_sessions=books.path[:, COUNT].reshape(shape).copy(),
-            path_bytes=books.path[:, BYTES].reshape(shape).copy(),
-            hit_sessions=_sum_by(first, direct[:, COUNT], fleet.sites),
-            hit_bytes=_sum_by(first, direct[:, BYTES], fleet.sites),
+            **self._by_hour(),
+            path_sessions=path[:, : len(OUTCOMES)].sum(axis=1).reshape(shape),
+            path_bytes=path[:, PATH_BYTES].reshape(shape).copy(),
+            hit_sessions=_sum_by(first, direct_count[best], fleet.sites),
+            hit_bytes=_sum_by(first, direct_bytes[best], fleet.sites),
             pulled_sessions=_sum_by(targets, books.pair[:, COUNT], fleet.sites),
             fetched_bytes=books.fetched.copy(),
             sourced_bytes=sourced,
-            startup_us=books.startup[:1] + once @ path_us,
-            startup_sessions=books.startup[1:] + _sum_by(startup_bin(path_us), once, STARTUP_BINS),
+            startup_us=books.startup[:1] + direct_count @ path_us,
+            startup_sessions=books.startup[1:] + _sum_by(startup_bin(path_us), direct_count, STARTUP_BINS),
             peak_bps=books.peak,
             arc_load=load + fill_loads(fleet, fills, ran, self.days) if self.link_loads else load,
         )
         self._check_sums(tally, ledger)
         return tally, ledger
+
+    def _by_hour(self) -> dict[str, np.ndarray]:
+        """The hours' part of the tally, from what had been counted by the end of each."""
+        fleet, sites, hours = self.fleet, self.fleet.sites, len(self.so_far)
+        path, pulled, pair = (
+            np.diff(np.stack(counted), axis=0, prepend=0) for counted in zip(*self.so_far, strict=True)
+        )
+        path = path.reshape(hours, -1, PATH_COLUMNS)
+        delivering, first = (
+            np.maximum(fleet.candidate, 0).ravel(),
+            np.repeat(fleet.candidate[:, 0], fleet.candidate.shape[1]),
+        )
+        targets, sources = self._pair_sites()
+        sessions, size = path[:, :, : len(OUTCOMES)], path[:, :, PATH_BYTES]
+        direct = size - pulled[:, :, BYTES]
+        hits = direct[:, :: fleet.candidate.shape[1]]
+        startup = sessions.sum(axis=2) * self.ground.path_us
+        return {
+            "hour_sessions": sessions.sum(axis=1),
+            "hour_bytes": size.sum(axis=1),
+            "hour_hit_bytes": hits.sum(axis=1),
+            "hour_origin_bytes": direct[:, fleet.is_origin[delivering]].sum(axis=1)
+            + pair[:, fleet.is_origin[sources], BYTES].sum(axis=1),
+            "site_hour_asked": _sum_of_each(first, sessions, sites),
+            "site_hour_hit_bytes": _sum_of_each(fleet.candidate[:, 0], hits, sites),
+            "site_hour_delivered": np.stack(
+                [
+                    _sum_of_each(delivering, sessions.sum(axis=2), sites),
+                    _sum_of_each(delivering, size, sites),
+                    _sum_of_each(delivering, path[:, :, PATH_MS], sites),
+                    _sum_of_each(delivering, startup, sites)
+                    + _sum_of_each(targets, pair[:, :, COUNT] * self.ground.pair_us, sites),
+                    _sum_of_each(targets, pair[:, :, COUNT], sites),
+                ],
+                axis=2,
+            ),
+        }
 
     def _pair_sites(self) -> tuple[np.ndarray, np.ndarray]:
         """Targets and sources of the pulls' pairs, in the order of their numbers."""
@@ -490,8 +529,9 @@ class _Run:
 
     def _check_sums(self, tally: Tally, ledger: Ledger) -> None:
         """Sums counted at different places of the kernel must agree."""
-        requested = int(tally.hour_bytes.sum())
+        requested = self.requested
         for what, counted in (
+            ("bytes requested and counted by the hour", int(tally.hour_bytes.sum())),
             ("bytes requested and delivered", int(ledger.delivered.sum())),
             ("bytes requested and provided", int(ledger.provided.sum())),
             (
@@ -526,3 +566,10 @@ def _sum_by(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     total = np.zeros(size, np.int64)
     np.add.at(total, where, values)
     return total
+
+
+def _sum_of_each(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """(H, size, …) int64: sums of (H, N, …) values by where they belong, hour by hour."""
+    total = np.zeros((size, len(values), *values.shape[2:]), np.int64)
+    np.add.at(total, where, values.swapaxes(0, 1))
+    return total.swapaxes(0, 1)

@@ -18,9 +18,9 @@ The verbs are those of :class:`sim.policies.CachePolicy`, and every policy does 
 - ``admits(rule, largest_bytes, asked, sizes, file)``: after a miss, whether the rule of admission lets the file in; twins in ``sim.policies.admission``.
 """
 
-import numba as nb
 import numpy as np
 
+from sim.machine import compiled, fetch_ahead, inlined
 from sim.policies import ADMISSIONS, POLICIES
 from sim.policies.s3fifo import MOST_COUNTED, PROMOTED_AT, SMALL_PERCENT
 
@@ -40,6 +40,8 @@ META_WIDTH = 10
 WHERE, PREV, NEXT, COUNT = range(4)
 LINKED_WIDTH = 4
 SMALLEST_RING = 64
+SOON = 4
+"""Places of a ring whose files are asked of the memory before their turn to go comes."""
 RINGED = FIFO
 """Policies up to this number keep a ring; its places are the rows from ``meta[ANCHOR]`` on, and WHERE of a file is one more than its place."""
 MAIN, SMALL, GHOST = 1, 2, -1
@@ -98,13 +100,13 @@ def empty_memory(rule: int, caches: int, files: int) -> np.ndarray:
     return np.zeros((caches, files if rule == SECOND_HIT else 0), np.uint8)
 
 
-@nb.njit(cache=True)
+@inlined
 def contains(node: np.ndarray, file: int) -> bool:
     """Whether the file is held."""
     return bool(node[file, WHERE] > 0)
 
 
-@nb.njit(cache=True, inline="always")
+@inlined
 def access(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> bool:
     """Ask for a file: True on a hit."""
     held = node[file, WHERE] > 0
@@ -113,7 +115,7 @@ def access(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> bool:
     return bool(held)
 
 
-@nb.njit(cache=True)
+@inlined
 def _touch(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> None:
     """A file that is held was asked for."""
     if policy == LRU:
@@ -126,7 +128,7 @@ def _touch(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> None:
         node[file, COUNT] = 1
 
 
-@nb.njit(cache=True)
+@inlined
 def admits(rule: int, largest_bytes: int, asked: np.ndarray, sizes: np.ndarray, file: int) -> bool:
     """Whether a file that was missed is let in; the rule remembers that it was asked for.
 
@@ -139,7 +141,7 @@ def admits(rule: int, largest_bytes: int, asked: np.ndarray, sizes: np.ndarray, 
     return bool(rule == ADMIT_ALL or sizes[file] <= largest_bytes)
 
 
-@nb.njit(cache=True)
+@compiled
 def admit(policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
     """Store a file that is not held; returns how many files went for it."""
     size = sizes[file]
@@ -167,7 +169,7 @@ def admit(policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, fi
     return int(gone)
 
 
-@nb.njit(cache=True)
+@compiled
 def resize(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, size: int) -> None:
     """A file that this cache does not hold has another size from now on, in traces where sizes change; ``sizes`` must be this cache's alone."""
     if node[file, WHERE] == GHOST:
@@ -175,7 +177,7 @@ def resize(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, siz
     sizes[file] = size
 
 
-@nb.njit(cache=True)
+@inlined
 def _admit_ringed(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
     """The file whose last request in the ring is the oldest goes first."""
     size, gone, first, ring = sizes[file], 0, meta[ANCHOR], meta[RING]
@@ -190,10 +192,12 @@ def _admit_ringed(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: i
     meta[OLDEST], meta[LENGTH] = at, taken
     _write_down(meta, node, file)
     meta[USED] += size
+    for soon in range(first + at, min(first + at + SOON, first + ring)):
+        fetch_ahead(node, node[soon, 0])
     return gone
 
 
-@nb.njit(cache=True)
+@inlined
 def _write_down(meta: np.ndarray, node: np.ndarray, file: int) -> None:
     """The latest request of a ring."""
     if meta[LENGTH] == meta[RING]:
@@ -205,7 +209,7 @@ def _write_down(meta: np.ndarray, node: np.ndarray, file: int) -> None:
     meta[LENGTH] += 1
 
 
-@nb.njit(cache=True)
+@compiled
 def _close_up(meta: np.ndarray, node: np.ndarray) -> None:
     """Leave out the void places of a full ring; if they were fewer than half, it grows twice as long."""
     first, ring, kept = meta[ANCHOR], meta[RING], 0
@@ -226,7 +230,7 @@ def _close_up(meta: np.ndarray, node: np.ndarray) -> None:
         meta[RING] = 2 * ring
 
 
-@nb.njit(cache=True, inline="always")
+@inlined
 def _unlink(node: np.ndarray, row: int) -> None:
     """Take a row out of its ring."""
     before, after = node[row, PREV], node[row, NEXT]
@@ -234,7 +238,7 @@ def _unlink(node: np.ndarray, row: int) -> None:
     node[after, PREV] = before
 
 
-@nb.njit(cache=True, inline="always")
+@inlined
 def _append(node: np.ndarray, anchor: int, row: int) -> None:
     """Put a row behind all others of a ring: just before its anchor."""
     last = node[anchor, PREV]
@@ -244,7 +248,7 @@ def _append(node: np.ndarray, anchor: int, row: int) -> None:
     node[anchor, PREV] = row
 
 
-@nb.njit(cache=True, inline="always")
+@inlined
 def _evict(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray, gone: int) -> int:
     """Note that a file, already out of its queue, is no longer held; returns how many went so far."""
     node[file, WHERE] = 0
@@ -253,7 +257,7 @@ def _evict(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evi
     return gone + 1
 
 
-@nb.njit(cache=True)
+@compiled
 def _sift(meta: np.ndarray, node: np.ndarray) -> int:
     """SIEVE: the hand goes on from where it stood, sparing each file asked for once; takes out the first that was not."""
     row, anchor = meta[HAND], meta[ANCHOR]
@@ -273,14 +277,14 @@ def _sift(meta: np.ndarray, node: np.ndarray) -> int:
 # of their ring, keep their neighbours in WHERE (the frequency below) and COUNT (the one above). What a frequency counts is the COUNT of its first file.
 
 
-@nb.njit(cache=True)
+@compiled
 def _join_frequency(node: np.ndarray, frequency: int, file: int, count: int) -> None:
     _append(node, frequency, file)
     node[file, WHERE] = frequency
     node[file, COUNT] = count
 
 
-@nb.njit(cache=True)
+@compiled
 def _new_frequency(meta: np.ndarray, node: np.ndarray, below: int) -> int:
     """An empty frequency above another one, or first of all if ``below`` is the anchor."""
     frequency = meta[FREE]
@@ -296,7 +300,7 @@ def _new_frequency(meta: np.ndarray, node: np.ndarray, below: int) -> int:
     return int(frequency)
 
 
-@nb.njit(cache=True)
+@compiled
 def _leave_frequency(meta: np.ndarray, node: np.ndarray, file: int) -> None:
     """Take a file out of its frequency, and the frequency out of the ring if that was its last."""
     frequency = node[file, WHERE]
@@ -308,7 +312,7 @@ def _leave_frequency(meta: np.ndarray, node: np.ndarray, file: int) -> None:
         meta[FREE] = frequency
 
 
-@nb.njit(cache=True)
+@compiled
 def _start_lfu(meta: np.ndarray, node: np.ndarray, file: int) -> None:
     """A file enters with the one request that missed."""
     anchor = meta[ANCHOR]
@@ -318,7 +322,7 @@ def _start_lfu(meta: np.ndarray, node: np.ndarray, file: int) -> None:
     _join_frequency(node, lowest, file, 1)
 
 
-@nb.njit(cache=True)
+@compiled
 def _count_lfu(meta: np.ndarray, node: np.ndarray, file: int) -> None:
     """One more request to a file's name: it goes behind all others of the next frequency."""
     frequency, count = node[file, WHERE], node[file, COUNT] + 1
@@ -332,7 +336,7 @@ def _count_lfu(meta: np.ndarray, node: np.ndarray, file: int) -> None:
     _join_frequency(node, above, file, count)
 
 
-@nb.njit(cache=True)
+@compiled
 def _admit_s3fifo(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
     """Into the small queue, or into the main one if the ghost remembers the file."""
     size, anchor, gone = sizes[file], meta[ANCHOR], 0
@@ -358,7 +362,7 @@ def _admit_s3fifo(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: i
     return int(gone)
 
 
-@nb.njit(cache=True)
+@compiled
 def _evict_small(
     meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, main_limit: int, evicted: np.ndarray, gone: int
 ) -> int:
@@ -381,7 +385,7 @@ def _evict_small(
     return int(gone)
 
 
-@nb.njit(cache=True)
+@compiled
 def _evict_main(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, evicted: np.ndarray, gone: int) -> int:
     """Evict the first file of the main queue that has no request left to its name."""
     anchor = meta[ANCHOR]
@@ -396,7 +400,7 @@ def _evict_main(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, evicted: 
     return int(_evict(meta, node, sizes, file, evicted, gone))
 
 
-@nb.njit(cache=True)
+@compiled
 def _remember(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, limit: int) -> None:
     """The ghost keeps the name; the oldest names beyond its bytes are forgotten."""
     ghost = meta[ANCHOR] + 2

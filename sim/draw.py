@@ -294,7 +294,7 @@ def _fill(
         for i in range(count):
             at, f = first + i, file[first + i]
             length = min(np.exp(location + spread * rng.standard_normal()), play[f, 0])
-            milliseconds, size = max(int(np.rint(length)), 1), int(np.rint(length * play[f, 1]))
+            milliseconds, size = max(int(np.rint(length)), 1), max(int(np.rint(length * play[f, 1])), 1)
             duration_ms[at], bytes_[at] = milliseconds, size
             rate_bps[at] = int(np.rint(size * 8000.0 / milliseconds))
         first += count

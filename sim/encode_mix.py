@@ -5,7 +5,7 @@ part of the project.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
 
@@ -157,6 +157,73 @@ def region_mix(mix: EncodeMix, access: np.ndarray) -> np.ndarray:
     return np.asarray(access / access.sum(axis=1, keepdims=True) @ mix.share)
 
 
+def expected_rebuffering(kinds: Sequence[str]) -> float:
+    """Time standing still over playing time, of sessions that have these kinds of access in equal parts, as the project's mix has it.
+
+    Raises
+    ------
+    InputError
+        A kind that the mix does not know.
+    """
+    mix = load_mix()
+    check_kinds(kinds, mix.kinds)
+    return float(np.mean([mix.rebuffer_ratio[mix.kinds.index(kind)] for kind in kinds]))
+
+
+def check_kinds(kinds: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse kinds of access that nobody knows, and none at all.
+
+    Raises
+    ------
+    InputError
+        Naming the first of them.
+    """
+    wrong = next((kind for kind in kinds if kind not in known), None)
+    if wrong is not None or not kinds:
+        mend = "use " + ", ".join(known)
+        raise InputError(Problem(table="access", value=wrong or "", message="no such kind of access", mend=mend))
+
+
+def switch_by_access(
+    sessions: Sessions,
+    catalogue: Catalogue,
+    throughputs: Mapping[str, Throughputs],
+    kinds: Sequence[str],
+    rng: np.random.Generator,
+) -> tuple[Sessions, float]:
+    """Let sessions switch encodes, each by a kind of access drawn evenly from ``kinds``.
+
+    Returns
+    -------
+    The pieces, as :func:`switch_encodes` makes them, and the time standing still over playing time.
+
+    Raises
+    ------
+    InputError
+        A kind of access without traces.
+    """
+    check_kinds(kinds, list(throughputs))
+    kind = rng.integers(0, len(kinds), len(sessions))
+    parts, stalled = [], 0
+    for k, name in enumerate(kinds):
+        mine = kind == k
+        if mine.any():
+            part, played = _switched(_those(sessions, mine), catalogue, throughputs[name], rng, Player())
+            parts.append(part)
+            stalled += int(played.stall_ms.sum())
+    if not parts:
+        return sessions, 0.0
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS)
+    return build_sessions(*columns), stalled / int(sessions.duration_ms.sum())
+
+
+_COLUMNS = ("start_ms", "region", "file", "duration_ms", "bytes")
+
+
+def _those(sessions: Sessions, mine: np.ndarray) -> Sessions:
+    return build_sessions(*(getattr(sessions, name)[mine] for name in _COLUMNS))
+
+
 def switch_encodes(
     sessions: Sessions,
     catalogue: Catalogue,
@@ -175,9 +242,14 @@ def switch_encodes(
     sessions
         Whatever file of a title they name, any of the title's files may be played.
     throughputs
-        Of the sessions' kind of access; where regions differ, split the sessions by kind and join the results with :func:`sim.sessions.build_sessions`.
+        Of the sessions' kind of access; where sessions differ, :func:`switch_by_access`.
     """
-    player = Player() if player is None else player
+    return _switched(sessions, catalogue, throughputs, rng, Player() if player is None else player)[0]
+
+
+def _switched(
+    sessions: Sessions, catalogue: Catalogue, throughputs: Throughputs, rng: np.random.Generator, player: Player
+) -> tuple[Sessions, Playback]:
     choice = build_choice(catalogue.title_of, catalogue.bitrate_kbps, len(catalogue.title_ids))
     ladder = np.maximum(np.rint(catalogue.bitrate_kbps[choice.file]), 1).astype(np.int64)
     title = catalogue.title_of[sessions.file]
@@ -191,13 +263,11 @@ def switch_encodes(
         played.first, played.rung, sessions.start_ms, sessions.duration_ms, player.segment_ms, DAY_MS
     )
     place = part[owner, 0] + rung
-    return build_sessions(
-        sessions.start_ms[owner] + begin,
-        sessions.region[owner],
-        choice.file[place],
-        end - begin,
-        np.rint(ladder[place] * (end - begin) / 8).astype(np.int64),
+    size = np.maximum(np.rint(ladder[place] * (end - begin) / 8), 1).astype(np.int64)
+    pieces = build_sessions(
+        sessions.start_ms[owner] + begin, sessions.region[owner], choice.file[place], end - begin, size
     )
+    return pieces, played
 
 
 @nb.njit(cache=True)

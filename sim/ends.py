@@ -8,16 +8,17 @@ once, as it is opened, and read from front to back; what is to end within the op
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
+
+from sim.machine import compiled, fetch_ahead, inlined
 
 NOBODY = -1
 NEVER = 2**62
 """A time after all others."""
 CLOSING = 2**63 - 1
 """The end of the row that closes ``due``: not even then."""
-END, RATE, WHO, SOURCE = range(4)
-"""Columns of a running session: its end in ms, its rate in bit/s, the appliance it has it from, and the one that appliance pulls from, or -1."""
+RUNNING = np.dtype([("end", np.int64), ("rate", np.int64), ("who", np.int32), ("source", np.int32)])
+"""A running session: its end in ms, its rate in bit/s, the appliance it has it from, and the one that appliance pulls from, or -1."""
 PAGE, LAST_PAGE, NEXT_DUE, LATE, FREE_BLOCK = range(5)
 """Places in ``clock``: the open page, the last page with an end in it, the first row of ``due`` not ended, ends in the heap, the first unused block."""
 BLOCK_SHIFT = 5
@@ -29,17 +30,13 @@ FIRST_BLOCKS = 64
 A_PAGE, FIRST_SHIFT, MOST_SHIFT = 512, 17, 26
 """Sessions that should end in one page; pages of 2**shift ms."""
 
-compiled = nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")
-"""Without reference counts, which cost more than all the rest: no kernel makes or keeps an array. Other threads go on meanwhile."""
-inlined = nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy", forceinline=True)
-"""For what every session does: a call would hand over dozens of arrays."""
-
 
 class Calendar(NamedTuple):
     """The ends of running sessions.
 
-    ``rows`` (blocks * BLOCK, 4); ``after`` (blocks,) the next block of a page, or of the unused ones; ``tail`` (pages,) the row behind the last of a page, 0
-    where it has none; pages come round again. ``due`` (rows + 1, 4): the open page by time, closed by one that never ends. ``late`` (rows, 4): a heap.
+    ``rows`` (blocks * BLOCK,) of :data:`RUNNING`; ``after`` (blocks,) the next block of a page, or of the unused ones; ``tail`` (pages,) the row behind the
+    last of a page, 0 where it has none; pages come round again. ``due`` (rows + 1,): the open page by time, closed by one that never ends. ``late``
+    (rows,): a heap.
     """
 
     rows: np.ndarray
@@ -54,14 +51,14 @@ class Calendar(NamedTuple):
 
 def empty_calendar(shift: int) -> Calendar:
     """No session runs, at time 0; there is no room for one either."""
-    due = np.zeros((1, 4), np.int64)
-    due[0, END] = CLOSING
+    due = np.zeros(1, RUNNING)
+    due["end"] = CLOSING
     return Calendar(
-        rows=np.zeros((0, 4), np.int64),
+        rows=np.zeros(0, RUNNING),
         after=np.zeros(0, np.int64),
         tail=np.zeros(1, np.int64),
         due=due,
-        late=np.zeros((0, 4), np.int64),
+        late=np.zeros(0, RUNNING),
         bins=np.zeros(1 << BIN_SHIFT, np.int64),
         clock=np.array([0, 0, 0, 0, NOBODY], np.int64),
         shift=shift,
@@ -96,7 +93,7 @@ def with_room(old: Calendar) -> Calendar:
     size = len(after) * BLOCK
 
     def longer(table: np.ndarray, more: int = 0) -> np.ndarray:
-        grown = np.zeros((size + more, 4), np.int64)
+        grown = np.zeros(size + more, RUNNING)
         grown[: len(table)] = table
         return grown
 
@@ -112,7 +109,7 @@ def has_room(calendar: Calendar) -> bool:
 @inlined
 def _give_back(rows: np.ndarray, row: int, free: np.ndarray, load: np.ndarray, site_of: np.ndarray) -> None:
     """A session ends."""
-    rate, appliance, source = rows[row, RATE], rows[row, WHO], rows[row, SOURCE]
+    rate, appliance, source = rows[row].rate, rows[row].who, rows[row].source
     free[appliance] += rate
     load[site_of[appliance]] -= rate
     if source >= 0:
@@ -127,11 +124,11 @@ def release(calendar: Calendar, free: np.ndarray, load: np.ndarray, site_of: np.
     if now >> calendar.shift > clock[PAGE]:
         _turn(calendar, free, load, site_of, now >> calendar.shift)
     at = clock[NEXT_DUE]
-    while due[at, END] <= now:
+    while due[at].end <= now:
         _give_back(due, at, free, load, site_of)
         at += 1
     clock[NEXT_DUE] = at
-    while clock[LATE] > 0 and late[0, END] <= now:
+    while clock[LATE] > 0 and late[0].end <= now:
         _give_back(late, 0, free, load, site_of)
         _drop_first(late, clock)
 
@@ -153,7 +150,13 @@ def expect(calendar: Calendar, end: int, rate: int, appliance: int, source: int)
         row = block << BLOCK_SHIFT
         clock[LAST_PAGE] = max(clock[LAST_PAGE], page)
     tail[place] = row + 1
-    rows[row, END], rows[row, RATE], rows[row, WHO], rows[row, SOURCE] = end, rate, appliance, source
+    rows[row].end, rows[row].rate, rows[row].who, rows[row].source = end, rate, appliance, source
+
+
+@inlined
+def fetch_page(calendar: Calendar, end: int) -> None:
+    """Ask the memory for the place that an end will be written to."""
+    fetch_ahead(calendar.rows, calendar.tail[(end >> calendar.shift) & (len(calendar.tail) - 1)])
 
 
 @compiled
@@ -161,7 +164,7 @@ def _turn(calendar: Calendar, free: np.ndarray, load: np.ndarray, site_of: np.nd
     """Close the open page and all before the given one, ending their sessions, and open that."""
     clock, rows, due, late = calendar.clock, calendar.rows, calendar.due, calendar.late
     at = clock[NEXT_DUE]
-    while due[at, END] < CLOSING:
+    while due[at].end < CLOSING:
         _give_back(due, at, free, load, site_of)
         at += 1
     for at in range(clock[LATE]):
@@ -193,7 +196,7 @@ def _sort_into_due(calendar: Calendar, page: int) -> None:
     while row > 0:
         block = (row - 1) >> BLOCK_SHIFT
         for one in range(block << BLOCK_SHIFT, row):
-            bins[(rows[one, END] >> fine) & (len(bins) - 1)] += 1
+            bins[(rows[one].end >> fine) & (len(bins) - 1)] += 1
         row = (calendar.after[block] + 1) << BLOCK_SHIFT
     count = 0
     for which in range(len(bins)):
@@ -204,19 +207,19 @@ def _sort_into_due(calendar: Calendar, page: int) -> None:
     while row > 0:
         block = (row - 1) >> BLOCK_SHIFT
         for one in range(block << BLOCK_SHIFT, row):
-            which = (rows[one, END] >> fine) & (len(bins) - 1)
-            _copy(rows, one, due, bins[which])
+            which = (rows[one].end >> fine) & (len(bins) - 1)
+            due[bins[which]] = rows[one]
             bins[which] += 1
         row = (calendar.after[block] + 1) << BLOCK_SHIFT
     for i in range(1, count):
-        end = due[i, END]
-        if due[i - 1, END] > end:
-            rate, appliance, source, at = due[i, RATE], due[i, WHO], due[i, SOURCE], i
-            while at > 0 and due[at - 1, END] > end:
-                _copy(due, at - 1, due, at)
+        end = due[i].end
+        if due[i - 1].end > end:
+            rate, appliance, source, at = due[i].rate, due[i].who, due[i].source, i
+            while at > 0 and due[at - 1].end > end:
+                due[at] = due[at - 1]
                 at -= 1
-            due[at, END], due[at, RATE], due[at, WHO], due[at, SOURCE] = end, rate, appliance, source
-    due[count, END] = CLOSING
+            due[at].end, due[at].rate, due[at].who, due[at].source = end, rate, appliance, source
+    due[count].end = CLOSING
 
 
 @compiled
@@ -232,21 +235,15 @@ def _free_blocks(calendar: Calendar, page: int) -> None:
     calendar.tail[place] = 0
 
 
-@inlined
-def _copy(source: np.ndarray, row: int, target: np.ndarray, at: int) -> None:
-    target[at, END], target[at, RATE] = source[row, END], source[row, RATE]
-    target[at, WHO], target[at, SOURCE] = source[row, WHO], source[row, SOURCE]
-
-
 @compiled
 def _come_late(late: np.ndarray, clock: np.ndarray, end: int, rate: int, appliance: int, source: int) -> None:
     """Put an end into the heap, the earliest of which stands first."""
     at = clock[LATE]
     clock[LATE] = at + 1
-    while at > 0 and late[(at - 1) >> 1, END] > end:
-        _copy(late, (at - 1) >> 1, late, at)
+    while at > 0 and late[(at - 1) >> 1].end > end:
+        late[at] = late[(at - 1) >> 1]
         at = (at - 1) >> 1
-    late[at, END], late[at, RATE], late[at, WHO], late[at, SOURCE] = end, rate, appliance, source
+    late[at].end, late[at].rate, late[at].who, late[at].source = end, rate, appliance, source
 
 
 @compiled
@@ -258,10 +255,10 @@ def _drop_first(late: np.ndarray, clock: np.ndarray) -> None:
         below = 2 * at + 1
         if below >= count:
             break
-        if below + 1 < count and late[below + 1, END] < late[below, END]:
+        if below + 1 < count and late[below + 1].end < late[below].end:
             below += 1
-        if late[count, END] <= late[below, END]:
+        if late[count].end <= late[below].end:
             break
-        _copy(late, below, late, at)
+        late[at] = late[below]
         at = below
-    _copy(late, count, late, at)
+    late[at] = late[count]

@@ -14,12 +14,11 @@ from sim.arrays import (
     BYTES,
     CARRIED,
     COUNT,
-    ENDLESS,
-    HOUR_BYTES,
-    HOUR_HIT_BYTES,
-    HOUR_ORIGIN_BYTES,
     LEVEL,
     PART,
+    PATH_BYTES,
+    PATH_COLUMNS,
+    PATH_MS,
     WATCHED,
     Books,
     Entries,
@@ -29,12 +28,11 @@ from sim.arrays import (
 )
 from sim.caches import access, admit, admits, contains
 from sim.climb import PULLS
-from sim.ends import NOBODY, Calendar, compiled, expect, has_room, inlined, release
-from sim.log import HIT
+from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
+from sim.machine import compiled, fetch_ahead, inlined
 from sim.series import SLOT_MS
-from sim.steer import carrier, fetch_ahead, front_site, holder, holds_up, is_cached, is_copy, steer
+from sim.steer import carrier, front_site, holder, holds_up, is_cached, is_copy, steer
 
-HOUR_MS = 3_600_000
 DONE, NO_ROOM = 0, 1
 NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
 AHEAD = 12
@@ -106,7 +104,7 @@ def _climb(
     first = at = ground.climb_start[ground.climb_of[row, front]]
     while True:
         site, cached = ground.climb_site[at], False
-        appliance = ground.where[site, ENDLESS]
+        appliance = ground.where[site].endless
         if appliance < 0:
             appliance = holder(ground, state, site, file, soft, rate)
             if appliance < 0 and is_cached(state, site, file) != 0:
@@ -153,16 +151,11 @@ def _note_pull(
 
 
 @inlined
-def _count(books: Books, place: int, hour: int, outcome: int, size: int, from_origin: bool) -> None:
-    """Count a session by path and hour."""
-    books.path[place, COUNT] += 1
-    books.path[place, BYTES] += size
-    books.hour[hour, outcome] += 1
-    books.hour[hour, HOUR_BYTES] += size
-    if outcome == HIT:
-        books.hour[hour, HOUR_HIT_BYTES] += size
-    if from_origin:
-        books.hour[hour, HOUR_ORIGIN_BYTES] += size
+def _count(books: Books, place: int, outcome: int, size: int, length: int) -> None:
+    """Count a session by path; hours are told apart by :mod:`sim.batch`."""
+    books.path[PATH_COLUMNS * place + outcome] += 1
+    books.path[PATH_COLUMNS * place + PATH_BYTES] += size
+    books.path[PATH_COLUMNS * place + PATH_MS] += length
 
 
 @compiled
@@ -199,7 +192,7 @@ def play(  # noqa: C901  # one loop in one piece is what makes it fast
     """
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
     free, load, site_of = state.free, state.load, ground.site_of
-    hour = hour_end = 0
+    cache_rows, cache_width = state.cache_node.shape[1], state.cache_node.shape[2]
     files, words, last = state.holds.shape[1], state.holds.shape[2], len(part.start_ms) - 1
     for i in range(begin, len(part.start_ms)):
         now = part.start_ms[i]
@@ -207,24 +200,31 @@ def play(  # noqa: C901  # one loop in one piece is what makes it fast
             release(calendar, free, load, site_of, until)
             return i, DONE
         ahead = min(i + AHEAD, last)
-        fetch_ahead(state.holds, (np.int64(state.row_of[part.region[ahead]]) * files + part.file[ahead]) * words)
-        fetch_ahead(state.copies, np.int64(part.file[ahead]) * state.copies.shape[1])
+        row, file = np.int64(state.row_of[part.region[ahead]]), np.int64(part.file[ahead])
+        fetch_ahead(state.holds, (row * files + file) * words)
+        fetch_ahead(state.copies, file * state.copies.shape[1])
+        fetch_page(calendar, part.start_ms[ahead] + part.duration_ms[ahead])
+        if ground.policy != 0:
+            fetch_ahead(state.cached, file * state.cached.shape[1])
+            fetch_ahead(state.cache_node, (ground.candidate[row, 0] * cache_rows + file) * cache_width)
         release(calendar, free, load, site_of, now)
         if not has_room(calendar):
             return i, NO_ROOM
-        if now >= hour_end:
-            hour = now // HOUR_MS
-            hour_end = (hour + 1) * HOUR_MS
-        row, file, rate, size = state.row_of[part.region[i]], part.file[i], part.rate_bps[i], part.bytes[i]
+        row, file, rate, size = (
+            np.int64(state.row_of[part.region[i]]),
+            np.int64(part.file[i]),
+            part.rate_bps[i],
+            part.bytes[i],
+        )
         soft = soft_limit
         while True:
             served, appliance, cached, outcome = steer(ground, state, row, file, rate, soft)
             provider = ground.candidate[row, served]
-            from_origin = ground.where[provider, ENDLESS] >= 0
-            if not (soft and from_origin):
+            if not (soft and ground.where[provider].endless >= 0):
                 break
             soft = False
-        k, source, keeper, fetched, end = served, NOBODY, NOBODY, 0, now + part.duration_ms[i]
+        length = part.duration_ms[i]
+        k, source, keeper, fetched, end = served, NOBODY, NOBODY, 0, now + length
         if ground.policy != 0:
             front, front_appliance = front_site(ground, state, row, file, rate, soft, served)
             site = ground.candidate[row, front]
@@ -234,7 +234,6 @@ def play(  # noqa: C901  # one loop in one piece is what makes it fast
                 there, its, from_cache, keeper = _climb(ground, state, row, front, file, rate, soft)
                 if keeper >= 0:
                     provider, appliance, cached = there, its, from_cache
-                    from_origin = ground.where[provider, ENDLESS] >= 0
             if cached:
                 access(ground.policy, state.cache_meta[provider], state.cache_node[provider], file)
             if keeper >= 0:
@@ -250,7 +249,7 @@ def play(  # noqa: C901  # one loop in one piece is what makes it fast
         _take(state, books.peak, provider, appliance if source < 0 else source, rate)
         expect(calendar, end, rate, appliance, source)
         place = row * width + k
-        _count(books, place, hour, outcome, size, from_origin)
+        _count(books, place, outcome, size, length)
         if link_loads:
             _mark(books.marks, base_slot, place, now, rate)
             _mark(books.marks, base_slot, place, end, -rate)
@@ -284,7 +283,7 @@ def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) 
     """Show sessions of the day before to the cache of their region's best-ranked site, unless the file is planned there."""
     for i in range(len(region)):
         site, file = ground.candidate[state.row_of[region[i]], 0], file_of[i]
-        if ground.where[site, ENDLESS] >= 0 or is_copy(ground, state, site, file, 1):
+        if ground.where[site].endless >= 0 or is_copy(ground, state, site, file, 1):
             continue
         hit = access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
         if not hit and _lets_in(ground, state, site, file):
@@ -302,13 +301,13 @@ def look_over(
     before: int,
     regions: int,
     files: int,
-) -> tuple[bool, int]:
-    """Whether all sessions can be run as they are (in order, within the days, known, with a length), and the longest of them in ms."""
-    last, longest = not_before, 0
+) -> tuple[bool, int, int]:
+    """Whether all sessions can be run as they are (in order, within the days, known, with a length and bytes), the longest of them in ms, and their bytes."""
+    last, longest, total = not_before, 0, 0
     for i in range(len(start_ms)):
         if not (last <= start_ms[i] < before and 0 <= region[i] < regions and 0 <= file[i] < files):
-            return False, longest
-        if duration_ms[i] <= 0 or bytes_[i] < 0:
-            return False, longest
-        last, longest = start_ms[i], max(longest, duration_ms[i])
-    return True, longest
+            return False, longest, total
+        if duration_ms[i] <= 0 or bytes_[i] <= 0:
+            return False, longest, total
+        last, longest, total = start_ms[i], max(longest, duration_ms[i]), total + bytes_[i]
+    return True, longest, total

@@ -10,7 +10,7 @@ from sim.fleet import BITS_PER_GBIT, BYTES_PER_GB, Fleet
 from sim.log import HIT, MISSES, Ledger, SessionLog
 from sim.scheme import Fills
 from sim.series import SLOT_MS
-from sim.tally import Tally
+from sim.tally import DELIVERED, HOUR_MS, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +31,9 @@ class SimulationResult:
     by_site
         site (index), sessions, gb, hit_sessions, hit_gb (of those delivered there), pulled_sessions, fetched_gb (pulled into its cache), sourced_gb
         (session GB it had for the pulls of others), filled_gb (brought by fills), peak_gbps (highest load at any moment), throughput_gbps.
+    by_site_hour
+        hour, site; of the sessions it delivered: sessions, gb, mean_kbps, startup_ms_mean, pulled_sessions; of those it ranks best for: hits, hit_gb,
+        content, not_yet_filled, health; and of fills that end in the hour: fills_due, fills_finished, filled_gb. Rows of nothing are left out.
     by_arc
         arc, serving_gb, fetch_gb, fill_gb, gb, peak_gbps, p95_gbps, capacity_gbps.
     arc_gbps
@@ -46,6 +49,7 @@ class SimulationResult:
     figures: dict[str, Any]
     by_hour: pd.DataFrame
     by_site: pd.DataFrame
+    by_site_hour: pd.DataFrame
     by_arc: pd.DataFrame
     arc_gbps: np.ndarray
     tally: Tally
@@ -70,6 +74,7 @@ def measure(
         figures=_figures(fleet, tally, ledger, fills, by_arc),
         by_hour=_by_hour(tally),
         by_site=_by_site(fleet, tally, ledger, fills),
+        by_site_hour=_by_site_hour(fleet, tally, ledger, fills),
         by_arc=by_arc,
         arc_gbps=gbps,
         tally=tally,
@@ -131,6 +136,37 @@ def _by_site(fleet: Fleet, tally: Tally, ledger: Ledger, fills: Fills) -> pd.Dat
     )
 
 
+def _by_site_hour(fleet: Fleet, tally: Tally, ledger: Ledger, fills: Fills) -> pd.DataFrame:
+    hours, sites = tally.site_hour_hit_bytes.shape
+    given = dict(zip(DELIVERED, tally.site_hour_delivered.reshape(-1, len(DELIVERED)).T, strict=True))
+    asked = tally.site_hour_asked.reshape(-1, 1 + len(MISSES))
+    filled = np.zeros((hours * sites, 3), np.int64)
+    hour = fills.end_ms // HOUR_MS
+    within = (hour >= 0) & (hour < hours)
+    ran = ledger.fill_ran
+    columns = np.stack([np.ones(len(fills), np.int64), ran, fills.bytes * ran], axis=1)
+    np.add.at(filled, (hour * sites + fills.target_site(fleet))[within], columns[within])
+    frame = pd.DataFrame(
+        {
+            "hour": np.repeat(np.arange(hours), sites),
+            "site": np.tile(np.arange(sites), hours),
+            "sessions": given["sessions"],
+            "gb": given["bytes"] / BYTES_PER_GB,
+            "mean_kbps": given["bytes"] * 8 / np.maximum(given["watched_ms"], 1),
+            "startup_ms_mean": given["startup_us"] / 1000 / np.maximum(given["sessions"], 1),
+            "pulled_sessions": given["pulled_sessions"],
+            "hits": asked[:, HIT],
+            "hit_gb": tally.site_hour_hit_bytes.ravel() / BYTES_PER_GB,
+            **{name: asked[:, o] for o, name in enumerate(MISSES, HIT + 1)},
+            "fills_due": filled[:, 0],
+            "fills_finished": filled[:, 1],
+            "filled_gb": filled[:, 2] / BYTES_PER_GB,
+        }
+    )
+    something = (given["sessions"] > 0) | asked.any(axis=1) | (filled[:, 0] > 0)
+    return frame[something].reset_index(drop=True)
+
+
 def _figures(fleet: Fleet, tally: Tally, ledger: Ledger, fills: Fills, by_arc: pd.DataFrame) -> dict[str, Any]:
     outcomes = tally.hour_sessions.sum(axis=0).tolist()
     sessions, requested = sum(outcomes), int(tally.hour_bytes.sum())
@@ -160,6 +196,7 @@ def _figures(fleet: Fleet, tally: Tally, ledger: Ledger, fills: Fills, by_arc: p
         "fills_due": len(fills),
         "fills_finished": int(ledger.fill_ran.sum()),
         "fill_gb": int(fills.bytes[ledger.fill_ran].sum()) / BYTES_PER_GB,
+        "mean_kbps": _ratio(8 * requested, int(tally.site_hour_delivered[:, :, DELIVERED.index("watched_ms")].sum())),
         "startup_ms_mean": _ratio(int(tally.startup_us[0]), 1000 * sessions),
         "startup_ms_p95": _startup_p95(tally.startup_sessions),
         "peak_link_gbps": float(by_arc["peak_gbps"].max()) if len(by_arc) else 0.0,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sim.arrays import SITE
 from sim.ends import NOBODY
 from sim.fleet import Fleet
 
@@ -18,8 +19,7 @@ class Numbers:
     appliance, site
         (B,) int32: the appliance of each bit, -1 for gaps and origins, and its site.
     where
-        (S, 4) int64: the first word of each site's appliances, how many words they take, their bits in the first, and the bit of an origin, -1 for an
-        edge site.
+        (S,) of :data:`sim.arrays.SITE`.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -46,7 +46,9 @@ class Numbers:
         masks = [
             ((1 << min(size, WORD)) - 1) << at % WORD for size, at in zip(count.tolist(), first.tolist(), strict=True)
         ]
-        self.where = np.stack([word, words, np.array(masks, np.uint64).view(np.int64), endless], axis=1)
+        self.where = np.zeros(fleet.sites, SITE)
+        self.where["word"], self.where["words"] = word, words
+        self.where["mask"], self.where["endless"] = np.array(masks, np.uint64), endless
         self.width = int((word + words).max(initial=1))
 
 
@@ -67,3 +69,8 @@ class Seats:
         order = np.argsort(site, kind="stable")
         self.row, self.place = row[order], place[order]
         self.begin = np.searchsorted(site[order], np.arange(fleet.sites + 1))
+
+    def of(self, site: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and places of one site."""
+        here = slice(self.begin[site], self.begin[site + 1])
+        return self.row[here], self.place[here]

@@ -30,7 +30,7 @@ class Sessions:
     duration_ms
         (N,) int64, > 0: how long the session holds its rate.
     bytes
-        (N,) int64, >= 0.
+        (N,) int64, > 0.
     rate_bps
         (N,) int64: ``bytes * 8000 / duration_ms``, rounded half to even.
     days
@@ -68,7 +68,7 @@ def build_sessions(
     Raises
     ------
     InputError
-        A length of zero or less, or negative bytes.
+        A length of zero or less, or bytes of zero or less.
     """
     problems = _fact_problems(duration_ms, bytes_)
     if problems:
@@ -96,7 +96,7 @@ def check_sessions(sessions: Sessions, regions: int, files: int) -> None:
     Raises
     ------
     InputError
-        Starts out of order or outside the day, a region or file beyond the network's or catalogue's, a length of zero or less, negative bytes.
+        Starts out of order or outside the day, a region or file beyond the network's or catalogue's, a length or bytes of zero or less.
     """
     backwards = np.diff(sessions.start_ms, prepend=sessions.start_ms[:1]) < 0
     outside = (sessions.start_ms < 0) | (sessions.start_ms >= sessions.days * DAY_MS)
@@ -126,7 +126,7 @@ def check_sessions(sessions: Sessions, regions: int, files: int) -> None:
 
 
 def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalogue: Catalogue) -> Sessions:
-    """The sessions of one day of the playback log; seconds are rounded to whole milliseconds (at least one), GB to whole bytes.
+    """The sessions of one day of the playback log; seconds are rounded to whole milliseconds (at least one), GB to whole bytes (likewise).
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalo
     Raises
     ------
     InputError
-        No log of that day, an unknown region or a title and profile that name no file, a start on another day, a length of zero or less,
-        negative bytes.
+        No log of that day, an unknown region or a title and profile that name no file, a start on another day, a length or bytes of zero or
+        less.
     """
     log = _log_frame(folder, date)
     region = index_of(network.region_ids, log["region"])
@@ -175,12 +175,12 @@ def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalo
             "move the row to the folder of its day",
         ),
         *_row_problems(~(seconds > 0), "seconds", seconds, "the session has no length", "give seconds > 0"),
-        *_row_problems(~(gb >= 0), "gb", gb, "negative bytes", "give gb >= 0"),
+        *_row_problems(~(gb > 0), "gb", gb, "the session has no bytes", "give gb > 0"),
     ]
     if problems:
         raise InputError(problems)
     duration_ms = np.maximum(np.rint(seconds * 1000), 1).astype(np.int64)
-    return build_sessions(start, region, file, duration_ms, np.rint(gb * BYTES_PER_GB).astype(np.int64))
+    return build_sessions(start, region, file, duration_ms, np.maximum(np.rint(gb * BYTES_PER_GB), 1).astype(np.int64))
 
 
 def _log_frame(folder: Path, date: dt.date) -> pd.DataFrame:
@@ -220,7 +220,7 @@ def _file_of(catalogue: Catalogue, title: np.ndarray, profile: pd.Series) -> np.
 def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]:
     return [
         *_row_problems(duration_ms <= 0, "seconds", duration_ms, "the session has no length", "give seconds > 0"),
-        *_row_problems(bytes_ < 0, "gb", bytes_, "negative bytes", "give gb >= 0"),
+        *_row_problems(bytes_ <= 0, "gb", bytes_, "the session has no bytes", "give gb > 0"),
     ]
 
 

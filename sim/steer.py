@@ -7,38 +7,11 @@ with a copy. Every function has its twin in :class:`sim.sites.SiteState` or :cla
 # mypy: disable-error-code="no-any-return, return-value"
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from sim.arrays import ENDLESS, MASK, PLACES, WORD, WORDS, Ground, State
-from sim.ends import NOBODY, compiled, inlined
+from sim.arrays import PLACES, Ground, State
+from sim.ends import NOBODY
 from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
-
-
-@intrinsic
-def lowest_bit(typing_context, bits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
-    """The place of the lowest bit set in 64 that are not all 0."""
-
-    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, ARG001
-        return builder.cttz(arguments[0], context.get_constant(types.boolean, 1))
-
-    return types.int64(bits), build
-
-
-@intrinsic
-def fetch_ahead(typing_context, array, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
-    """Ask the processor for the memory at a place of an array, counted in elements from its first, that will soon be read."""
-
-    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3])
-        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(call, [address, *(ir.Constant(ir.IntType(32), n) for n in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), build
+from sim.machine import compiled, inlined, lowest_bit
 
 
 @inlined
@@ -57,10 +30,10 @@ def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, s
 @inlined
 def carrier(ground: Ground, state: State, site: int, soft: bool, rate: int) -> int:
     """The appliance of a site that can take the rate and has the most left."""
-    best, word = NOBODY, ground.where[site, WORD]
-    bits = state.up[word] & np.uint64(ground.where[site, MASK])
+    best, word = NOBODY, ground.where[site].word
+    bits = state.up[word] & ground.where[site].mask
     best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
-    for more in range(1, ground.where[site, WORDS]):
+    for more in range(1, ground.where[site].words):
         best = _freest(state.up[word + more], word + more, state.free, ground.reserve, soft, rate, best)
     return best
 
@@ -68,9 +41,9 @@ def carrier(ground: Ground, state: State, site: int, soft: bool, rate: int) -> i
 @inlined
 def is_copy(ground: Ground, state: State, site: int, file: int, planned: int) -> bool:
     """Whether the site has a copy of the file that is there, or, with ``planned`` = 1, that is planned."""
-    word = ground.where[site, WORD] + planned * len(state.up)
-    bits = state.copies[file, word] & np.uint64(ground.where[site, MASK])
-    for more in range(1, ground.where[site, WORDS]):
+    word = ground.where[site].word + planned * len(state.up)
+    bits = state.copies[file, word] & ground.where[site].mask
+    for more in range(1, ground.where[site].words):
         bits |= state.copies[file, word + more]
     return bits != 0
 
@@ -78,10 +51,10 @@ def is_copy(ground: Ground, state: State, site: int, file: int, planned: int) ->
 @inlined
 def holder(ground: Ground, state: State, site: int, file: int, soft: bool, rate: int) -> int:
     """The appliance of a site that holds a planned copy, is up, can take the rate and has the most left."""
-    best, word = NOBODY, ground.where[site, WORD]
-    bits = state.copies[file, word] & np.uint64(ground.where[site, MASK]) & state.up[word]
+    best, word = NOBODY, ground.where[site].word
+    bits = state.copies[file, word] & ground.where[site].mask & state.up[word]
     best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
-    for more in range(1, ground.where[site, WORDS]):
+    for more in range(1, ground.where[site].words):
         at = word + more
         best = _freest(state.copies[file, at] & state.up[at], at, state.free, ground.reserve, soft, rate, best)
     return best
@@ -90,9 +63,9 @@ def holder(ground: Ground, state: State, site: int, file: int, soft: bool, rate:
 @inlined
 def holds_up(ground: Ground, state: State, site: int, file: int) -> bool:
     """Whether an appliance that is up has a planned copy."""
-    word = ground.where[site, WORD]
-    bits = state.copies[file, word] & np.uint64(ground.where[site, MASK]) & state.up[word]
-    for more in range(1, ground.where[site, WORDS]):
+    word = ground.where[site].word
+    bits = state.copies[file, word] & ground.where[site].mask & state.up[word]
+    for more in range(1, ground.where[site].words):
         bits |= state.copies[file, word + more] & state.up[word + more]
     return bool(bits != 0)
 
@@ -121,9 +94,11 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
     -------
     Place and appliance of the server, whether it serves from its cache, outcome.
     """
-    word, bits = 0, _those_with(ground, state, row, file, 0)
-    outcome = HIT
+    word, bits, outcome = 0, np.int64(state.holds[row, file, 0]), HIT
+    if ground.policy != 0:
+        bits |= is_cached(state, ground.candidate[row, 0], file)
     if bits & 1 == 0:
+        bits = _those_with(ground, state, row, file, 0) if ground.policy != 0 else bits
         outcome = NOT_YET_FILLED if is_copy(ground, state, ground.candidate[row, 0], file, 1) else CONTENT
     while True:
         while bits == 0:
@@ -131,7 +106,7 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
             bits = _those_with(ground, state, row, file, word)
         k = PLACES * word + lowest_bit(bits)
         site = ground.candidate[row, k]
-        appliance = ground.where[site, ENDLESS]
+        appliance = ground.where[site].endless
         if appliance >= 0:
             return k, appliance, False, outcome
         appliance = holder(ground, state, site, file, soft, rate)
@@ -143,6 +118,7 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
                 return k, appliance, True, outcome
         if k == 0:
             outcome = HEALTH
+            bits = _those_with(ground, state, row, file, 0) | 1 if ground.policy != 0 else bits
         bits &= bits - 1
 
 

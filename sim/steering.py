@@ -32,13 +32,29 @@ class SteeringChange:
     cost_per_gb: Sequence[float] | None = None
 
 
-def change_steering(fleet: Fleet, changes: Sequence[SteeringChange]) -> Fleet:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What regions and sites are called."""
+
+    regions: Sequence[str]
+    sites: Sequence[str]
+
+
+def change_steering(
+    fleet: Fleet,
+    changes: Sequence[SteeringChange],
+    *,
+    region_names: Sequence[str] | None = None,
+    site_names: Sequence[str] | None = None,
+) -> Fleet:
     """The fleet with changes of steering during the run.
 
     Parameters
     ----------
     changes
         In any order, at most one for a region and a time.
+    region_names, site_names
+        What error messages call them; default: their indices.
 
     Raises
     ------
@@ -46,11 +62,17 @@ def change_steering(fleet: Fleet, changes: Sequence[SteeringChange]) -> Fleet:
         An unknown region or site, a site twice, no origin, a site that no path of links leads from, costs that are not one a site, or two changes of one
         region at one time.
     """
-    problems = [p for row, change in enumerate(changes, 1) for p in _problems(fleet, change, row)]
+    called = Names(
+        regions=[str(r) for r in range(fleet.regions)] if region_names is None else region_names,
+        sites=[str(s) for s in range(fleet.sites)] if site_names is None else site_names,
+    )
+    problems = [p for row, change in enumerate(changes, 1) for p in _problems(fleet, change, row, called)]
     moments = [(change.region, change.from_ms) for change in changes]
     twice = next((row for row, moment in enumerate(moments, 1) if moment in moments[: row - 1]), None)
     if twice is not None:
-        problems.append(_wrong(twice, "from", str(moments[twice - 1][1]), "the region's steering changes twice at this time", "keep one of the two"))  # fmt: skip
+        whose, at = moments[twice - 1]
+        message = f"the steering of region {called.regions[whose]} changes twice at this time"
+        problems.append(_wrong(twice, "from", f"{at // 3_600_000:02}:{at // 60_000 % 60:02}", message, "keep one of the two"))  # fmt: skip
     if problems:
         raise InputError(problems)
     if not changes:
@@ -83,20 +105,24 @@ def _costs(fleet: Fleet, change: SteeringChange) -> list[float]:
     return [known.get(site, float(path[site])) for site in change.sites]
 
 
-def _problems(fleet: Fleet, change: SteeringChange, row: int) -> list[Problem]:
+def _problems(fleet: Fleet, change: SteeringChange, row: int, called: Names) -> list[Problem]:
     if not 0 <= change.region < fleet.regions:
         return [_wrong(row, "region", str(change.region), "no such region", "use the network's regions")]
     foreign = [site for site in change.sites if not 0 <= site < fleet.sites]
     if foreign:
         return [_wrong(row, "sites", str(foreign[0]), "no such site", "use the network's sites")]
+    sites, region = list(change.sites), called.regions[change.region]
+    listed = ", ".join(called.sites[site] for site in sites)
     problems = []
-    if len(set(change.sites)) < len(change.sites):
-        problems.append(_wrong(row, "sites", str(list(change.sites)), "a site twice", "rank each site once"))
-    if not fleet.is_origin[list(change.sites)].any():
-        problems.append(_wrong(row, "sites", str(list(change.sites)), "no origin among the sites", "end the list with an origin"))  # fmt: skip
-    if np.isinf(fleet.trees.cost_per_gb[list(change.sites), fleet.region_node[change.region]]).any():
-        problems.append(_wrong(row, "sites", str(list(change.sites)), "no path of links leads from a site to the region", "leave that site out"))  # fmt: skip
-    if change.cost_per_gb is not None and len(change.cost_per_gb) != len(change.sites):
+    twice = [called.sites[site] for i, site in enumerate(sites) if site in sites[:i]]
+    if twice:
+        problems.append(_wrong(row, "sites", twice[0], "a site twice", "rank each site once"))
+    if not fleet.is_origin[sites].any():
+        problems.append(_wrong(row, "sites", listed, f"no origin among the sites of region {region}", "end the list with an origin"))  # fmt: skip
+    cut_off = [called.sites[site] for site in sites if np.isinf(fleet.trees.cost_per_gb[site, fleet.region_node[change.region]])]  # fmt: skip
+    if cut_off:
+        problems.append(_wrong(row, "sites", cut_off[0], f"no path of links leads from this site to region {region}", "leave it out"))  # fmt: skip
+    if change.cost_per_gb is not None and len(change.cost_per_gb) != len(sites):
         problems.append(_wrong(row, "cost_per_gb", str(len(change.cost_per_gb)), "not one cost a site", "give as many costs as sites"))  # fmt: skip
     return problems
 

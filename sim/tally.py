@@ -12,6 +12,8 @@ from sim.sessions import Sessions
 
 HOUR_MS = 3_600_000
 STARTUP_BINS = 1024
+DELIVERED = ("sessions", "bytes", "watched_ms", "startup_us", "pulled_sessions")
+"""What is counted of delivered sessions by site and hour: how many, their bytes and lengths, their round trips as in ``startup_us``, and those pulled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,6 +26,12 @@ class Tally:
         (H, 4): sessions by hour of their start and outcome.
     hour_bytes, hour_hit_bytes, hour_origin_bytes
         (H,): session bytes by hour of the start: all, of hits, and those an origin provided.
+    site_hour_asked
+        (H, S, 4): sessions by hour, best-ranked site and outcome.
+    site_hour_hit_bytes
+        (H, S): bytes of the hits of each site.
+    site_hour_delivered
+        (H, S, 5), see :data:`DELIVERED`: of the sessions each site delivered.
     path_sessions, path_bytes
         (V, K): sessions and their bytes by row of steering and place of the delivering site in it.
     hit_sessions, hit_bytes
@@ -44,6 +52,9 @@ class Tally:
     hour_bytes: np.ndarray
     hour_hit_bytes: np.ndarray
     hour_origin_bytes: np.ndarray
+    site_hour_asked: np.ndarray
+    site_hour_hit_bytes: np.ndarray
+    site_hour_delivered: np.ndarray
     path_sessions: np.ndarray
     path_bytes: np.ndarray
     hit_sessions: np.ndarray
@@ -76,6 +87,18 @@ def tally_log(fleet: Fleet, sessions: Sessions, log: SessionLog, ledger: Ledger,
         hour_bytes=_sum(hour, size, hours),
         hour_hit_bytes=_sum(hour[hit], size[hit], hours),
         hour_origin_bytes=_sum(hour[from_origin], size[from_origin], hours),
+        site_hour_asked=_count(
+            (hour * fleet.sites + fleet.candidate[row, 0]) * len(OUTCOMES) + log.outcome,
+            hours * fleet.sites * len(OUTCOMES),
+        ).reshape(hours, fleet.sites, len(OUTCOMES)),
+        site_hour_hit_bytes=_sum((hour * fleet.sites + site)[hit], size[hit], hours * fleet.sites).reshape(hours, -1),
+        site_hour_delivered=np.stack(
+            [
+                _sum(hour * fleet.sites + site, values, hours * fleet.sites).reshape(hours, -1)
+                for values in (np.ones(len(site), np.int64), size, sessions.duration_ms, startup_us, log.source >= 0)
+            ],
+            axis=2,
+        ),
         path_sessions=_count(place, shape[0] * shape[1]).reshape(shape),
         path_bytes=_sum(place, size, shape[0] * shape[1]).reshape(shape),
         hit_sessions=_count(site[hit], fleet.sites),

@@ -2,11 +2,12 @@
 
 from cdn.scenario.compare import compare, intervals
 from cdn.scenario.demand import edit_demand, edit_sessions
-from cdn.scenario.form import Scenario, check_scenario, read_scenarios
+from cdn.scenario.form import Scenario, SteeringEdit, check_scenario, read_scenarios
 from cdn.scenario.network import edit_network, outages, steering_changes
 
 __all__ = [
     "Scenario",
+    "SteeringEdit",
     "check_scenario",
     "compare",
     "edit_demand",

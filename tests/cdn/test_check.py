@@ -90,7 +90,7 @@ BREACHES = {
     "not a number": (put("links", 1, "capacity_gbps", "fast"), "links", 1, "capacity_gbps", "fast", "number"),
     "infinite number": (put("files", 5, "size_gb", "inf"), "files", 5, "size_gb", "inf", "finite"),
     "no number": (put("files", 5, "size_gb", "nan"), "files", 5, "size_gb", "nan", ""),
-    "negative bytes in the log": (playback(lambda t: t.assign(gb=[*t["gb"][:-1], -1.0])), f"playback/date={FIRST}", 200, "gb", None, ">= 0"),
+    "negative bytes in the log": (playback(lambda t: t.assign(gb=[*t["gb"][:-1], -1.0])), f"playback/date={FIRST}", 200, "gb", None, "no bytes"),
     "day of another folder": (playback(lambda t: t.assign(start=t["start"] + pd.Timedelta(days=3))), f"playback/date={FIRST}", 1, "start", None, "not on 2026-03-02"),
     "folder that is no day": (bad_playback_name, "playback/date=2026-13-40", None, None, None, "not the name of a day"),
     "unknown time zone": (put("regions", 3, "timezone", "Mars/Base"), "regions", 3, "timezone", "Mars/Base", "timezone"),

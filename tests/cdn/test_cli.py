@@ -25,7 +25,7 @@ KEYS = {
     "place": {"objective_cost", "lower_bound", "gap", "serving_cost", "fill_cost", "origin_only_cost", "method", "seconds", "peak_memory_gb"},
     "verify": {"feasible", "violations", "objective_cost", "lower_bound"},
     "fill": {"transfers", "gb", "finished_share", "latest_end"},
-    "simulate": {"policies", "sessions", "seconds"},
+    "simulate": {"policies", "sessions", "rebuffer_ratio", "seconds"},
     "whatif": {"scenarios"},
     "nightly": {"plan_id", "published", "stages", "metrics"},
     "report": {"path"},
@@ -152,6 +152,48 @@ def test_simulate_measures_every_policy_on_the_same_sessions(evening):
     assert json.loads((evening.folder / "tables/totals.json").read_text())["policies"] == document["policies"]
 
 
+def test_the_tables_of_a_simulation_tell_sites_and_hours(evening):
+    hours, cells = (pd.read_parquet(evening.folder / f"tables/{name}.parquet") for name in ("by_hour", "by_site_hour"))
+    for policy, totals in evening.ran["simulate"].document["policies"].items():
+        mine, whole = cells[cells["policy"] == policy], hours[hours["policy"] == policy].set_index("hour")
+        summed = mine.groupby("hour")[["sessions", "gb", "hits", "hit_gb", "content", "health"]].sum()
+        for column in summed:
+            assert summed[column].to_numpy() == pytest.approx(whole.loc[summed.index, column].to_numpy())
+        assert mine["sessions"].sum() == totals["sessions"]
+        kept = mine["sessions"] > 0
+        watched_s = (mine["gb"] * 8e6 / mine["mean_kbps"])[kept].sum()
+        assert totals["mean_kbps"] == pytest.approx(totals["requested_gb"] * 8e6 / watched_s)
+        weighed = (mine["startup_ms_mean"] * mine["sessions"]).sum() / totals["sessions"]
+        assert weighed == pytest.approx(totals["startup_ms_mean"])
+
+
+def test_what_was_not_held_at_midnight_comes_in_fills(evening, tmp_path):
+    held = shutil.copytree(evening.folder / "plan", tmp_path / "held")
+    placement = pd.read_parquet(held / "placement.parquet")
+    placement.iloc[::2].to_parquet(held / "placement.parquet", index=False)
+    line = f"simulate net --plan plan --playback {NIGHT} --policy plan --policy plan-filled --json"
+    totals = fillplan(line, "--previous", str(held), cwd=evening.folder).document["policies"]
+    plan, filled = totals["plan"], totals["plan-filled"]
+    assert 0 < plan["fills_due"] <= len(placement) - len(placement.iloc[::2])  # fewer where windows are too short
+    assert plan["fills_finished"] == plan["fills_due"]
+    assert plan["misses"]["not_yet_filled"] > filled["misses"]["not_yet_filled"] == filled["fills_due"] == 0
+    assert plan["backbone_fill_gb"] > 0
+
+
+def test_steering_changes_at_a_time_of_the_run(evening):
+    sites = pd.read_csv(evening.folder / "net/sites.csv")
+    origin = sites.loc[sites["kind"] == "origin", "site"].iloc[0]
+    regions = pd.read_csv(evening.folder / "net/regions.csv")["region"]
+    line = f"simulate net --plan plan --playback {NIGHT} --policy plan --json"
+    before = evening.ran["simulate"].document["policies"]["plan"]
+    changes = [part for region in regions for part in ("--steering-at", f"12:00/{region}={origin}")]
+    after = fillplan(line, *changes, cwd=evening.folder).document["policies"]["plan"]
+    assert after["requested_gb"] == before["requested_gb"]
+    assert 0 < after["edge_offload"] < before["edge_offload"]
+    alone = fillplan(line, *(part.replace("12:00", "00:00") for part in changes), cwd=evening.folder).document
+    assert alone["policies"]["plan"]["edge_offload"] == 0
+
+
 def test_whatif_gives_value_delta_and_interval_of_every_metric(evening):
     scenarios = evening.ran["whatif"].document["scenarios"]
     assert set(scenarios) == {"twice the storage, a title promoted", "a site down"}
@@ -238,6 +280,10 @@ WRONG = {
     "simulate an unknown admission": ("simulate net --plan plan --demand demand.parquet --admission twice", "second-hit"),
     "simulate more than all titles": ("simulate net --plan plan --demand demand.parquet --title-share 1.5", "at most 1"),
     "simulate both": ("simulate net --plan plan --playback 2026-01-08 --demand demand.parquet", "give one of them"),
+    "simulate steering of another form": ("simulate net --plan plan --demand demand.parquet --steering-at noon", "HH:MM/REGION"),
+    "simulate steering to nowhere": ("simulate net --plan plan --demand demand.parquet --steering-at 12:00/SITE=SITE", "unknown region"),
+    "simulate with no traces": ("simulate net --plan plan --demand demand.parquet --traces other.csv", "archive of traces"),
+    "simulate after no plan": ("simulate net --plan plan --demand demand.parquet --previous none", "none"),
     "whatif with an unknown site": ("whatif net unknown.toml --plan plan", "unknown site"),
     "whatif before any night": ("whatif small scenario.toml", "no plan was published"),
     "whatif without its file": ("whatif net none.toml --plan plan", "none.toml"),

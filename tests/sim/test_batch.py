@@ -76,7 +76,7 @@ def sessions(draw, regions, days, size):
         st.integers(0, regions - 1),
         st.integers(0, len(SIZES) - 1),
         st.sampled_from([1, 999, 1000, 2000, 3000, 6000, 400_000, DAY_MS]),
-        st.sampled_from([0, 1_000_000, 4_000_000, 20_000_000]),
+        st.sampled_from([1, 1_000_000, 4_000_000, 20_000_000]),
     )
     rows = np.array(
         draw(st.lists(row, min_size=draw(st.sampled_from([0, size // 2])), max_size=size)), np.int64

@@ -7,7 +7,7 @@ import pytest
 from demand.catalogue import build_catalogue
 from demand.laws import load_laws
 from sim.abr import KINDS, Player, build_throughputs
-from sim.encode_mix import load_mix, measure_mix, region_mix, switch_encodes
+from sim.encode_mix import expected_rebuffering, load_mix, measure_mix, region_mix, switch_by_access, switch_encodes
 from sim.sessions import DAY_MS, build_sessions, check_sessions
 from topology.errors import InputError
 
@@ -78,7 +78,7 @@ def test_pieces_last_as_long_as_their_sessions_and_stay_within_the_day(catalogue
     count = 400
     whole = build_sessions(
         rng.integers(DAY_MS - 3_600_000, DAY_MS, count), rng.integers(0, 3, count), rng.integers(0, 4, count),
-        rng.integers(1, 1_800_000, count), np.zeros(count, int),
+        rng.integers(1, 1_800_000, count), np.ones(count, int),
     )  # fmt: skip
     pieces = switch_encodes(whole, catalogue, UNSTEADY, rng, Player(segment_ms=2000))
     check_sessions(pieces, 3, 4)
@@ -95,7 +95,32 @@ def test_pieces_last_as_long_as_their_sessions_and_stay_within_the_day(catalogue
 
 def test_the_same_seed_gives_the_same_pieces(catalogue):
     whole = build_sessions(
-        np.zeros(50, int), np.zeros(50, int), np.zeros(50, int), np.full(50, 600_000), np.zeros(50, int)
+        np.zeros(50, int), np.zeros(50, int), np.zeros(50, int), np.full(50, 600_000), np.ones(50, int)
     )
     a, b, c = (switch_encodes(whole, catalogue, UNSTEADY, np.random.default_rng(s)) for s in (1, 1, 2))
     assert a.bytes.tolist() == b.bytes.tolist() != c.bytes.tolist()
+
+
+def test_sessions_switch_by_kinds_of_access(catalogue):
+    stalling = build_throughputs([[(10_000, 1000, 0), (20_000, 0, 0)]])
+    whole = build_sessions(
+        np.arange(400), np.zeros(400, int), np.zeros(400, int), np.full(400, 600_000), np.ones(400, int)
+    )
+    throughputs = {"steady": STEADY, "stalling": stalling}
+    pieces, stalled = switch_by_access(whole, catalogue, throughputs, ["steady", "stalling"], np.random.default_rng(2))
+    assert pieces.duration_ms.sum() == whole.duration_ms.sum()
+    low, high = (
+        switch_by_access(whole, catalogue, throughputs, [kind], np.random.default_rng(2))[1]
+        for kind in ("steady", "stalling")
+    )
+    assert low == 0 < high
+    assert stalled == pytest.approx(high / 2, rel=0.15)
+    with pytest.raises(InputError, match="steady, stalling"):
+        switch_by_access(whole, catalogue, throughputs, ["3g"], np.random.default_rng(2))
+
+
+def test_what_access_stalls_is_the_mean_of_its_kinds():
+    mix = load_mix()
+    assert expected_rebuffering(mix.kinds) == pytest.approx(mix.rebuffer_ratio.mean())
+    with pytest.raises(InputError, match="no such kind"):
+        expected_rebuffering(["satellite"])

@@ -200,7 +200,7 @@ def rehearsals(draw, make):
         st.integers(0, REGIONS - 1),
         st.integers(0, FILES - 1),
         st.integers(1, 6),
-        st.sampled_from([0.0, 0.001, 0.004, 0.02]),
+        st.sampled_from([1e-9, 0.001, 0.004, 0.02]),
     )
     day, before = (make.sessions(draw(st.lists(session, max_size=size))) for size in (25, 8))
     copies = st.sets(st.tuples(st.integers(0, APPLIANCES - 1), st.integers(0, FILES - 1)), max_size=8)

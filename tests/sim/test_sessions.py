@@ -56,7 +56,7 @@ def test_a_log_becomes_whole_milliseconds_and_bytes_in_the_order_of_starts(tmp_p
         ("2026-01-15T20:00:00", "r1", "t1", "h264", 60.0004, 0.06),
         ("2026-01-15T00:00:01.5", "r0", "t0", "h264", 10.0, 0.005),
         ("2026-01-15T20:00:00", "r2", "t2", "h264", 0.0001, 1e-9),
-        ("2026-01-15T23:59:59.999", "r0", "t0", "h264", 7200.0, 0.0),
+        ("2026-01-15T23:59:59.999", "r0", "t0", "h264", 7200.0, 1e-10),
     ]
     write_log(tmp_path, log(rows))
     sessions = sessions_from_playback(tmp_path, DATE, network, catalogue)
@@ -64,7 +64,7 @@ def test_a_log_becomes_whole_milliseconds_and_bytes_in_the_order_of_starts(tmp_p
     assert sessions.region.tolist() == [0, 1, 2, 0]
     assert sessions.file.tolist() == [0, 1, 2, 0]
     assert sessions.duration_ms.tolist() == [10_000, 60_000, 1, 7_200_000]
-    assert sessions.bytes.tolist() == [5_000_000, 60_000_000, 1, 0]
+    assert sessions.bytes.tolist() == [5_000_000, 60_000_000, 1, 1]
     assert sessions.rate_bps.tolist() == [4_000_000, 8_000_000, 8000, 0]
 
 
@@ -78,6 +78,7 @@ def test_a_log_becomes_whole_milliseconds_and_bytes_in_the_order_of_starts(tmp_p
         ({"seconds": 0.0}, "seconds"),
         ({"seconds": -1.0}, "seconds"),
         ({"gb": -0.1}, "gb"),
+        ({"gb": 0.0}, "gb"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path, network, catalogue, change, column):
@@ -100,13 +101,13 @@ def test_a_day_without_a_log_is_refused(tmp_path, network, catalogue):
 
 def test_equal_starts_keep_the_order_of_the_input():
     n = 500
-    sessions = build_sessions(np.arange(n) % 3, np.arange(n), np.zeros(n, int), np.ones(n, int), np.zeros(n, int))
+    sessions = build_sessions(np.arange(n) % 3, np.arange(n), np.zeros(n, int), np.ones(n, int), np.ones(n, int))
     assert sessions.start_ms.tolist() == sorted(sessions.start_ms.tolist())
     for start in range(3):
         assert np.all(np.diff(sessions.region[sessions.start_ms == start]) > 0)
 
 
-@pytest.mark.parametrize(("duration", "size"), [(0, 1), (-5, 1), (5, -1)])
+@pytest.mark.parametrize(("duration", "size"), [(0, 1), (-5, 1), (5, -1), (5, 0)])
 def test_impossible_lengths_and_bytes_are_refused(duration, size):
     with pytest.raises(InputError):
         build_sessions(np.array([0]), np.array([0]), np.array([0]), np.array([duration]), np.array([size]))
@@ -121,7 +122,8 @@ def test_impossible_lengths_and_bytes_are_refused(duration, size):
         ("region", [0, 3], "no such region"),
         ("file", [-1, 0], "no such file"),
         ("duration_ms", [1, 0], "no length"),
-        ("bytes", [1, -1], "negative"),
+        ("bytes", [1, -1], "no bytes"),
+        ("bytes", [1, 0], "no bytes"),
     ],
 )
 def test_sessions_that_cannot_be_run_are_refused(column, values, word):

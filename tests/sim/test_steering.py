@@ -55,6 +55,13 @@ def test_what_does_not_fit_is_refused(two_sites_and_origin, change, message):
         change_steering(two_sites_and_origin(), [SteeringChange(**(sound | change))])
 
 
+def test_errors_name_regions_and_sites(two_sites_and_origin):
+    names = {"region_names": ["here", "there"], "site_names": ["near", "far", "home"]}
+    for sites, words in (([0, 1], "region here .value 'near, far'"), ([1, 1, 2], "twice .value 'far'")):
+        with pytest.raises(InputError, match=words):
+            change_steering(two_sites_and_origin(), [SteeringChange(region=0, from_ms=0, sites=sites)], **names)
+
+
 def test_two_changes_at_one_time_are_refused(two_sites_and_origin):
     change = SteeringChange(region=0, from_ms=5, sites=[2])
     with pytest.raises(InputError, match="changes twice"):
