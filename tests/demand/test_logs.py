@@ -27,7 +27,7 @@ MAP = {"start": "ts", "region": "isp metro", "title": "video", "seconds": "watch
 HEADER = "ts,isp metro,video,profile,watched,bytes\n"
 ROWS = (
     "2026-01-15T20:30:00Z,berlin,heat,hd,3600,2000000000\n"
-    '2026-01-16T00:30:00+01:00,"paris, île",7,hd,60.5,0\n'  # still the 15th in UTC
+    '2026-01-16T00:30:00+01:00,"paris, île",7,hd,60.5,500000000\n'  # still the 15th in UTC
     "2026-01-16 07:00:00,berlin,heat,sd,10,5e6\n"
 )
 
@@ -65,7 +65,7 @@ def sessions(folder):
 
 EXPECTED = [
     (pd.Timestamp("2026-01-15T20:30:00"), "berlin", "heat", "hd", 3600.0, 2.0),
-    (pd.Timestamp("2026-01-15T23:30:00"), "paris, île", "7", "hd", 60.5, 0.0),
+    (pd.Timestamp("2026-01-15T23:30:00"), "paris, île", "7", "hd", 60.5, 0.5),
     (pd.Timestamp("2026-01-16T07:00:00"), "berlin", "heat", "sd", 10.0, 0.005),
 ]
 
@@ -170,12 +170,13 @@ def test_every_faulty_row_is_named_in_the_words_of_the_log(folder):
         "2026-01-15T20:30:00,berlin,heat,hd,10,2e18\n"  # 11
         "2026-01-15T20:30:00,berlin,heat,hd,10,much\n"  # 12
         ",berlin,heat,hd,,\n"  # 13
+        "2026-01-15T20:30:00,berlin,heat,hd,10,0\n"  # 14
     )
     found = {(p.row, p.column, p.value) for p in refused(folder, HEADER + ROWS + bad)}
     assert found == {
         (4, "ts", "15.01.2026 20:30"), (5, "ts", "20260115"), (6, "isp metro", "bonn"), (7, "video", ""), (8, "profile", "sd"),
         (9, "watched", "-1"), (10, "watched", "3600000"), (11, "bytes", "2e18"), (12, "bytes", "much"),
-        (13, "ts", ""), (13, "watched", ""), (13, "bytes", ""),
+        (13, "ts", ""), (13, "watched", ""), (13, "bytes", ""), (14, "bytes", "0"),
     }  # fmt: skip
 
 

@@ -60,17 +60,17 @@ def test_sums_by_day_region_and_file(tmp_path, catalogue):
             ROW,
             ("2026-01-15T03:00:00", "paris", "heat", "hd", 60.0, 0.5),
             ("2026-01-15T04:00:00", "berlin", "heat", "hd", 60.0, 0.25),
-            ("2026-01-15T05:00:00", "berlin", "alien", "hd", 60.0, 0.0),
+            ("2026-01-15T05:00:00", "berlin", "alien", "hd", 60.0, 0.0625),
         ),
     )
     write_playback(tmp_path, NEXT, log(("2026-01-16T00:00:00", "paris", "heat", "sd", 60.0, 0.125), ("2026-01-16T00:00:00", "paris", "heat", "hd", 1.0, 1.0)))  # fmt: skip
     history = read_history(tmp_path, REGIONS, catalogue)
     assert history.dates == (DAY, NEXT)
     entries = list(zip(history.file, history.region, history.day, history.gb, strict=True))
-    assert entries == [(0, 0, 0, 0.25), (0, 1, 0, 2.5), (0, 1, 1, 1.0), (1, 1, 1, 0.125), (2, 0, 0, 0.0)]
+    assert entries == [(0, 0, 0, 0.25), (0, 1, 0, 2.5), (0, 1, 1, 1.0), (1, 1, 1, 0.125), (2, 0, 0, 0.0625)]
     first = history.until(1)
     assert first.dates == (DAY,)
-    assert first.gb.tolist() == [0.25, 2.5, 0.0]
+    assert first.gb.tolist() == [0.25, 2.5, 0.0625]
     assert first.hourly_gb.shape == (1, 2, 24)
     assert read_history(tmp_path, REGIONS, catalogue, [NEXT]).gb.tolist() == [1.0, 0.125]
 
