@@ -109,7 +109,8 @@ def with_more_appliances(network: Network, rng: np.random.Generator) -> Network:
 
 def judge(network: Network, problem: Problem, placement: Placement, solution: Solution) -> list[dict[str, float]]:
     """A row for every edge site of several appliances: how even, how many copies, how much of the room they take."""
-    peak, rows = served_peak(problem, solution.stored, solution.shares), []
+    peak, rows = np.zeros(solution.stored.shape), []
+    peak[solution.stored] = served_peak(problem, solution.stored, solution.shares)
     gb, gbps = (network.appliances[name].to_numpy(float) for name in ("storage_gb", "throughput_gbps"))
     for s in np.flatnonzero(~network.is_origin).tolist():
         own = np.flatnonzero(network.appliance_site == s)

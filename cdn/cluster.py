@@ -17,7 +17,7 @@ from cdn.balance import Site, fit
 from cdn.errors import InfeasiblePlanError
 from cdn.explain import savings_at
 from cdn.placement.build import appliance_windows_gb
-from cdn.placement.problem import Problem, Solution, evaluate, must_keep, served_peak
+from cdn.placement.problem import Problem, Solution, copies, copy_at, evaluate, must_keep, served_peak
 from cdn.placement.serving import best_shares
 from topology.network import Network
 from topology.placement import Placement
@@ -111,32 +111,31 @@ def _place(
     scale = np.ones(S)  # the plan's part of the storage, where a share is left to a reactive cache
     edge = ~problem.is_origin & (network.site_storage_gb > 0)
     scale[edge] = np.minimum(1.0, problem.storage_gb[edge] / network.site_storage_gb[edge])
-    stored, worth = solution.stored.copy(), copies_worth(problem, solution)
+    stored, worth, first = solution.stored.copy(), copies_worth(problem, solution), copies(solution.stored)[0]
     asked = must_keep(stored, problem.previous, problem.pinned, problem.floors)
-    copies: list[np.ndarray] = []
+    placed: list[np.ndarray] = []
     for s in np.flatnonzero(~problem.is_origin).tolist():
         own = np.flatnonzero(network.appliance_site == s)
         own = own[np.argsort(names[0][own], kind="stable")]  # any order of the tables gives the same sums
         files = np.flatnonzero(stored[s])
-        files = files[np.argsort(names[1][files], kind="stable")]
+        order = np.argsort(names[1][files], kind="stable")
+        files, here = files[order], first[s] + order
         if not len(files):
             continue
         before = known.get(s)
-        if before is None or not (np.array_equal(before.files, files) and np.array_equal(before.peak, peak[s, files])):
+        if before is None or not (np.array_equal(before.files, files) and np.array_equal(before.peak, peak[here])):
             site = Site(
-                storage_gb=storage[own] * scale[s], throughput_gbps=throughput[own], size_gb=problem.size_gb[files], peak_gbps=peak[s, files],
+                storage_gb=storage[own] * scale[s], throughput_gbps=throughput[own], size_gb=problem.size_gb[files], peak_gbps=peak[here],
                 chance=chances(names[0][own], names[1][files]),
                 held=None if there is None else there[np.ix_(own, files)].T, window_gb=None if there is None else windows[own],
             )  # fmt: skip
-            density = np.where(asked[s, files], MOST_WORTH, worth[s, files] / problem.size_gb[files])
+            density = np.where(asked[s, files], MOST_WORTH, worth[here] / problem.size_gb[files])
             at, which = np.nonzero(fit(site, density))
-            before = known[s] = _Placed(
-                files=files, peak=peak[s, files], pairs=np.column_stack([own[which], files[at]])
-            )
+            before = known[s] = _Placed(files=files, peak=peak[here], pairs=np.column_stack([own[which], files[at]]))
         stored[s] = False
         stored[s, before.pairs[:, 1]] = True
-        copies.append(before.pairs)
-    pairs = np.concatenate(copies) if copies else np.zeros((0, 2), np.int64)
+        placed.append(before.pairs)
+    pairs = np.concatenate(placed) if placed else np.zeros((0, 2), np.int64)
     return Placement.of(pairs[:, 0], pairs[:, 1]), stored
 
 
@@ -171,15 +170,17 @@ def stay_where_useful(network: Network, problem: Problem, placement: Placement, 
 
 
 def copies_worth(problem: Problem, solution: Solution) -> np.ndarray:
-    """(S, F) float32: what a day would cost more without the site's copies of a file, all else as planned, at the solution's prices of throughput.
+    """(P,) what a day would cost more without each copy, in the order of ``np.nonzero(stored)``, all else as planned, at the solution's prices of throughput.
 
     Every entry that the site serves best would go to its next best holder; what was spent on the fill, unless it lies there already, is saved.
     """
-    worth = np.outer(-problem.fill_cost.astype(np.float32), problem.size_gb.astype(np.float32))
-    worth[problem.previous] = 0
+    start, file = copies(solution.stored)
+    site = np.repeat(np.arange(problem.sites), np.diff(start))
+    worth = np.where(problem.previous[site, file], 0.0, -problem.fill_cost[site] * problem.size_gb[file])
     toll = np.where(problem.is_origin, 0.0, solution.prices.throughput)
     _add_worth(
-        problem.site, problem.cost_per_gb, problem.is_origin, problem.region, problem.file, problem.gb, problem.peak_gbps, solution.stored, toll, worth
+        problem.site, problem.cost_per_gb, problem.is_origin, problem.region, problem.file, problem.gb, problem.peak_gbps,
+        solution.stored, toll, start, file, worth,
     )  # fmt: skip
     return worth
 
@@ -187,7 +188,7 @@ def copies_worth(problem: Problem, solution: Solution) -> np.ndarray:
 @nb.njit(cache=True, nogil=True)
 def _add_worth(
     site: np.ndarray, cost: np.ndarray, is_origin: np.ndarray, region: np.ndarray, file: np.ndarray, gb: np.ndarray, peak: np.ndarray,
-    stored: np.ndarray, toll: np.ndarray, worth: np.ndarray,
+    stored: np.ndarray, toll: np.ndarray, start: np.ndarray, held: np.ndarray, worth: np.ndarray,
 ) -> None:  # fmt: skip
     for n in range(len(gb)):
         r, f = region[n], file[n]
@@ -201,7 +202,7 @@ def _add_worth(
                 elif pays < second:
                     second = pays
         if best >= 0 and not is_origin[best] and second < np.inf:
-            worth[best, f] += second - least
+            worth[copy_at(start, held, best, f)] += second - least
 
 
 def hash_names(ids: pd.Index) -> np.ndarray:

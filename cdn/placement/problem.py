@@ -299,13 +299,26 @@ def must_keep(stored: np.ndarray, previous: np.ndarray, pinned: np.ndarray | Non
 
 
 def served_peak(problem: Problem, stored: np.ndarray, shares: Shares) -> np.ndarray:
-    """(S, F) Gbit/s that each site serves of each file, in the regions' busiest hours."""
-    peak = np.zeros((problem.sites, problem.files))
+    """(P,) Gbit/s that each site serves of each file, in the regions' busiest hours, for the P copies in the order of ``np.nonzero(stored)``."""
+    start, file = copies(stored)
+    peak = np.zeros(len(file))
     _add_peaks(
         _unnamed(problem, stored, shares), shares.row, shares.candidate, shares.share,
-        problem.site, problem.region, problem.file, problem.peak_gbps, peak,
+        problem.site, problem.region, problem.file, problem.peak_gbps, start, file, peak,
     )  # fmt: skip
     return peak
+
+
+def copies(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(S + 1,) ``start`` and (P,) ``file``: the copies at site s are ``file[start[s]:start[s + 1]]``, ascending; a number a copy is much less than one a site and file."""
+    start = np.concatenate([[0], np.cumsum(stored.sum(axis=1))]).astype(np.int64)
+    return start, np.concatenate([np.flatnonzero(row).astype(np.int32) for row in stored])
+
+
+@nb.njit(cache=True, nogil=True)
+def copy_at(start: np.ndarray, file: np.ndarray, s: int, f: int) -> int:
+    """The number of the copy of a file at a site that holds it."""
+    return int(start[s] + np.searchsorted(file[start[s] : start[s + 1]], f))
 
 
 def add_up(key: np.ndarray, value: np.ndarray, n: int) -> np.ndarray:
@@ -356,14 +369,14 @@ def _add_parts(
 @nb.njit(cache=True, nogil=True)
 def _add_peaks(
     first: np.ndarray, rows: np.ndarray, candidate: np.ndarray, share: np.ndarray,
-    site: np.ndarray, region: np.ndarray, file: np.ndarray, peak: np.ndarray, out: np.ndarray,
+    site: np.ndarray, region: np.ndarray, file: np.ndarray, peak: np.ndarray, start: np.ndarray, held: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
     for n in range(len(first)):
         if first[n] >= 0:
-            out[site[region[n], first[n]], file[n]] += peak[n]
+            out[copy_at(start, held, site[region[n], first[n]], file[n])] += peak[n]
     for i in range(len(rows)):
         n = rows[i]
-        out[site[region[n], candidate[i]], file[n]] += peak[n] * share[i]
+        out[copy_at(start, held, site[region[n], candidate[i]], file[n])] += peak[n] * share[i]
 
 
 def loads(problem: Problem, load: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

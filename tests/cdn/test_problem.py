@@ -18,7 +18,9 @@ def test_the_served_peak_is_that_of_the_shares_written_out(case):
     expected = np.zeros((problem.sites, problem.files))
     for n, k, share in zip(*split(problem, solution.stored, solution.shares), strict=True):
         expected[problem.site[problem.region[n], k], problem.file[n]] += problem.peak_gbps[n] * share
-    assert served_peak(problem, solution.stored, solution.shares) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    peak = served_peak(problem, solution.stored, solution.shares)
+    assert peak == pytest.approx(expected[solution.stored], rel=1e-12, abs=1e-15)
+    assert expected.sum() == pytest.approx(peak.sum())  # nothing is served by who does not hold it
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 1e6)), max_size=40))
