@@ -20,14 +20,14 @@ from cdn.errors import InfeasiblePlanError
 from cdn.placement.problem import Problem, Shares, add_up, loads, rate_limits, rate_uses
 
 SLACK = 2e-7
-"""Relative share of every limit that is left unused, so that rounding never exceeds it; half of it may be used where nothing else is left."""
+"""Relative share of every limit that is left unused, so that rounding never exceeds it; it is used only where nothing else is left."""
 
 LEAST_SHARE = 1e-7
 """A way whose limits carry less than this part of a group's peak does not serve it: such coefficients only upset the program."""
 
 FLOOR = 0.01
-WIDTH, GROWTH, STEPS = 0.05, 4.0, 20
-"""The box of prices: how far it reaches at first, relative to the price; by what it grows at every step; steps before all ways and prices are let in."""
+WIDTH, GROWTH, WIDEST, STEPS = 0.05, 4.0, 4.0, 14
+"""The box of prices: how far it reaches at first, relative to the price; by what it grows at a step, and to what at most; steps before all ways and prices are let in."""
 
 PRIMAL = 4
 """HiGHS's number of the primal simplex method."""
@@ -242,10 +242,14 @@ class _Split:
             reach = width * np.maximum(price, ordinary)
             toll, reached = self._toll(price), self._toll(reach)
             self.chosen = self.basic | _near(groups.region, groups.gb, groups.peak, cost, toll, reached, self.ways)
-            share, price, outside = self._run(np.maximum(price - reach, 0.0), price + reach)
+            try:
+                share, price, outside = self._run(np.maximum(price - reach, 0.0), price + reach)
+            except InfeasiblePlanError:
+                break  # a box always has a solution: these prices are only too steep to compute with
             if (outside <= SLACK / 2).all():
                 return self._found(share, price)
-            width[outside > SLACK / 2] *= GROWTH
+            over = outside > SLACK / 2
+            width[over] = np.minimum(width[over] * GROWTH, WIDEST)
         self.chosen = self.ways.copy()
         return self._found(*self._run(np.zeros(len(price)), np.full(len(price), np.inf))[:2])
 
@@ -305,7 +309,7 @@ class _Split:
         lp.num_col_, lp.num_row_ = columns + 2 * L, rows + L
         lp.col_cost_ = np.concatenate([cost, -least, np.where(strict, 0.0, most)]) / self.scale
         lp.col_lower_ = np.zeros(columns + 2 * L)
-        lp.col_upper_ = np.concatenate([np.full(columns + L, np.inf), np.where(strict, 0.0, np.inf)])
+        lp.col_upper_ = np.concatenate([np.full(columns + L, np.inf), np.where(strict, SLACK, np.inf)])
         lp.row_lower_ = lp.row_upper_ = np.concatenate([np.ones(rows), 1 - SLACK - taken])
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = start, index, value
