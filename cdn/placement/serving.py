@@ -26,6 +26,8 @@ LEAST_SHARE = 1e-7
 """A way whose limits carry less than this part of a group's peak does not serve it: such coefficients only upset the program."""
 
 FLOOR = 0.01
+"""What a price of ordinary size is multiplied by for the least that a box reaches: limits without a price may turn out to have a small one."""
+
 WIDTH, GROWTH, WIDEST, STEPS = 0.05, 4.0, 4.0, 14
 """The box of prices: how far it reaches at first, relative to the price; by what it grows at a step, and to what at most; steps before all ways and prices are let in."""
 
