@@ -1,9 +1,17 @@
-"""Named tiny instances that can be solved by hand."""
+"""Named tiny instances that can be solved by hand, and how random examples are drawn."""
+
+import os
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from cdn.placement.problem import Problem
+
+# The same examples in every run, so that a change is judged by what it changes; HYPOTHESIS_PROFILE=explore draws new ones.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Random small placement cases: a network, a catalogue, a demand and rules, small enough to be solved exactly in a moment."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
+from cdn.errors import InfeasiblePlanError
 from cdn.placement.build import build_problem
+from cdn.placement.exact import solve_exact
 from cdn.placement.problem import Problem
 from cdn.plan import placement_frame
 from demand.catalogue import Catalogue, build_catalogue
@@ -44,6 +47,29 @@ class Case:
 
     def problem(self) -> Problem:
         return build_problem(self.network, self.catalogue, self.demand, previous=self.previous, **self.rules)
+
+
+def nudged(problem: Problem, factor: float) -> Problem:
+    """The problem with every limit on throughput and links times ``factor``."""
+    arcs = problem.arc_capacity_gbps
+    return dataclasses.replace(
+        problem,
+        throughput_gbps=problem.throughput_gbps * factor,
+        arc_capacity_gbps=None if arcs is None else arcs * factor,
+    )
+
+
+def solvable(problem: Problem) -> bool:
+    try:
+        solve_exact(problem, gap=0.01)
+    except InfeasiblePlanError:
+        return False
+    return True
+
+
+def at_the_very_limit(problem: Problem) -> bool:
+    """Whether a hair more or less of throughput and links decides if there is a plan: floating point may then say either."""
+    return solvable(nudged(problem, 1 + 1e-5)) and not solvable(nudged(problem, 1 - 1e-5))
 
 
 @st.composite

@@ -20,7 +20,7 @@ from demand.catalogue import build_catalogue
 from demand.demand import build_demand, read_demand
 from tests.cdn.test_rules import broken_rules
 from tests.small_network import small_tables
-from tests.strategies_placement import cases
+from tests.strategies_placement import at_the_very_limit, cases
 from topology.errors import InputError
 from topology.network import build_network
 
@@ -83,7 +83,7 @@ def test_relabelling_changes_nothing_but_names(case, seed):
         return
     first, second = solved(problem), solved(relabelled(problem, np.random.default_rng(seed)))
     if first is None or second is None:
-        assert first is None or second is None
+        assert first is second or at_the_very_limit(problem)
         return
     slack = 1e-6 * max(1.0, first[0].objective_cost)
     assert second[0].objective_cost == pytest.approx(first[0].objective_cost, abs=slack)
@@ -105,7 +105,7 @@ def test_doubling_all_sizes_and_what_holds_them_changes_nothing(case):
         problem, size_gb=problem.size_gb * 2, storage_gb=problem.storage_gb * 2, fill_cost=problem.fill_cost / 2, fill_limit_gb=windows
     )  # fmt: skip
     first, second = solved(problem), solved(doubled)
-    assert (first is None) == (second is None)
+    assert (first is None) == (second is None) or at_the_very_limit(problem)
     if first is not None and second is not None:
         assert second[0].objective_cost == pytest.approx(first[0].objective_cost, rel=1e-6, abs=1e-6)
         if "time limit" not in (
