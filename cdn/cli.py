@@ -18,7 +18,8 @@ from cdn.explain import explain as explain_file
 from cdn.gather import gather, published_plan
 from cdn.hashcode import import_hashcode
 from cdn.jobs import make_forecast, place_demand, schedule_night
-from cdn.nightly import NightResult, run_night
+from cdn.nightly import BEFORE, NightResult, run_night
+from cdn.placement.lagrangian import Report
 from cdn.placement.verify import verify as verify_plan
 from cdn.plan import Plan, read_placement, read_plan, read_prices, refuse_foreign, write_plan
 from cdn.rehearse import decomposition, rehearse, write_rehearsal
@@ -261,7 +262,7 @@ def place(
             planned = wanted if quantile is None else demand_quantile(wanted, quantile)
             plan = place_demand(
                 network, catalogue, planned, settings, before, prices=prices, stop=stop,
-                progress=lambda r: show(f"cost {r.cost:,.6g}  bound {r.bound:,.6g}  gap {percent(r.gap)}  {r.seconds:,.0f} s"),
+                progress=lambda r: show(_search_line(r)),
             )  # fmt: skip
     write_plan(plan, network, catalogue, output)
     s = plan.summary
@@ -604,11 +605,19 @@ def explain(
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder.")],
     site: Annotated[str, typer.Option(help="Site.")],
     file: Annotated[str, typer.Option(help="File.")],
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            help="Plan folder of the night before, whose copies need no fill; by default PLAN/before where there is one."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why a file is, or is not, at a site: what it would save there, the site's price, its rank, what would have to change."""
     network, catalogue = read_network(folder), read_catalogue(folder)
-    found = explain_file(network, catalogue, read_plan(plan, network, catalogue), site, file)
+    earlier = previous or (plan / BEFORE if (plan / BEFORE).is_dir() else None)
+    before = None if earlier is None else read_placement(earlier, network, catalogue)
+    found = explain_file(network, catalogue, read_plan(plan, network, catalogue), site, file, before)
     console.emit(asdict(found), as_json, [found.sentence.replace(": ", ":\n  ", 1).replace("; ", ";\n  ")])
 
 
@@ -860,6 +869,12 @@ def _decomposition_table(rows: Sequence[Any]) -> list[Table]:
     labels, values, meanings = zip(*there, strict=True)
     parts = [("where the cost goes", labels), ("cost a day", column(values)), ("meaning", meanings)]
     return [console.columns(parts, prose=2)]
+
+
+def _search_line(report: Report) -> str:
+    cost = f"cost {report.cost:,.6g}" if np.isfinite(report.cost) else "no plan yet"
+    gap = f"  gap {percent(report.gap)}" if np.isfinite(report.cost) else ""
+    return f"{cost}  bound {report.bound:,.6g}{gap}  {report.seconds:,.0f} s"
 
 
 def _cost_line(summary: Mapping[str, Any]) -> str:

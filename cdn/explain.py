@@ -1,4 +1,4 @@
-"""Why a file is, or is not, at a site: what it would save there, at the plan's prices of throughput, against the site's price of storage."""
+"""Why a file is, or is not, at a site: what it would save there, at the plan's prices of throughput, links and fills, against the site's price of storage."""
 
 import dataclasses
 import difflib
@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 
 from cdn.placement.build import build_problem
-from cdn.placement.problem import Problem
-from cdn.plan import Plan
+from cdn.placement.problem import Prices, Problem, rate_uses
+from cdn.plan import Plan, prices_of
 from demand.catalogue import Catalogue
 from topology.errors import InputError
 from topology.errors import Problem as Wrong
 from topology.network import Network
+from topology.placement import Placement
+
+RULES = ("candidates", "fill_weight", "reactive_share", "link_limits", "fill_limits", "peak_slices")
+"""What a plan's summary says of the problem it solves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +29,8 @@ class Explanation:
     stored
         Whether the site stores it; ``appliances`` says where.
     value
-        What the copy saves a day (or would save), fill cost deducted, given everything else that is stored; throughput is charged at the plan's prices.
+        What the copy saves a day (or would save), fill deducted, given everything else that is stored; throughput, links and fill windows are charged at the
+        plan's prices.
     density
         ``value`` per GB of room.
     price
@@ -55,8 +60,15 @@ class Explanation:
     sentence: str
 
 
-def explain(network: Network, catalogue: Catalogue, plan: Plan, site: str, file: str) -> Explanation:
+def explain(
+    network: Network, catalogue: Catalogue, plan: Plan, site: str, file: str, before: Placement | None = None
+) -> Explanation:
     """Explain one file at one site.
+
+    Parameters
+    ----------
+    before
+        What the appliances held when the plan was made: those copies need no fill. None for nothing.
 
     Raises
     ------
@@ -74,21 +86,21 @@ def explain(network: Network, catalogue: Catalogue, plan: Plan, site: str, file:
                 mend="name an edge site",
             )
         )
-    summary = plan.summary
-    problem = build_problem(
-        network,
-        catalogue,
-        plan.demand,
-        candidates=int(summary.get("candidates", 10)),
-        fill_weight=float(summary.get("fill_weight", 0.14)),
+    rules = {name: plan.summary[name] for name in RULES if name in plan.summary}
+    held = (
+        np.zeros((len(network.sites), len(catalogue.files)), bool)
+        if before is None
+        else before.stored(network, len(catalogue.files))
     )
+    problem = build_problem(network, catalogue, plan.demand, previous=held, **rules)
     stored = plan.placement.stored(network, len(catalogue.files))
-    rates = _prices(plan.prices, "throughput", network.site_ids)
-    saving = savings_at(problem, stored, s, throughput_price=rates)
-    fill = problem.fill_cost[s] * problem.size_gb
+    prices = prices_of(network, plan.prices, plan.slice_prices, problem.shape.shape[1])
+    saving = savings_at(problem, stored, s, toll=tolls(problem, prices))
+    window = 0.0 if prices.fill is None else prices.fill[s]
+    fill = np.where(held[s], 0.0, (problem.fill_cost[s] + window) * problem.size_gb)
     value = saving - fill
     density = value / problem.size_gb
-    price = float(_prices(plan.prices, "storage", network.site_ids)[s])
+    price = float(prices.storage[s])
     own = np.flatnonzero(network.appliance_site == s)
     here = own[np.isin(own, plan.placement.appliance[plan.placement.file == f])]
     room = network.appliances["storage_gb"].to_numpy(float)[own]
@@ -119,17 +131,15 @@ def _ruled(problem: Problem, s: int, f: int) -> str:
     return ""
 
 
-def _prices(table: pd.DataFrame, kind: str, ids: pd.Index) -> np.ndarray:
-    """The table's prices of one kind in the order of ``ids``, 0 where it has none."""
-    rows = table[table["kind"] == kind]
-    return (
-        pd.Series(rows["price"].to_numpy(float), rows["id"].astype(str)).reindex(ids.astype(str)).fillna(0.0).to_numpy()
-    )
+def tolls(problem: Problem, prices: Prices) -> np.ndarray:
+    """(R, K): what a Gbit/s in the region's busiest hour is charged on its way from each candidate, for throughput and links."""
+    toll = np.zeros(problem.site.shape)
+    region, candidate = np.nonzero(problem.site >= 0)
+    toll[region, candidate] = rate_uses(problem, region, candidate).T @ prices.rate(problem)
+    return toll
 
 
-def savings_at(
-    problem: Problem, stored: np.ndarray, s: int, *, throughput_price: np.ndarray | None = None
-) -> np.ndarray:
+def savings_at(problem: Problem, stored: np.ndarray, s: int, *, toll: np.ndarray | None = None) -> np.ndarray:
     """What each file saves (or would save) a day at a site: serving cost without the copy there less with it, limits of throughput aside.
 
     Parameters
@@ -138,8 +148,8 @@ def savings_at(
         (S, F) bool.
     s
         The site.
-    throughput_price
-        (S,) what a Gbit/s of each site is charged, >= 0; None for nothing.
+    toll
+        (R, K) what a Gbit/s of a region is charged on its way from each candidate, >= 0; None for nothing.
 
     Returns
     -------
@@ -150,9 +160,8 @@ def savings_at(
     candidates, mine = problem.site[region], problem.site[region] == s
     safe = np.maximum(candidates, 0)
     cost = problem.gb[concerned][:, None] * np.where(candidates >= 0, problem.cost_per_gb[region], 0.0)
-    if throughput_price is not None:
-        toll = np.where(problem.is_origin, 0.0, throughput_price)
-        cost = cost + problem.peak_gbps[concerned][:, None] * toll[safe]
+    if toll is not None:
+        cost = cost + problem.peak_gbps[concerned][:, None] * toll[region]
     holds = (candidates >= 0) & (stored[safe, file[:, None]] | problem.is_origin[safe]) & ~mine
     others = np.where(holds, cost, np.inf).min(axis=1)
     own = np.where(mine, cost, np.inf).min(axis=1)

@@ -215,8 +215,10 @@ def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
         "appliances": network.appliance_ids, "sites": network.site_ids, "regions": network.region_ids, "files": catalogue.file_ids,
     }  # fmt: skip
     frames: dict[str, pd.DataFrame | None] = {}
-    for name in ("placement", "assignment", "prices"):
+    for name in ("placement", "assignment", "prices", "slice_prices"):
         path = find_table(folder, name)
+        if path is None and name == "slice_prices":
+            continue
         if path is None:
             problems.append(Wrong(table=name, message=f"{folder} has no {name} table", mend="make the plan again"))
             continue
@@ -231,7 +233,7 @@ def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
     return Plan(
         placement=Placement.of(index_of(network.appliance_ids, placement["appliance"]), index_of(catalogue.file_ids, placement["file"])),
         assignment=assignment, prices=prices, demand=read_demand(path, network.region_ids, catalogue.file_ids),
-        summary=read_json(folder / SUMMARY),
+        summary=read_json(folder / SUMMARY), slice_prices=frames.get("slice_prices"),
     )  # fmt: skip
 
 
@@ -264,21 +266,36 @@ def read_prices(folder: Path, network: Network) -> Prices:
     """
     _check_folder(folder)
     problems: list[Wrong] = []
-    path = find_table(folder, "prices")
+    path, sliced = find_table(folder, "prices"), find_table(folder, "slice_prices")
     frame = None if path is None else read_table(path, load_schema("cdn", "prices"), problems, may_be_empty=True)
+    by_slice = (
+        None if sliced is None else read_table(sliced, load_schema("cdn", "slice_prices"), problems, may_be_empty=True)
+    )
     if problems or frame is None:
         raise InputError(
             problems or Wrong(table="prices", message=f"{folder} has no prices table", mend="make the plan again")
         )
+    return prices_of(network, frame, by_slice, int(read_json(folder / SUMMARY).get("peak_slices", 1)))
 
-    def of(kind: str, ids: pd.Index) -> np.ndarray:
+
+def prices_of(
+    network: Network, prices: pd.DataFrame, slice_prices: pd.DataFrame | None = None, slices: int = 1
+) -> Prices:
+    """The prices of a plan's tables, made for so many slices of the day, as arrays; zero for limits they do not price."""
+
+    def of(frame: pd.DataFrame, kind: str, ids: pd.Index) -> np.ndarray:
         own = frame[frame["kind"] == kind].drop_duplicates("id").set_index("id")["price"]
         return own.reindex(ids).fillna(0.0).to_numpy(float)
 
-    arcs = pd.Index([arc_name(network, a) for a in range(2 * len(network.links))])
+    def rates(frame: pd.DataFrame) -> np.ndarray:
+        return np.concatenate([of(frame, "throughput", network.site_ids), of(frame, "link", arcs)])
+
+    arcs, by_slice = pd.Index([arc_name(network, a) for a in range(2 * len(network.links))]), None
+    if slice_prices is not None:
+        by_slice = np.stack([rates(slice_prices[slice_prices["slice"] == t]) for t in range(slices)])
     return Prices(
-        storage=of("storage", network.site_ids), throughput=of("throughput", network.site_ids), arc=of("link", arcs),
-        fill=of("fill", network.site_ids),
+        storage=of(prices, "storage", network.site_ids), throughput=of(prices, "throughput", network.site_ids), arc=of(prices, "link", arcs),
+        fill=of(prices, "fill", network.site_ids), by_slice=by_slice,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ files once (:func:`~cdn.placement.shards.part_of`), then prices, and get uses ba
 """
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from multiprocessing.connection import Connection
@@ -21,6 +21,9 @@ from cdn.placement.groups import Groups
 from cdn.placement.shards import Shard, Use, part_of
 
 Workers = Literal["threads", "processes"]
+
+PARTS = 10
+"""Steps in which a bound is taken, so that one that is late can be hurried."""
 
 
 class Crew:
@@ -40,7 +43,8 @@ class Crew:
         self, choices: Choices, floors: FloorTable | None, groups: Groups, wide_groups: Groups, hands: Sequence[Sequence[np.ndarray]],
         stored: np.ndarray, state: np.ndarray, node_limit: int, workers: int,
     ) -> None:  # fmt: skip
-        self.files, self.stored = [np.concatenate(hand) for hand in hands], stored
+        self.files, self.stored, self.node_limit = [np.concatenate(hand) for hand in hands], stored, node_limit
+        self.hands, self.parts = hands, np.array_split(np.arange(len(hands[0])), min(PARTS, len(hands[0])))
         self._start(choices, floors, (groups, wide_groups), hands, state, node_limit, min(workers, len(hands)))
 
     def _start(
@@ -65,10 +69,17 @@ class Crew:
         """What one batch of every shard uses; see :meth:`~cdn.placement.shards.Shard.measure`."""
         return total(self._each("measure", batch, prices, toll))
 
-    def bound(self, prices: PriceVector, toll: np.ndarray) -> tuple[float, np.ndarray]:
-        """The files' bounds at these prices, and where the files are stored then, (F, S)."""
-        stored = self.stored.copy()
-        return sum(self._each("bound", prices, toll, stored)), stored
+    def bound(self, prices: PriceVector, toll: np.ndarray, late: Callable[[], bool]) -> tuple[float, np.ndarray]:
+        """The files' bounds at these prices, and where the files are stored then, (F, S). From when it is ``late``, by dual ascent alone: a weaker bound, soon."""
+        stored, found = self.stored.copy(), 0.0
+        for batches in self.parts:
+            found += self._bound(batches.tolist(), prices, toll, 0 if late() else self.node_limit, stored)
+        return found, stored
+
+    def _bound(
+        self, batches: list[int], prices: PriceVector, toll: np.ndarray, nodes: int, stored: np.ndarray
+    ) -> float:
+        return float(sum(self._each("bound", batches, prices, toll, nodes, stored)))
 
     def holdings(self) -> np.ndarray:
         """(F, S) bool: where the files are stored. Not to be written to."""
@@ -113,19 +124,19 @@ class ProcessCrew(Crew):
         for person in self.people:
             person.join()
 
-    def bound(self, prices: PriceVector, toll: np.ndarray) -> tuple[float, np.ndarray]:
-        """As :meth:`Crew.bound`."""
-        found = self._each("bound_apart", prices, toll)
-        return sum(value for value, _ in found), self._unpack([rows for _, rows in found])
+    def _bound(
+        self, batches: list[int], prices: PriceVector, toll: np.ndarray, nodes: int, stored: np.ndarray
+    ) -> float:
+        found = self._each("bound_apart", batches, prices, toll, nodes)
+        for hand, (_, rows) in zip(self.hands, found, strict=True):
+            _unpack(np.concatenate([hand[batch] for batch in batches]), rows, stored)
+        return float(sum(value for value, _ in found))
 
     def holdings(self) -> np.ndarray:
         """(F, S) bool: where the files are stored."""
-        return self._unpack(self._each("holdings"))
-
-    def _unpack(self, parts: Sequence[np.ndarray]) -> np.ndarray:
         stored = np.zeros_like(self.stored)
-        for files, rows in zip(self.files, parts, strict=True):
-            stored[files] = np.unpackbits(rows, axis=1, count=stored.shape[1]).astype(bool)
+        for files, rows in zip(self.files, self._each("holdings"), strict=True):
+            _unpack(files, rows, stored)
         return stored
 
     def _each(self, what: str, *args: Any) -> list[Any]:
@@ -136,6 +147,11 @@ class ProcessCrew(Crew):
             if isinstance(answer, BaseException):
                 raise answer
         return [found[number % len(self.lines)][number // len(self.lines)] for number in range(len(self.files))]
+
+
+def _unpack(files: np.ndarray, rows: np.ndarray, stored: np.ndarray) -> None:
+    """Write rows of bits to the files' rows of ``stored`` (F, S)."""
+    stored[files] = np.unpackbits(rows, axis=1, count=stored.shape[1]).astype(bool)
 
 
 def _work(line: Connection) -> None:

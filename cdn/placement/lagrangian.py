@@ -38,6 +38,9 @@ APPROACH_EPOCHS, RETURN_EPOCHS = 20, 10
 CYCLE = 4
 """Epochs between two reports once files are solved exactly."""
 
+FIRST_PLAN = 4
+"""Epochs from nothing until a first plan: at prices that nobody knows yet it would cost more time and room than all later ones, and be worth nothing."""
+
 BATCHES = 50
 NODE_LIMIT = 2000
 BLOCK = 200_000
@@ -64,7 +67,10 @@ PATIENCE = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How far the solver is: best cost and bound so far, their gap, seconds, and epochs done. Before a bound is proven, it is that of unlimited storage."""
+    """How far the solver is: best cost and bound so far, their gap, seconds, and epochs done.
+
+    Before there is a plan, the cost is infinite and the gap 1; before a bound is proven, it is that of unlimited storage.
+    """
 
     cost: float
     bound: float
@@ -74,6 +80,8 @@ class Report:
     @property
     def gap(self) -> float:
         """Relative gap of cost."""
+        if np.isinf(self.cost):
+            return 1.0
         return (self.cost - self.bound) / self.cost if self.cost > 0 else 0.0
 
 
@@ -113,7 +121,7 @@ def solve_lagrangian(
         If no placement keeps the link limits, or pinned files do not fit.
     """
     began, compiling = time.perf_counter(), TimingListener()
-    closing = 0.0  # seconds from the last epoch to a report, as it was last time: they belong within the limit, too
+    closing = 0.0  # seconds from the last epoch to the end, as it was last time: they belong within the limit, too
 
     def spent() -> float:
         return time.perf_counter() - began - (compiling.duration if compiling.done else 0.0)
@@ -121,30 +129,38 @@ def solve_lagrangian(
     with install_listener("numba:compile", compiling):
         search = _Search(problem, seed, workers or os.cpu_count() or 1, kind, start, spent)
 
-    def over() -> bool:
+    def stopped(closing: float = 0.0) -> bool:
         return spent() + closing > time_limit or (stop is not None and stop())
+
+    def over() -> bool:
+        return stopped(search.pace + max(closing, 2 * search.planning))
 
     small = len(problem.gb) * problem.candidates <= SMALL
     reports: list[Report] = []
+    plans: list[_Plan] = []
 
     def tell() -> bool:
+        if start is None and search.epochs == FIRST_PLAN:
+            plans.append(search.plan())
         if progress is not None:
-            progress(Report(cost=best.cost, bound=free, seconds=spent(), epochs=search.epochs))
+            cost = plans[0].cost if plans else np.inf
+            progress(Report(cost=cost, bound=free, seconds=spent(), epochs=search.epochs))
         return over()
 
     with install_listener("numba:compile", compiling), search.crew:
-        best, free = search.plan(), unlimited_storage_bound(problem)
+        free = unlimited_storage_bound(problem)
         search.approach(tell, *((APPROACH, APPROACH_EPOCHS) if start is None else (RETURN, RETURN_EPOCHS)))
-        plans = [search.plan()]
+        plans.append(search.plan())
+        best = _cheapest(plans)
         while True:
-            search.raise_bound()
+            search.raise_bound(stopped)
             if small:
-                plans += search.finish_prices()
+                plans += search.finish_prices(stopped)
             best = _cheapest([best, *plans])
             if small and best.cost - search.bound > gap * best.cost:
                 best = _cheapest([best, search.exchange(_cheapest(plans))])
             seconds = spent()
-            closing = seconds - search.rested
+            closing = seconds - search.rested + search.planning
             reports.append(Report(cost=best.cost, bound=search.bound, seconds=seconds, epochs=search.epochs))
             if progress is not None:
                 progress(reports[-1])
@@ -184,7 +200,7 @@ def _cheapest(plans: list[_Plan]) -> _Plan:
 
 
 class _Search:
-    """The state between epochs: what files hold, what that uses, the prices, the best bound."""
+    """The state between epochs: what files hold, what that uses, the prices, the best bound; and the seconds that the last epoch and the last plan took."""
 
     def __init__(
         self, problem: Problem, seed: int, workers: int, kind: Workers, start: tuple[np.ndarray, Prices] | None, clock: Callable[[], float],
@@ -215,6 +231,7 @@ class _Search:
         self.uses: list[Use] = [self.crew.measure(batch, prices, toll) for batch in range(batches)]
         self.fresh, self.epochs = True, 0
         self.clock, self.rested = clock, clock()
+        self.pace, self.planning = 0.0, 0.0
         self.master: Master | None = None
 
     def approach(self, over: Callable[[], bool], gains: Gains, epochs: int) -> None:
@@ -242,7 +259,7 @@ class _Search:
 
     def epoch(self, gains: Gains, scale: float, *, exact: bool) -> None:
         """Solve every file once, batch by batch, while prices follow."""
-        batches = len(self.uses)
+        began, batches = self.clock(), len(self.uses)
         storage, fill, flow, _ = total(self.uses)
         paid: PriceVector | None = None
         for done, batch in enumerate(self.rng.permutation(batches).tolist()):
@@ -258,14 +275,15 @@ class _Search:
             paid = prices if paid is None else paid.blend(prices, 1 / (done + 1))
         assert paid is not None
         self.epochs, self.rested = self.epochs + 1, self.clock()
+        self.pace = self.rested - began
         self.mean = paid if self.fresh else self.mean.blend(paid, 0.5)
         self.fresh = False
 
-    def raise_bound(self) -> None:
+    def raise_bound(self, late: Callable[[], bool]) -> None:
         """Bound the problem at the mean prices; keep the best."""
-        self._bound_at(self.mean)
+        self._bound_at(self.mean, late)
 
-    def finish_prices(self) -> list[_Plan]:
+    def finish_prices(self, late: Callable[[], bool]) -> list[_Plan]:
         """Some steps of Dantzig-Wolfe from the best prices; plans from what they end with."""
         if self.master is None:
             self.master = Master(self.choices, self.limits)
@@ -273,7 +291,7 @@ class _Search:
         self.master.add(self.crew.holdings(), self._toll(self.mean))
         for _ in range(MASTER_STEPS):
             prices = self.master.prices(self.best_prices)
-            better, found = self._bound_at(prices)
+            better, found = self._bound_at(prices, late)
             new = self.master.add(found, self._toll(prices))
             if not better:
                 self.master.width *= 0.6
@@ -294,9 +312,9 @@ class _Search:
         stored, cost, start = exchange(self.problem, choices, plan.stored, plan.start, toll, EXCHANGES)
         return _Plan(stored=stored, state=plan.state, cost=cost, start=start)
 
-    def _bound_at(self, prices: PriceVector) -> tuple[bool, np.ndarray]:
+    def _bound_at(self, prices: PriceVector, late: Callable[[], bool]) -> tuple[bool, np.ndarray]:
         """Bound the problem; keep the bound and its prices if best. Says whether it was, and where the files are stored at these prices, (F, S)."""
-        found, stored = self.crew.bound(prices, self._toll(prices))
+        found, stored = self.crew.bound(prices, self._toll(prices), late)
         found -= self.limits.worth(prices)
         better = found > self.bound
         if better:
@@ -305,7 +323,10 @@ class _Search:
 
     def plan(self) -> _Plan:
         """A plan from what the files hold now."""
-        return self._fitted(self.crew.holdings().copy())
+        began = self.clock()
+        plan = self._fitted(self.crew.holdings().copy())
+        self.planning = self.clock() - began
+        return plan
 
     def _fitted(self, stored: np.ndarray) -> _Plan:
         """A plan from what is stored: overfull sites first shed, then every site packs what it has room for, and demand is split."""

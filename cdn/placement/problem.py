@@ -136,8 +136,8 @@ class Prices:
         links = np.zeros(0 if problem.arc_capacity_gbps is None else len(problem.arc_capacity_gbps))
         arcs = links if self.arc is None or not len(links) else self.arc
         total = np.concatenate([self.throughput, arcs])
-        if self.by_slice is not None and self.by_slice.shape == (T, len(total)):
-            return self.by_slice.ravel()
+        if self.by_slice is not None and len(self.by_slice) == T and self.by_slice.shape[1] >= len(total):
+            return self.by_slice[:, : len(total)].ravel()
         return np.tile(total / T, T)
 
 

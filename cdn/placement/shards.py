@@ -47,17 +47,22 @@ class Shard:
         self._hold(files, toll, opening, self.stored, self.state)
         opening = opening._replace(state=self.state)
         if exact:
-            self._solve(files, toll, opening, self.stored, self.groups)
+            self._solve(files, toll, opening, self.stored, self.groups, self.node_limit)
         return self._improve(files, toll, opening, ROUNDS)
 
     def measure(self, batch: int, prices: PriceVector, toll: np.ndarray) -> Use:
         """What one batch uses as it is stored."""
         return self._improve(self.batches[batch], toll, opening_at(self.choices, prices)._replace(state=self.state), 0)
 
-    def bound(self, prices: PriceVector, toll: np.ndarray, stored: np.ndarray) -> float:
-        """Sum of the files' bounds at these prices; where they are stored then is written to ``stored`` (F, S), what the shard holds stays."""
-        opening, files = opening_at(self.choices, prices), np.concatenate(self.batches)
-        self._solve(files, toll, opening, stored, self.wide_groups)
+    def bound(
+        self, batches: Sequence[int], prices: PriceVector, toll: np.ndarray, nodes: int, stored: np.ndarray
+    ) -> float:
+        """Sum of the bounds of some batches' files at these prices, by so many nodes of branch and bound a file at most.
+
+        Where they are stored then is written to ``stored`` (F, S), what the shard holds stays.
+        """
+        opening, files = opening_at(self.choices, prices), self._files(batches)
+        self._solve(files, toll, opening, stored, self.wide_groups, nodes)
         if self.floors is not None:
             c = self.choices
             held = with_floors(files, self.floors)
@@ -65,14 +70,19 @@ class Shard:
             self._hold(files, toll, opening, stored, self.state.copy())
         return float(np.sum(self.bounds[files]))
 
-    def bound_apart(self, prices: PriceVector, toll: np.ndarray) -> tuple[float, np.ndarray]:
+    def bound_apart(
+        self, batches: Sequence[int], prices: PriceVector, toll: np.ndarray, nodes: int
+    ) -> tuple[float, np.ndarray]:
         """As :meth:`bound`, for who does not share memory with the shard: where the files are stored is returned as a row of bits a file, batch after batch."""
         stored = self.stored.copy()
-        return self.bound(prices, toll, stored), np.packbits(stored[np.concatenate(self.batches)], axis=1)
+        return self.bound(batches, prices, toll, nodes, stored), np.packbits(stored[self._files(batches)], axis=1)
 
     def holdings(self) -> np.ndarray:
         """Where the files are stored, in the same bits."""
         return np.packbits(self.stored[np.concatenate(self.batches)], axis=1)
+
+    def _files(self, batches: Sequence[int]) -> np.ndarray:
+        return np.concatenate([self.batches[batch] for batch in batches])
 
     def _hold(
         self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray, state: np.ndarray
@@ -93,9 +103,11 @@ class Shard:
                 plenty,
             )
 
-    def _solve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray, groups: Groups) -> None:
+    def _solve(
+        self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray, groups: Groups, nodes: int
+    ) -> None:
         c = self.choices
-        solve_files(files, c.entries, c.candidates, toll, opening, stored, *groups, self.node_limit, self.bounds)
+        solve_files(files, c.entries, c.candidates, toll, opening, stored, *groups, nodes, self.bounds)
 
     def _improve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, rounds: int) -> Use:
         c = self.choices

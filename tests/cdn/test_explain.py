@@ -1,14 +1,22 @@
 """Explanations: what a copy saves is what the cost function says when the copy is taken away or added."""
 
 import dataclasses
+import itertools
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
-from cdn.explain import explain, savings_at
+from cdn.errors import InfeasiblePlanError
+from cdn.explain import explain, savings_at, tolls
+from cdn.jobs import place_demand
+from cdn.placement.build import build_problem
 from cdn.placement.greedy import solve_greedy
-from cdn.placement.problem import Shares, evaluate
+from cdn.placement.problem import Prices, Shares, evaluate
+from cdn.plan import _prices, _slice_prices, read_plan, read_prices, write_plan
+from cdn.settings import Settings
 from tests.strategies_placement import cases
 from topology.errors import InputError
 
@@ -94,7 +102,7 @@ def test_throughput_is_charged_at_its_price(case):
     )
     stored = solve_greedy(problem).stored
     for s in np.flatnonzero(~problem.is_origin).tolist():
-        charged = savings_at(problem, stored, s, throughput_price=np.arange(problem.sites) + 1.0)
+        charged = savings_at(problem, stored, s, toll=toll[np.maximum(problem.site, 0)])
         assert charged == pytest.approx(savings_at(dearer, stored, s), rel=1e-9, abs=1e-9)
 
 
@@ -129,3 +137,58 @@ def test_every_case_is_said_in_words(planned):
 def test_unknown_names_are_refused_with_the_nearest(planned, site, file, message):
     with pytest.raises(InputError, match=message):
         explain(planned.network, planned.catalogue, planned.plan, site, file)
+
+
+def test_fills_are_charged_unless_the_copy_lay_there(planned):
+    """Tests that a plan's price of fill windows is added to what a fill counts for, and that last night's copies pay neither."""
+    table = planned.plan.prices
+    windows = pd.DataFrame({"kind": "fill", "id": ["bravo"], "price": [0.5]})
+    plan = dataclasses.replace(planned.plan, prices=pd.concat([table, windows], ignore_index=True))
+    file = next(f for i, f in enumerate(planned.catalogue.file_ids) if (planned.plan.placement.file == i).any())
+    before, at = planned.plan.placement, planned.network.site_ids.get_loc("bravo")
+    held = before.stored(planned.network, len(planned.catalogue.files))[at, planned.catalogue.file_ids.get_loc(file)]
+    cheap, dear = (explain(planned.network, planned.catalogue, p, "bravo", file) for p in (planned.plan, plan))
+    assert dear.value == pytest.approx(cheap.value - 0.5 * cheap.size_gb)
+    again = explain(planned.network, planned.catalogue, plan, "bravo", file, before)
+    assert again.value > dear.value if held else again.value == pytest.approx(dear.value)
+
+
+@given(cases(links=True, ruled=True))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+def test_tolls_are_the_prices_of_what_a_gigabit_uses(case):
+    """Tests tolls against a walk over slices, sites and arcs, with prices that went through a plan's tables."""
+    try:
+        problem = case.problem()
+    except InfeasiblePlanError:
+        return
+    T, S = problem.shape.shape[1], problem.sites
+    arcs = 0 if problem.arc_capacity_gbps is None else len(problem.arc_capacity_gbps)
+    by_slice = np.random.default_rng(0).integers(0, 3, (T, S + arcs)).astype(float)
+    by_slice[:, np.flatnonzero(problem.is_origin | ~np.isfinite(problem.throughput_gbps))] = 0.0
+    prices = Prices.of(problem, np.zeros(S), by_slice.ravel())
+    toll = tolls(problem, prices)
+    for r, k in itertools.product(*map(range, problem.site.shape)):
+        s, paid = problem.site[r, k], 0.0
+        if s >= 0:
+            path = r * problem.candidates + k
+            used = (
+                [s]
+                if arcs == 0
+                else [s, *(S + problem.path_arcs[problem.path_start[path] : problem.path_start[path + 1]])]
+            )
+            paid = sum(problem.shape[r, t] * by_slice[t, u] for t in range(T) for u in used)
+        assert toll[r, k] == pytest.approx(paid)
+
+
+def test_prices_by_slice_come_back_from_the_tables(planned, tmp_path):
+    network, catalogue = planned.network, planned.catalogue
+    chosen = Settings.model_validate({"placement": {"peak_slices": 3, "link_limits": True}})
+    plan = place_demand(network, catalogue, planned.plan.demand, chosen, None)
+    problem = build_problem(network, catalogue, plan.demand, **chosen.problem_rules())
+    by_slice = np.arange(3.0 * (problem.sites + 2 * len(network.links))).reshape(3, -1) % 5
+    solution = SimpleNamespace(prices=Prices.of(problem, np.zeros(problem.sites), by_slice.ravel()))
+    plan = dataclasses.replace(plan, prices=_prices(network, solution), slice_prices=_slice_prices(network, solution))
+    write_plan(plan, network, catalogue, tmp_path / "plan")
+    assert read_plan(tmp_path / "plan", network, catalogue).slice_prices is not None
+    back = read_prices(tmp_path / "plan", network)
+    assert back.rate(problem) == pytest.approx(by_slice.ravel())

@@ -140,6 +140,8 @@ def test_links_in_slices_of_the_day_and_rules_together(case):
     assert found.objective_cost >= exact.lower_bound - slack
     load = evaluate(problem, found.stored, found.shares).arc_load_gbps
     assert (load <= problem.arc_capacity_gbps * (1 + 1e-6) + 1e-9).all()
+    for solution in (found, exact):
+        assert checked_by_verify(case, problem, solution) <= exact.objective_cost + slack
 
 
 def ruled_problem(seed: int) -> Problem:
