@@ -8,7 +8,7 @@ import numpy as np
 from cdn.placement.choices import Choices
 from cdn.placement.problem import add_up
 
-LARGEST, WIDEST = 20, 32
+LARGEST, WIDEST = 20, 40
 """Sites of a group at most, in an epoch and for a bound: branch and bound is cheap up to the first, and still pays up to the second."""
 
 
