@@ -12,12 +12,17 @@ import numpy as np
 LEAST = 1e-12
 """Storage and fill prices never fall below this part of their scale, so that factors can lift them again."""
 
+GROWTH, CUT, LEAST_BOOST, MOST_BOOST = 1.5, 0.5, 0.25, 4.0
+"""Where every price has a pace of its own: it grows by the first factor after two epochs of excess of one sign, falls by the second after a change of sign,
+within the last two. (Compare Rprop, Riedmiller and Braun 1993.)"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
     """How strongly prices answer to a relative excess of 1, on a scale that ``start`` to ``end`` lowers over the epochs of a stage.
 
-    ``storage`` and ``rate`` act at once, ``storage_memory`` and ``rate_memory`` are what an epoch adds to the lasting part.
+    ``storage`` and ``rate`` act at once, ``storage_memory`` and ``rate_memory`` are what an epoch adds to the lasting part; with ``own_pace`` times what
+    each price has earned so far.
     """
 
     storage: float
@@ -26,6 +31,7 @@ class Gains:
     rate_memory: float
     start: float
     end: float
+    own_pace: bool = False
 
     def at(self, epoch: int, epochs: int) -> float:
         """The scale in one epoch of a stage."""
@@ -77,26 +83,56 @@ class Controller:
     def __init__(self, limits: Limits, start: PriceVector) -> None:
         self.limits = limits
         self.lasting = start.copy()
+        self.boost = _like(start, 1.0)
+        self.seen, self.seen_before = _like(start, 0.0), _like(start, 0.0)
+
+    def begin(self, gains: Gains) -> None:
+        """Before an epoch: set every price's pace by the excess of the last two."""
+        for name in ("storage", "fill", "rate"):
+            now, before, boost = (getattr(part, name) for part in (self.seen, self.seen_before, self.boost))
+            pace = boost * np.where(now * before > 0, GROWTH, np.where(now * before < 0, CUT, 1.0))
+            boost[:] = np.clip(pace, LEAST_BOOST, MOST_BOOST) if gains.own_pace else 1.0
+        self.seen, self.seen_before = _like(self.lasting, 0.0), self.seen
 
     def prices(self, use: PriceVector, gains: Gains, scale: float) -> PriceVector:
         """What the next batch pays, given what is used now (in the units of the limits)."""
-        limits, lasting = self.limits, self.lasting
-        step = gains.rate * scale * limits.rate_scale
+        lasting, over = self.lasting, self._excess(use)
+        step = gains.rate * scale * self.limits.rate_scale
         return PriceVector(
-            storage=_move(lasting.storage, excess(use.storage, limits.storage), gains.storage * scale),
-            fill=_move(lasting.fill, excess(use.fill, limits.fill), gains.storage * scale),
-            rate=np.maximum(lasting.rate + step * excess(use.rate, limits.rate), 0.0),
+            storage=_move(lasting.storage, over.storage, gains.storage * scale),
+            fill=_move(lasting.fill, over.fill, gains.storage * scale),
+            rate=np.maximum(lasting.rate + step * over.rate, 0.0),
         )
 
     def learn(self, use: PriceVector, gains: Gains, scale: float) -> None:
         """Move the lasting prices by one batch's part of an epoch (``scale`` counts that in)."""
-        limits, lasting = self.limits, self.lasting
-        least = LEAST * limits.storage_scale
+        lasting, boost, over = self.lasting, self.boost, self._excess(use)
+        least = LEAST * self.limits.storage_scale
         factor = gains.storage_memory * scale
-        lasting.storage = _move(lasting.storage, excess(use.storage, limits.storage), factor, least)
-        lasting.fill = _move(lasting.fill, excess(use.fill, limits.fill), factor, least)
-        step = gains.rate_memory * scale * limits.rate_scale
-        lasting.rate = np.maximum(lasting.rate + step * excess(use.rate, limits.rate), 0.0)
+        lasting.storage = _move(lasting.storage, over.storage * boost.storage, factor, least)
+        lasting.fill = _move(lasting.fill, over.fill * boost.fill, factor, least)
+        step = gains.rate_memory * scale * self.limits.rate_scale
+        lasting.rate = np.maximum(lasting.rate + step * over.rate * boost.rate, 0.0)
+        seen = self.seen
+        self.seen = PriceVector(
+            storage=seen.storage + over.storage, fill=seen.fill + over.fill, rate=seen.rate + over.rate
+        )
+
+    def _excess(self, use: PriceVector) -> PriceVector:
+        limits = self.limits
+        return PriceVector(
+            storage=excess(use.storage, limits.storage),
+            fill=excess(use.fill, limits.fill),
+            rate=excess(use.rate, limits.rate),
+        )
+
+
+def _like(prices: PriceVector, value: float) -> PriceVector:
+    return PriceVector(
+        storage=np.full(len(prices.storage), value),
+        fill=np.full(len(prices.fill), value),
+        rate=np.full(len(prices.rate), value),
+    )
 
 
 def excess(use: np.ndarray, limit: np.ndarray) -> np.ndarray:

@@ -30,9 +30,10 @@ from cdn.placement.serving import Start, best_shares
 from cdn.placement.shards import Use, cut, opening_at
 
 APPROACH = Gains(storage=1.0, rate=0.3, storage_memory=6.0, rate_memory=4.0, start=0.7, end=0.05)
-RETURN = Gains(storage=1.0, rate=0.3, storage_memory=10.0, rate_memory=8.0, start=1.0, end=0.05)
+RETURN = Gains(storage=1.0, rate=0.3, storage_memory=5.0, rate_memory=4.0, start=1.0, end=0.05, own_pace=True)
 SETTLE = Gains(storage=1.0, rate=0.03, storage_memory=1.0, rate_memory=0.3, start=1.0, end=0.5)
-"""Gains while prices are far from right, with local search only; while yesterday's follow today's demand, likewise; and when they are near, with exact files."""
+"""Gains while prices are far from right, with local search only; while yesterday's follow today's demand, likewise, most of them right and some far off,
+each at its own pace; and when they are near, with exact files."""
 
 APPROACH_EPOCHS, RETURN_EPOCHS = 20, 10
 CYCLE = 4
@@ -150,7 +151,8 @@ def solve_lagrangian(
     with install_listener("numba:compile", compiling), search.crew:
         free = unlimited_storage_bound(problem)
         search.approach(tell, *((APPROACH, APPROACH_EPOCHS) if start is None else (RETURN, RETURN_EPOCHS)))
-        plans.append(search.plan())
+        if not plans or search.epochs > FIRST_PLAN:
+            plans.append(search.plan())
         best = _cheapest(plans)
         while True:
             search.raise_bound(stopped)
@@ -262,6 +264,7 @@ class _Search:
         began, batches = self.clock(), len(self.uses)
         storage, fill, flow, _ = total(self.uses)
         paid: PriceVector | None = None
+        self.controller.begin(gains)
         for done, batch in enumerate(self.rng.permutation(batches).tolist()):
             prices = self.controller.prices(self._use(storage, fill, flow), gains, scale)
             old, new = self.uses[batch], self.crew.step(batch, prices, self._toll(prices), exact=exact)
