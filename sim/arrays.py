@@ -1,4 +1,4 @@
-"""The arrays that the kernel of the batch engine works on; :mod:`sim.batch` makes them.
+"""The arrays that the kernel of the batch engine works on; :mod:`sim.ground` and :mod:`sim.accounts` make them.
 
 Appliances are numbered anew, site by site, so that those of one site share a word of 64 bits; a site of more than 64 takes whole words. An origin
 is one appliance with as good as endless throughput.
@@ -19,11 +19,15 @@ PART, LEVEL = range(2)
 SITE = np.dtype([("word", np.int64), ("words", np.int64), ("mask", np.uint64), ("endless", np.int64)])
 """Where a site's appliances stand: the first word, how many words they take, their bits in the first, and the bit of an origin or -1."""
 
+CHANGE = np.dtype([("at", np.int64), ("fill", np.int64), ("begins", np.int64)])
+"""A fill that begins, or else ends, at a time in ms."""
+
 
 class Ground(NamedTuple):
     """What does not change while a simulation runs.
 
-    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn; ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the
+    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn; ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``seat_row``,
+    ``seat_place`` (M,) where sites stand in ``candidate``, site by site from ``seat_begin`` (S + 1,) on; ``pair_of`` (S, S) the
     number of the path between two sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's
     path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and ``admission`` numbers of :mod:`sim.caches`,
     ``largest`` the threshold of the admission by size, ``pull`` a place in :data:`sim.climb.PULLS`, ``whole`` whether a pull brings the whole file.
@@ -34,6 +38,9 @@ class Ground(NamedTuple):
     site_of: np.ndarray
     reserve: np.ndarray
     file_bytes: np.ndarray
+    seat_row: np.ndarray
+    seat_place: np.ndarray
+    seat_begin: np.ndarray
     pair_of: np.ndarray
     pair_start: np.ndarray
     pair_arcs: np.ndarray
@@ -69,6 +76,16 @@ class State(NamedTuple):
     cache_asked: np.ndarray
     cached: np.ndarray
     evicted: np.ndarray
+
+
+class Transfers(NamedTuple):
+    """The fills, T of them: the bits of source and target, the file, and the bit/s that reading takes there and writing here."""
+
+    source: np.ndarray
+    target: np.ndarray
+    file: np.ndarray
+    rate_bps: np.ndarray
+    write_bps: np.ndarray
 
 
 class Part(NamedTuple):

@@ -25,15 +25,16 @@ from sim.arrays import (
     Ground,
     Part,
     State,
+    Transfers,
 )
 from sim.caches import access, admit, admits, contains
 from sim.climb import PULLS
 from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
 from sim.machine import compiled, fetch_ahead, inlined
 from sim.series import SLOT_MS
-from sim.steer import carrier, front_site, holder, holds_up, is_cached, is_copy, steer
+from sim.steer import carrier, front_site, holder, holds_up, is_cached, is_copy, look_again, steer
 
-DONE, NO_ROOM = 0, 1
+DONE, NO_ROOM, NO_MORE = range(3)
 NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
 AHEAD = 12
 """Sessions whose files are asked of the memory ahead of their turn."""
@@ -152,14 +153,71 @@ def _note_pull(
 
 @inlined
 def _count(books: Books, place: int, outcome: int, size: int, length: int) -> None:
-    """Count a session by path; hours are told apart by :mod:`sim.batch`."""
+    """Count a session by path; hours are told apart by :mod:`sim.accounts`."""
     books.path[PATH_COLUMNS * place + outcome] += 1
     books.path[PATH_COLUMNS * place + PATH_BYTES] += size
     books.path[PATH_COLUMNS * place + PATH_MS] += length
 
 
+@inlined
+def _begin_or_end(ground: Ground, state: State, books: Books, transfers: Transfers, fill: int, begins: bool) -> None:
+    """A fill begins to take throughput, or gives it back, and then its copy is there."""
+    source, target, file = transfers.source[fill], transfers.target[fill], transfers.file[fill]
+    sign = 1 if begins else -1
+    _take(state, books.peak, ground.site_of[source], source, sign * transfers.rate_bps[fill])
+    state.free[target] -= sign * transfers.write_bps[fill]
+    if not begins:
+        state.copies[file, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
+        look_again(ground, state, ground.site_of[target], file)
+
+
 @compiled
-def play(  # noqa: C901  # one loop in one piece is what makes it fast
+def run(
+    ground: Ground,
+    state: State,
+    calendar: Calendar,
+    books: Books,
+    entries: Entries,
+    part: Part,
+    begin: int,
+    until: int,
+    transfers: Transfers,
+    changes: np.ndarray,
+    first: int,
+    base_slot: int,
+    soft_limit: bool,
+    link_loads: bool,
+    original: np.ndarray,
+) -> tuple[int, int, int]:
+    """Run the sessions from ``begin`` on that start before ``until``, and the changes from ``first`` on in between; then end all that are over by then.
+
+    Parameters
+    ----------
+    changes
+        (C,) of :data:`sim.arrays.CHANGE`, in the order of their times, none after ``until``.
+    base_slot, soft_limit, link_loads, original
+        As for :func:`_play`.
+
+    Returns
+    -------
+    The first session and the first change not run, and :data:`DONE`, :data:`NO_ROOM` (the calendar is full: enlarge it and go on) or :data:`NO_MORE`
+    (sessions are at an end, so that those of the next part may come before ``until``).
+    """
+    at = begin
+    for which in range(first, len(changes) + 1):
+        last = until if which == len(changes) else changes[which].at
+        at, why = _play(
+            ground, state, calendar, books, entries, part, at, last, base_slot, soft_limit, link_loads, original
+        )
+        if why != DONE:
+            return at, which, why
+        if which < len(changes):
+            _begin_or_end(ground, state, books, transfers, changes[which].fill, changes[which].begins != 0)
+    return at, len(changes), DONE
+
+
+@compiled
+def _play(  # noqa: C901  # one loop in one piece is what makes it fast
     ground: Ground,
     state: State,
     calendar: Calendar,
@@ -188,7 +246,7 @@ def play(  # noqa: C901  # one loop in one piece is what makes it fast
 
     Returns
     -------
-    The first session not run, and :data:`DONE` or :data:`NO_ROOM` (the calendar is full: enlarge it and go on).
+    The first session not run, and :data:`DONE`, :data:`NO_ROOM` or :data:`NO_MORE`.
     """
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
     free, load, site_of = state.free, state.load, ground.site_of
@@ -259,7 +317,7 @@ def play(  # noqa: C901  # one loop in one piece is what makes it fast
             entries.keeper[i], entries.source[i], entries.source_appliance[i] = keeper, NOBODY, NOBODY
             if source >= 0:
                 entries.source[i], entries.source_appliance[i] = provider, original[source]
-    return len(part.start_ms), DONE
+    return len(part.start_ms), NO_MORE
 
 
 @compiled
@@ -273,8 +331,20 @@ def _mark_arcs(ground: Ground, books: Books, source: int, target: int, now: int,
 
 
 @compiled
-def end_all(ground: Ground, state: State, calendar: Calendar, until: int) -> None:
-    """End every session that is over by a time."""
+def end_all(
+    ground: Ground,
+    state: State,
+    calendar: Calendar,
+    books: Books,
+    until: int,
+    transfers: Transfers,
+    changes: np.ndarray,
+    first: int,
+) -> None:
+    """With no more sessions to come: run the changes from ``first`` on, and end every session that is over by a time."""
+    for which in range(first, len(changes)):
+        release(calendar, state.free, state.load, ground.site_of, changes[which].at)
+        _begin_or_end(ground, state, books, transfers, changes[which].fill, changes[which].begins != 0)
     release(calendar, state.free, state.load, ground.site_of, until)
 
 

@@ -140,24 +140,20 @@ def front_site(
 
 
 @compiled
-def refresh(
-    ground: Ground,
-    state: State,
-    row: np.ndarray,
-    place: np.ndarray,
-    begin: np.ndarray,
-    site: np.ndarray,
-    file: np.ndarray,
-) -> None:
-    """Set or clear the bits in ``holds`` of sites and files whose copies have changed.
-
-    ``row``, ``place`` (M,): where sites stand in ``candidate``, site by site from ``begin`` (S + 1,) on.
-    """
+def refresh(ground: Ground, state: State, site: np.ndarray, file: np.ndarray) -> None:
+    """Set or clear the bits in ``holds`` of sites and files whose copies have changed."""
     for i in range(len(site)):
-        held = is_copy(ground, state, site[i], file[i], 0)
-        for at in range(begin[site[i]], begin[site[i] + 1]):
-            word, bit = place[at] // PLACES, np.uint16(1 << (place[at] & (PLACES - 1)))
-            if held:
-                state.holds[row[at], file[i], word] |= bit
-            else:
-                state.holds[row[at], file[i], word] &= ~bit
+        look_again(ground, state, site[i], file[i])
+
+
+@inlined
+def look_again(ground: Ground, state: State, site: int, file: int) -> None:
+    """Set or clear the bits in ``holds`` of a site and a file whose copies have changed."""
+    held = is_copy(ground, state, site, file, 0)
+    for at in range(ground.seat_begin[site], ground.seat_begin[site + 1]):
+        row, place = ground.seat_row[at], ground.seat_place[at]
+        word, bit = place // PLACES, np.uint16(1 << (place & (PLACES - 1)))
+        if held:
+            state.holds[row, file, word] |= bit
+        else:
+            state.holds[row, file, word] &= ~bit

@@ -259,3 +259,24 @@ def test_parts_out_of_order_are_refused(make, two_sites_and_origin):
 
 def test_no_sessions_are_no_trouble(two_sites_and_origin):
     assert batch.simulate(two_sites_and_origin(), [], Scheme(label="none")).sessions == 0
+
+
+def test_fills_cost_no_calls_of_the_kernel(make, two_sites_and_origin, monkeypatch):
+    """A call costs as much as hundreds of sessions, so what a night of many fills costs must not grow with them."""
+    calls = []
+    play = batch.run
+    monkeypatch.setattr(batch, "run", lambda *arguments: calls.append(1) or play(*arguments))
+    fleet, count = two_sites_and_origin(), 3
+    fills = Fills(
+        appliance=np.zeros(count, int),
+        file=np.arange(count),
+        source=np.full(count, -1 - int(np.flatnonzero(fleet.is_origin)[0])),
+        start_ms=np.arange(count) * 60_000,
+        end_ms=np.arange(1, count + 1) * 120_000,
+        bytes=np.full(count, 1_000_000),
+    )
+    scheme = Scheme(label="night", placement=make.placement(*((0, f) for f in range(count))))
+    day = make.sessions([(0, 0, 0, 600, 0.001), (80_000, 0, 0, 600, 0.001)])
+    result = batch.simulate(fleet, day, scheme, fills)
+    assert result.figures["fills_finished"] == count
+    assert len(calls) <= 25
