@@ -1,6 +1,7 @@
 """What the batch engine's kernel counts: the books opened, kept by the hour, and closed into the sums that both engines give."""
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from sim.arrays import (
     BYTES,
@@ -166,7 +167,11 @@ class Accounts:
         sessions, size = path[:, :, : len(OUTCOMES)], path[:, :, PATH_BYTES]
         direct = size - pulled[:, :, BYTES]
         hits = direct[:, :: fleet.candidate.shape[1]]
-        startup = sessions.sum(axis=2) * self.ground.path_us
+        count, pulls = sessions.sum(axis=2), pair[:, :, COUNT]
+        none = np.zeros_like(count)
+        given = np.stack([count, size, path[:, :, PATH_MS], count * self.ground.path_us, none], axis=2)
+        none = np.zeros_like(pulls)
+        of_pulls = np.stack([none, none, none, pulls * self.ground.pair_us, pulls], axis=2)
         return {
             "hour_sessions": sessions.sum(axis=1),
             "hour_bytes": size.sum(axis=1),
@@ -174,18 +179,8 @@ class Accounts:
             "hour_origin_bytes": direct[:, fleet.is_origin[delivering]].sum(axis=1)
             + pair[:, fleet.is_origin[sources], BYTES].sum(axis=1),
             "site_hour_asked": _sum_of_each(first, sessions, sites),
-            "site_hour_hit_bytes": _sum_of_each(fleet.candidate[:, 0], hits, sites),
-            "site_hour_delivered": np.stack(
-                [
-                    _sum_of_each(delivering, sessions.sum(axis=2), sites),
-                    _sum_of_each(delivering, size, sites),
-                    _sum_of_each(delivering, path[:, :, PATH_MS], sites),
-                    _sum_of_each(delivering, startup, sites)
-                    + _sum_of_each(targets, pair[:, :, COUNT] * self.ground.pair_us, sites),
-                    _sum_of_each(targets, pair[:, :, COUNT], sites),
-                ],
-                axis=2,
-            ),
+            "site_hour_hit_bytes": _sum_of_each(fleet.candidate[:, 0], hits[:, :, None], sites)[:, :, 0],
+            "site_hour_delivered": _sum_of_each(delivering, given, sites) + _sum_of_each(targets, of_pulls, sites),
         }
 
     def _pair_sites(self) -> tuple[np.ndarray, np.ndarray]:
@@ -220,7 +215,8 @@ def _sum_by(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
 
 
 def _sum_of_each(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    """(H, size, …) int64: sums of (H, N, …) values by where they belong, hour by hour."""
-    total = np.zeros((size, len(values), *values.shape[2:]), np.int64)
-    np.add.at(total, where, values.swapaxes(0, 1))
-    return total.swapaxes(0, 1)
+    """(H, size, C) int64: sums of (H, N, C) values by where they belong, hour by hour."""
+    hours, count, columns = values.shape
+    belongs = csr_array((np.ones(count, np.int64), (where, np.arange(count))), shape=(size, count))
+    sums = belongs @ np.ascontiguousarray(values.swapaxes(0, 1)).reshape(count, hours * columns)
+    return np.asarray(sums.reshape(size, hours, columns).swapaxes(0, 1))

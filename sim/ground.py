@@ -9,7 +9,7 @@ from sim.fleet import Fleet
 from sim.numbering import WORD, Numbers
 from sim.scheme import Fills, Rules, Scheme, dropped_copies
 from sim.sites import copies_there
-from sim.steer import refresh
+from sim.steer import refresh, set_bits
 from topology.placement import Placement
 from topology.routing import Paths
 
@@ -88,7 +88,7 @@ def look_anew(fleet: Fleet, ground: Ground, state: State, placement: Placement) 
 def drop(numbers: Numbers, state: State, placement: Placement) -> None:
     """Take copies away."""
     place, value = _bits_of(numbers, placement)
-    np.bitwise_and.at(state.copies.reshape(-1), place, ~value)
+    set_bits(state.copies.reshape(-1), place, value, False)
 
 
 def throughput(fleet: Fleet, numbers: Numbers) -> np.ndarray:
@@ -136,9 +136,9 @@ def _copies(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers) -> np.
     if scheme.placement is not None:
         flat, (place, value) = bits.reshape(-1), _bits_of(numbers, scheme.placement)
         now = copies_there(fleet, scheme, fills)
-        np.bitwise_or.at(flat, numbers.width + place, value)
-        np.bitwise_or.at(flat, place[now], value[now])
-        np.bitwise_or.at(flat, *_bits_of(numbers, dropped_copies(fleet, scheme)))
+        set_bits(flat, numbers.width + place, value, True)
+        set_bits(flat, place[now], value[now], True)
+        set_bits(flat, *_bits_of(numbers, dropped_copies(fleet, scheme)), True)
     return bits
 
 

@@ -157,3 +157,10 @@ def look_again(ground: Ground, state: State, site: int, file: int) -> None:
             state.holds[row, file, word] |= bit
         else:
             state.holds[row, file, word] &= ~bit
+
+
+@compiled
+def set_bits(words: np.ndarray, place: np.ndarray, value: np.ndarray, on: bool) -> None:
+    """Set, or else clear, the bits of (M,) values in the words at (M,) places."""
+    for i in range(len(place)):
+        words[place[i]] = words[place[i]] | value[i] if on else words[place[i]] & ~value[i]
