@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-PLACES = 16
+PLACES = 15
 """Candidates in one word of ``holds``."""
+HELD, MEANT = (1 << PLACES) - 1, 1 << PLACES
+"""Their bits; and the bit, in the first word, that the best-ranked of them is planned to have the file."""
 PATH_BYTES, PATH_MS = 4, 5
 PATH_COLUMNS = 6
 """Columns of ``path``: sessions of each outcome, then their bytes and lengths."""
@@ -59,8 +61,8 @@ class Ground(NamedTuple):
 class State(NamedTuple):
     """What changes.
 
-    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``holds`` (V, F, K / 16) uint16: a bit for each candidate that has a copy, or is an
-    origin; ``copies`` (F, 2W) uint64: a bit for each copy that is there, then one for each planned copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
+    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``holds`` (V, F, K / 15) uint16: a bit for each candidate that has a copy, or is an
+    origin, and :data:`MEANT`; ``copies`` (F, W) uint64: a bit for each copy that is there; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
     (S,) bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
     whose cache holds the file, and room for what a cache evicts.
     """

@@ -9,7 +9,7 @@ from sim.fleet import Fleet
 from sim.numbering import WORD, Numbers
 from sim.scheme import Fills, Rules, Scheme, dropped_copies
 from sim.sites import copies_there
-from sim.steer import refresh, set_bits
+from sim.steer import intend, refresh, set_bits
 from topology.placement import Placement
 from topology.routing import Paths
 
@@ -74,6 +74,7 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
         evicted=np.zeros(files, np.int32),
     )
     if scheme.placement is not None:
+        intend(ground, state, *_sites_and_files(fleet, scheme.placement))
         for placement in (scheme.placement, dropped_copies(fleet, scheme)):
             look_anew(fleet, ground, state, placement)
     return state
@@ -81,8 +82,7 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
 
 def look_anew(fleet: Fleet, ground: Ground, state: State, placement: Placement) -> None:
     """See which candidates have these files, at the sites of these appliances, whose copies have come or gone."""
-    site = fleet.appliance_site[placement.appliance].astype(np.int64)
-    refresh(ground, state, site, np.asarray(placement.file, np.int64))
+    refresh(ground, state, *_sites_and_files(fleet, placement))
 
 
 def drop(numbers: Numbers, state: State, placement: Placement) -> None:
@@ -112,6 +112,11 @@ def number_transfers(fleet: Fleet, fills: Fills, rules: Rules, numbers: Numbers)
     )
 
 
+def _sites_and_files(fleet: Fleet, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) int64 both: of each copy."""
+    return fleet.appliance_site[placement.appliance].astype(np.int64), placement.file.astype(np.int64)
+
+
 def _seats(fleet: Fleet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where sites stand among the candidates: ``seat_row``, ``seat_place`` and ``seat_begin`` of :class:`sim.arrays.Ground`."""
     row, place = np.nonzero(fleet.candidate >= 0)
@@ -121,7 +126,7 @@ def _seats(fleet: Fleet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _origins(fleet: Fleet) -> np.ndarray:
-    """(V, F, K / 16) uint16: the bits of origins alone."""
+    """(V, F, K / 15) uint16: the bits of origins alone."""
     width = fleet.candidate.shape[1]
     endless = fleet.is_origin[np.maximum(fleet.candidate, 0)] & (fleet.candidate >= 0)
     words = np.zeros((len(fleet.candidate), -(-width // PLACES)), np.uint16)
@@ -131,12 +136,11 @@ def _origins(fleet: Fleet) -> np.ndarray:
 
 
 def _copies(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers) -> np.ndarray:
-    """(F, 2W) uint64: bits of the copies that are there when the clock starts, then of all planned ones."""
-    bits = np.zeros((fleet.files, 2 * numbers.width), np.uint64)
+    """(F, W) uint64: bits of the copies that are there when the clock starts."""
+    bits = np.zeros((fleet.files, numbers.width), np.uint64)
     if scheme.placement is not None:
         flat, (place, value) = bits.reshape(-1), _bits_of(numbers, scheme.placement)
         now = copies_there(fleet, scheme, fills)
-        set_bits(flat, numbers.width + place, value, True)
         set_bits(flat, place[now], value[now], True)
         set_bits(flat, *_bits_of(numbers, dropped_copies(fleet, scheme)), True)
     return bits
@@ -145,5 +149,5 @@ def _copies(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers) -> np.
 def _bits_of(numbers: Numbers, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
     """Where the bits of copies stand in ``copies``, flat, and the words that have them alone set."""
     bit = numbers.bit[placement.appliance]
-    place = placement.file.astype(np.int64) * (2 * numbers.width) + bit // WORD
+    place = placement.file.astype(np.int64) * numbers.width + bit // WORD
     return place, np.uint64(1) << (bit % WORD).astype(np.uint64)

@@ -14,7 +14,9 @@ from sim.arrays import (
     BYTES,
     CARRIED,
     COUNT,
+    HELD,
     LEVEL,
+    MEANT,
     PART,
     PATH_BYTES,
     PATH_COLUMNS,
@@ -30,14 +32,14 @@ from sim.arrays import (
 from sim.caches import access, admit, admits, contains
 from sim.climb import PULLS
 from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
-from sim.machine import compiled, fetch_ahead, inlined
+from sim.machine import compiled, fetch_ahead, inlined, lowest_bit
 from sim.series import SLOT_MS
-from sim.steer import carrier, front_site, holder, holds_up, is_cached, is_copy, look_again, steer
+from sim.steer import carrier, front_site, holder, holds_up, is_cached, look_again, steer
 
 DONE, NO_ROOM, NO_MORE = range(3)
 NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
-AHEAD = 12
-"""Sessions whose files are asked of the memory ahead of their turn."""
+AHEAD, NEAR = 12, 6
+"""How many sessions ahead of their turn the memory is asked which candidates have the file, and then which appliances of the first that does."""
 
 
 @inlined
@@ -260,11 +262,16 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
         ahead = min(i + AHEAD, last)
         row, file = np.int64(state.row_of[part.region[ahead]]), np.int64(part.file[ahead])
         fetch_ahead(state.holds, (row * files + file) * words)
-        fetch_ahead(state.copies, file * state.copies.shape[1])
         fetch_page(calendar, part.start_ms[ahead] + part.duration_ms[ahead])
         if ground.policy != 0:
             fetch_ahead(state.cached, file * state.cached.shape[1])
             fetch_ahead(state.cache_node, (ground.candidate[row, 0] * cache_rows + file) * cache_width)
+        ahead = min(i + NEAR, last)
+        row, file = np.int64(state.row_of[part.region[ahead]]), np.int64(part.file[ahead])
+        bits = np.int64(state.holds[row, file, 0]) & HELD
+        if bits != 0:
+            site = ground.candidate[row, lowest_bit(bits)]
+            fetch_ahead(state.copies, file * state.copies.shape[1] + ground.where[site].word)
         release(calendar, free, load, site_of, now)
         if not has_room(calendar):
             return i, NO_ROOM
@@ -353,7 +360,7 @@ def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) 
     """Show sessions of the day before to the cache of their region's best-ranked site, unless the file is planned there."""
     for i in range(len(region)):
         site, file = ground.candidate[state.row_of[region[i]], 0], file_of[i]
-        if ground.where[site].endless >= 0 or is_copy(ground, state, site, file, 1):
+        if ground.where[site].endless >= 0 or state.holds[state.row_of[region[i]], file, 0] & MEANT != 0:
             continue
         hit = access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
         if not hit and _lets_in(ground, state, site, file):
