@@ -133,7 +133,8 @@ def front_site(
     """
     for k in range(served):
         site = ground.candidate[row, k]
-        if not holds_up(ground, state, site, file):
+        has_copy = (np.int64(state.holds[row, file, k // PLACES]) >> (k % PLACES)) & 1
+        if has_copy == 0 or not holds_up(ground, state, site, file):
             appliance = carrier(ground, state, site, soft, rate)
             if appliance >= 0:
                 return (k if ground.file_bytes[file] <= state.cache_meta[site, 0] else NOBODY), appliance
