@@ -39,7 +39,7 @@ from demand.netflix import import_netflix
 from demand.playback import playback_dates
 from demand.scenarios import demand_quantile
 from sim.abr import read_sabre_traces
-from sim.encode_mix import expected_rebuffering, switch_by_access
+from sim.encode_mix import expected_rebuffering, rebuffering, switch_by_access
 from sim.sampling import sample_titles
 from sim.scheme import Fills
 from sim.sessions import Sessions, sessions_from_playback
@@ -419,7 +419,7 @@ def simulate(
     made = read_plan(plan, network, catalogue)
     began = time.perf_counter()
     day, names = playback.date() if playback else None, policy or settings.simulation.policies
-    _one_source(day, demand, plan, replications, output, traces)
+    _one_source(day, demand, plan, replications, output)
     kept = None
     if title_share is not None:
         kept = sample_titles(len(catalogue.title_ids), title_share, np.random.default_rng([seed, 2]))
@@ -431,10 +431,11 @@ def simulate(
         "steering": _steering(steering_at or [], network),
     }
     stalled = expected_rebuffering(settings.simulation.access)
+    throughputs = None if traces is None else read_sabre_traces(traces)
     if replications > 1 and demand is not None:
         wanted = read_demand(demand, network.region_ids, catalogue.file_ids)
         several = rehearse_replications(
-            network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, progress=console.say, **more
+            network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, traces=throughputs, progress=console.say, **more
         )  # fmt: skip
         rows = several.intervals.rename(columns={"scheme": "policy"}).to_dict("records")
         document = {
@@ -444,13 +445,16 @@ def simulate(
             "intervals": rows,
         }
         text: list[str | Table] = [*_policies_tables(several.policies), _intervals_table(rows)]
+        if traces is not None:
+            stalled = next(iter(several.policies.values()))["rebuffer_ratio"]
     else:
         sessions, warm_up = _sessions(folder, network, catalogue, playback=day, demand=demand, seed=seed)
-        if traces is not None:
+        if throughputs is not None:
             rng = np.random.default_rng([seed, 3])
-            sessions, stalled = switch_by_access(
-                sessions, catalogue, read_sabre_traces(traces), settings.simulation.access, rng
+            sessions, more["stall_ms"] = switch_by_access(
+                sessions, catalogue, throughputs, settings.simulation.access, rng
             )
+            stalled = rebuffering(sessions, more["stall_ms"])
         rehearsal = rehearse(
             network, catalogue, made, sessions, names, settings, warm_up=warm_up, progress=console.say, **more
         )
@@ -477,7 +481,6 @@ def _one_source(
     plan: Path,
     replications: int,
     output: Path | None,
-    traces: Path | None,
 ) -> None:
     """Refuse a simulation of nothing, of two things at once, or of the same thing several times."""
     message, column, mend = "", "--demand", f"give one: --playback DATE, or --demand {plan / 'demand.parquet'}"
@@ -493,8 +496,6 @@ def _one_source(
         )
     elif output is not None and replications > 1:
         message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
-    elif traces is not None and replications > 1:
-        message, column, mend = "sessions switch in one replication only", "--traces", "leave it out, or ask for one"
     if message:
         raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
 

@@ -22,8 +22,9 @@ from cdn.settings import FILLED, POLICY_NAMES, PREVIOUS, Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from sim.batch import simulate
+from sim.encode_mix import expected_rebuffering
 from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
-from sim.metrics import SimulationResult
+from sim.metrics import SimulationResult, with_expected_stalls, with_stalls
 from sim.policies import POLICIES
 from sim.sampling import sampled, sampled_ratios
 from sim.scheme import Fills, Outage, Rules, Scheme
@@ -72,6 +73,7 @@ def rehearse(
     outages: Sequence[Outage] = (),
     steering: Sequence[SteeringChange] = (),
     kept: np.ndarray | None = None,
+    stall_ms: np.ndarray | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Rehearsal:
     """Simulate every policy on the same sessions.
@@ -94,6 +96,9 @@ def rehearse(
         Changes of steering during the day.
     kept
         (titles,) bool, a sample as :func:`sim.sampling.sample_titles` draws it: only sessions of these titles run, on a fleet scaled to them.
+    stall_ms
+        (N,) int64: how long each session stood still, where it played over traces (:func:`sim.encode_mix.switch_by_access`); without, the tables by site
+        and hour have what its kinds of access expect.
 
     Raises
     ------
@@ -113,6 +118,7 @@ def rehearse(
     everything = sessions
     if kept is not None:
         fleet, sessions = sampled(fleet, everything, catalogue.title_of, kept)
+        stall_ms = None if stall_ms is None else stall_ms[kept[catalogue.title_of[everything.file]]]
         warm_up = None if warm_up is None else sampled(fleet, warm_up, catalogue.title_of, kept)[1]
     rules = Rules(soft_limit=settings.simulation.soft_limit, fill_writes=settings.simulation.fill_writes)
     results: dict[str, SimulationResult] = {}
@@ -139,10 +145,15 @@ def rehearse(
             scheme = Scheme(label=name, placement=placement, **_reactive(settings, policy, share))
         else:
             scheme = Scheme(label=name, **_reactive(settings, name, 1.0))
-        results[name] = simulate(
-            fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages, rules=rules, keep_log=kept is not None
+        keep_log = kept is not None or stall_ms is not None
+        result = simulate(
+            fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages, rules=rules, keep_log=keep_log
         )
-        log = results[name].log
+        log = result.log
+        if stall_ms is not None and log is not None:
+            results[name] = with_stalls(result, fleet, sessions, log, stall_ms)
+        else:
+            results[name] = with_expected_stalls(result, expected_rebuffering(settings.simulation.access))
         if kept is not None and log is not None:
             ratios[name] = sampled_ratios(fleet, sessions, log, catalogue.title_of, kept)
     return Rehearsal(results=results, oracle_gap=oracle_gap, ratios=ratios)
