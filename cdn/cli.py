@@ -494,6 +494,8 @@ def _one_source(
             "--replications",
             "give --demand, or one replication",
         )
+    elif output is not None and output.exists() and not output.is_dir():
+        message, column, mend = f"{output} is there and no folder", "--output", "give another folder for the tables"
     elif output is not None and replications > 1:
         message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
     if message:
@@ -725,9 +727,10 @@ def import_playback_log(
         counts = import_log(
             source, folder, {ours: theirs for ours, _, theirs in pairs}, gb_per_unit=gb_per_unit, profile=profile
         )
-    console.emit(
-        {"path": folder, "counts": counts}, as_json, [", ".join(f"{n:,} {what}" for what, n in counts.items())]
-    )
+    text = f"{counts['sessions']:,} sessions, {counts['days']:,} days"
+    if counts["left_out"]:
+        text += f"; {counts['left_out']:,} rows of zero bytes left out"
+    console.emit({"path": folder, "counts": counts}, as_json, [text])
 
 
 @importers.command("hashcode")
