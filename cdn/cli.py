@@ -22,7 +22,7 @@ from cdn.nightly import BEFORE, NightResult, run_night
 from cdn.placement.lagrangian import Report
 from cdn.placement.verify import verify as verify_plan
 from cdn.plan import Plan, read_placement, read_plan, read_prices, refuse_foreign, write_plan
-from cdn.rehearse import decomposition, rehearse, write_rehearsal
+from cdn.rehearse import decomposition, rehearse, title_weight, write_rehearsal
 from cdn.replications import draw_day, rehearse_replications
 from cdn.report import write_report
 from cdn.report.numbers import column, counts, number, percent, percents
@@ -422,7 +422,8 @@ def simulate(
     _one_source(day, demand, plan, replications, output)
     kept = None
     if title_share is not None:
-        kept = sample_titles(len(catalogue.title_ids), title_share, np.random.default_rng([seed, 2]))
+        rng, weight = np.random.default_rng([seed, 2]), title_weight(made.demand, catalogue)
+        kept = sample_titles(len(catalogue.title_ids), title_share, rng, weight)
     before, fills = _filling(network, catalogue, made, previous, settings, day or FIRST_DAY)
     more: dict[str, Any] = {
         "kept": kept,

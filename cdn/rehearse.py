@@ -26,7 +26,7 @@ from sim.encode_mix import expected_rebuffering
 from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult, with_expected_stalls, with_stalls
 from sim.policies import POLICIES
-from sim.sampling import sampled, sampled_ratios
+from sim.sampling import halves, sampled, sampled_ratios, without_bias
 from sim.scheme import Fills, Outage, Rules, Scheme
 from sim.sessions import Sessions
 from sim.steering import SteeringChange, change_steering
@@ -115,7 +115,7 @@ def rehearse(
         site_names=network.site_ids.tolist(),
     )
     _refuse_overfull(network, fleet, plan.placement)
-    everything = sessions
+    everything, whole, day_before = sessions, fleet, warm_up
     if kept is not None:
         fleet, sessions = sampled(fleet, everything, catalogue.title_of, kept)
         stall_ms = None if stall_ms is None else stall_ms[kept[catalogue.title_of[everything.file]]]
@@ -156,7 +156,21 @@ def rehearse(
             results[name] = with_expected_stalls(result, expected_rebuffering(settings.simulation.access))
         if kept is not None and log is not None:
             ratios[name] = sampled_ratios(fleet, sessions, log, catalogue.title_of, kept)
+            if scheme.policy is not None and not kept.all():
+                of_halves = []
+                for half in halves(kept, title_weight(plan.demand, catalogue)):
+                    less, part = sampled(whole, everything, catalogue.title_of, half)
+                    before_it = None if day_before is None else sampled(whole, day_before, catalogue.title_of, half)[1]
+                    its = simulate(less, part, scheme, own_fills, warm_up=before_it, outages=outages, rules=rules, keep_log=True).log  # fmt: skip
+                    assert its is not None
+                    of_halves.append(sampled_ratios(less, part, its, catalogue.title_of, half))
+                ratios[name] = without_bias(ratios[name], of_halves)
     return Rehearsal(results=results, oracle_gap=oracle_gap, ratios=ratios)
+
+
+def title_weight(demand: Demand, catalogue: Catalogue) -> np.ndarray:
+    """(titles,) float: GB that a demand asks of each title; what :func:`sim.sampling.sample_titles` draws by."""
+    return np.bincount(catalogue.title_of[demand.file], demand.gb, len(catalogue.title_ids))
 
 
 def _refuse_overfull(network: Network, fleet: Fleet, placement: Placement) -> None:
