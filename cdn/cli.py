@@ -22,7 +22,7 @@ from cdn.nightly import BEFORE, NightResult, run_night
 from cdn.placement.lagrangian import Report
 from cdn.placement.verify import verify as verify_plan
 from cdn.plan import Plan, read_placement, read_plan, read_prices, refuse_foreign, write_plan
-from cdn.rehearse import decomposition, rehearse, write_rehearsal
+from cdn.rehearse import decomposition, rehearse, title_weight, write_rehearsal
 from cdn.replications import draw_day, rehearse_replications
 from cdn.report import write_report
 from cdn.report.numbers import column, counts, number, percent, percents
@@ -39,7 +39,7 @@ from demand.netflix import import_netflix
 from demand.playback import playback_dates
 from demand.scenarios import demand_quantile
 from sim.abr import read_sabre_traces
-from sim.encode_mix import expected_rebuffering, switch_by_access
+from sim.encode_mix import expected_rebuffering, rebuffering, switch_by_access
 from sim.sampling import sample_titles
 from sim.scheme import Fills
 from sim.sessions import Sessions, sessions_from_playback
@@ -419,10 +419,11 @@ def simulate(
     made = read_plan(plan, network, catalogue)
     began = time.perf_counter()
     day, names = playback.date() if playback else None, policy or settings.simulation.policies
-    _one_source(day, demand, plan, replications, output, traces)
+    _one_source(day, demand, plan, replications, output)
     kept = None
     if title_share is not None:
-        kept = sample_titles(len(catalogue.title_ids), title_share, np.random.default_rng([seed, 2]))
+        rng, weight = np.random.default_rng([seed, 2]), title_weight(made.demand, catalogue)
+        kept = sample_titles(len(catalogue.title_ids), title_share, rng, weight)
     before, fills = _filling(network, catalogue, made, previous, settings, day or FIRST_DAY)
     more: dict[str, Any] = {
         "kept": kept,
@@ -431,10 +432,11 @@ def simulate(
         "steering": _steering(steering_at or [], network),
     }
     stalled = expected_rebuffering(settings.simulation.access)
+    throughputs = None if traces is None else read_sabre_traces(traces)
     if replications > 1 and demand is not None:
         wanted = read_demand(demand, network.region_ids, catalogue.file_ids)
         several = rehearse_replications(
-            network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, progress=console.say, **more
+            network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, traces=throughputs, progress=console.say, **more
         )  # fmt: skip
         rows = several.intervals.rename(columns={"scheme": "policy"}).to_dict("records")
         document = {
@@ -444,13 +446,16 @@ def simulate(
             "intervals": rows,
         }
         text: list[str | Table] = [*_policies_tables(several.policies), _intervals_table(rows)]
+        if traces is not None:
+            stalled = next(iter(several.policies.values()))["rebuffer_ratio"]
     else:
         sessions, warm_up = _sessions(folder, network, catalogue, playback=day, demand=demand, seed=seed)
-        if traces is not None:
+        if throughputs is not None:
             rng = np.random.default_rng([seed, 3])
-            sessions, stalled = switch_by_access(
-                sessions, catalogue, read_sabre_traces(traces), settings.simulation.access, rng
+            sessions, more["stall_ms"] = switch_by_access(
+                sessions, catalogue, throughputs, settings.simulation.access, rng
             )
+            stalled = rebuffering(sessions, more["stall_ms"])
         rehearsal = rehearse(
             network, catalogue, made, sessions, names, settings, warm_up=warm_up, progress=console.say, **more
         )
@@ -477,7 +482,6 @@ def _one_source(
     plan: Path,
     replications: int,
     output: Path | None,
-    traces: Path | None,
 ) -> None:
     """Refuse a simulation of nothing, of two things at once, or of the same thing several times."""
     message, column, mend = "", "--demand", f"give one: --playback DATE, or --demand {plan / 'demand.parquet'}"
@@ -491,10 +495,10 @@ def _one_source(
             "--replications",
             "give --demand, or one replication",
         )
+    elif output is not None and output.exists() and not output.is_dir():
+        message, column, mend = f"{output} is there and no folder", "--output", "give another folder for the tables"
     elif output is not None and replications > 1:
         message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
-    elif traces is not None and replications > 1:
-        message, column, mend = "sessions switch in one replication only", "--traces", "leave it out, or ask for one"
     if message:
         raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
 
@@ -724,9 +728,10 @@ def import_playback_log(
         counts = import_log(
             source, folder, {ours: theirs for ours, _, theirs in pairs}, gb_per_unit=gb_per_unit, profile=profile
         )
-    console.emit(
-        {"path": folder, "counts": counts}, as_json, [", ".join(f"{n:,} {what}" for what, n in counts.items())]
-    )
+    text = f"{counts['sessions']:,} sessions, {counts['days']:,} days"
+    if counts["left_out"]:
+        text += f"; {counts['left_out']:,} rows of zero bytes left out"
+    console.emit({"path": folder, "counts": counts}, as_json, [text])
 
 
 @importers.command("hashcode")

@@ -4,8 +4,8 @@ import ctypes
 import dataclasses
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,7 @@ def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
             path, load_schema("cdn", name), problems, known=known, categorical=True, may_be_empty=True
         )
     if problems:
-        raise InputError(problems)
+        raise InputError(_each_once(problems))
     placement, assignment, prices = frames["placement"], frames["assignment"], frames["prices"]
     assert placement is not None and assignment is not None and prices is not None
     path = find_table(folder, "demand") or folder / "demand.parquet"
@@ -235,6 +235,13 @@ def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
         assignment=assignment, prices=prices, demand=read_demand(path, network.region_ids, catalogue.file_ids),
         summary=read_json(folder / SUMMARY), slice_prices=frames.get("slice_prices"),
     )  # fmt: skip
+
+
+def _each_once(problems: Sequence[Wrong]) -> list[Wrong]:
+    """Name what is gone from the network once, not in every row; a plan is not mended by hand."""
+    first = {(p.table, p.column, p.value, p.message.partition(" (and ")[0]): p for p in reversed(problems)}
+    mend = "make the plan again for this network, or use the network it was made for"
+    return [replace(p, mend=mend) if p.message.startswith("unknown id") else p for p in reversed(first.values())]
 
 
 def read_placement(folder: Path, network: Network, catalogue: Catalogue) -> Placement:

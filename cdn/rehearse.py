@@ -22,10 +22,11 @@ from cdn.settings import FILLED, POLICY_NAMES, PREVIOUS, Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from sim.batch import simulate
+from sim.encode_mix import expected_rebuffering
 from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
-from sim.metrics import SimulationResult
+from sim.metrics import SimulationResult, with_expected_stalls, with_stalls
 from sim.policies import POLICIES
-from sim.sampling import sampled, sampled_ratios
+from sim.sampling import halves, sampled, sampled_ratios, without_bias
 from sim.scheme import Fills, Outage, Rules, Scheme
 from sim.sessions import Sessions
 from sim.steering import SteeringChange, change_steering
@@ -72,6 +73,7 @@ def rehearse(
     outages: Sequence[Outage] = (),
     steering: Sequence[SteeringChange] = (),
     kept: np.ndarray | None = None,
+    stall_ms: np.ndarray | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Rehearsal:
     """Simulate every policy on the same sessions.
@@ -94,6 +96,9 @@ def rehearse(
         Changes of steering during the day.
     kept
         (titles,) bool, a sample as :func:`sim.sampling.sample_titles` draws it: only sessions of these titles run, on a fleet scaled to them.
+    stall_ms
+        (N,) int64: how long each session stood still, where it played over traces (:func:`sim.encode_mix.switch_by_access`); without, the tables by site
+        and hour have what its kinds of access expect.
 
     Raises
     ------
@@ -110,9 +115,10 @@ def rehearse(
         site_names=network.site_ids.tolist(),
     )
     _refuse_overfull(network, fleet, plan.placement)
-    everything = sessions
+    everything, whole, day_before = sessions, fleet, warm_up
     if kept is not None:
         fleet, sessions = sampled(fleet, everything, catalogue.title_of, kept)
+        stall_ms = None if stall_ms is None else stall_ms[kept[catalogue.title_of[everything.file]]]
         warm_up = None if warm_up is None else sampled(fleet, warm_up, catalogue.title_of, kept)[1]
     rules = Rules(soft_limit=settings.simulation.soft_limit, fill_writes=settings.simulation.fill_writes)
     results: dict[str, SimulationResult] = {}
@@ -139,13 +145,32 @@ def rehearse(
             scheme = Scheme(label=name, placement=placement, **_reactive(settings, policy, share))
         else:
             scheme = Scheme(label=name, **_reactive(settings, name, 1.0))
-        results[name] = simulate(
-            fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages, rules=rules, keep_log=kept is not None
+        keep_log = kept is not None or stall_ms is not None
+        result = simulate(
+            fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages, rules=rules, keep_log=keep_log
         )
-        log = results[name].log
+        log = result.log
+        if stall_ms is not None and log is not None:
+            results[name] = with_stalls(result, fleet, sessions, log, stall_ms)
+        else:
+            results[name] = with_expected_stalls(result, expected_rebuffering(settings.simulation.access))
         if kept is not None and log is not None:
             ratios[name] = sampled_ratios(fleet, sessions, log, catalogue.title_of, kept)
+            if scheme.policy is not None and not kept.all():
+                of_halves = []
+                for half in halves(kept, title_weight(plan.demand, catalogue)):
+                    less, part = sampled(whole, everything, catalogue.title_of, half)
+                    before_it = None if day_before is None else sampled(whole, day_before, catalogue.title_of, half)[1]
+                    its = simulate(less, part, scheme, own_fills, warm_up=before_it, outages=outages, rules=rules, keep_log=True).log  # fmt: skip
+                    assert its is not None
+                    of_halves.append(sampled_ratios(less, part, its, catalogue.title_of, half))
+                ratios[name] = without_bias(ratios[name], of_halves)
     return Rehearsal(results=results, oracle_gap=oracle_gap, ratios=ratios)
+
+
+def title_weight(demand: Demand, catalogue: Catalogue) -> np.ndarray:
+    """(titles,) float: GB that a demand asks of each title; what :func:`sim.sampling.sample_titles` draws by."""
+    return np.bincount(catalogue.title_of[demand.file], demand.gb, len(catalogue.title_ids))
 
 
 def _refuse_overfull(network: Network, fleet: Fleet, placement: Placement) -> None:

@@ -14,7 +14,9 @@ from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand
 from demand.laws import load_laws
+from sim.abr import Throughputs
 from sim.draw import draw_sessions
+from sim.encode_mix import rebuffering, switch_by_access
 from sim.replicate import replicate
 from sim.sessions import Sessions
 from topology.network import Network
@@ -53,7 +55,8 @@ def draw_day(
 
 def rehearse_replications(
     network: Network, catalogue: Catalogue, plan: Plan, demand: Demand, policies: Sequence[str], settings: Settings,
-    *, replications: int, date: dt.date, seed: int = 0, progress: Callable[[str], None] | None = None, **more: Any,
+    *, replications: int, date: dt.date, seed: int = 0, traces: Mapping[str, Throughputs] | None = None,
+    progress: Callable[[str], None] | None = None, **more: Any,
 ) -> Replications:  # fmt: skip
     """Draw the sessions several times and rehearse every policy on each draw (common random numbers).
 
@@ -65,6 +68,8 @@ def rehearse_replications(
         >= 2.
     date
         The day, which decides the offset of local times.
+    traces
+        Throughput by kind of access: then sessions play over them and switch encodes on the way, and the figures have their ``rebuffer_ratio``, too.
     more
         What :func:`cdn.rehearse.rehearse` takes beside these.
 
@@ -77,9 +82,17 @@ def rehearse_replications(
 
     def run(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
         sessions, warm_up = draw_day(demand, network, catalogue, rng, date)
+        stalls: dict[str, Any] = {}
+        if traces is not None:
+            sessions, stalls["stall_ms"] = switch_by_access(
+                sessions, catalogue, traces, settings.simulation.access, rng
+            )
         totals = rehearse(
-            network, catalogue, plan, sessions, policies, settings, warm_up=warm_up, progress=progress, **more
+            network, catalogue, plan, sessions, policies, settings, warm_up=warm_up, progress=progress, **stalls, **more
         ).totals()
+        if traces is not None:
+            ratio = rebuffering(sessions, stalls["stall_ms"])
+            totals = {name: {**figures, "rebuffer_ratio": ratio} for name, figures in totals.items()}
         found.append(totals)
         return totals
 

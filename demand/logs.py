@@ -61,7 +61,7 @@ def import_log(
 
     Returns
     -------
-    Counts of sessions and days.
+    Counts of sessions, days and rows left out: those of zero bytes, which real logs have (a player that was opened and shut) and no plan can serve.
 
     Raises
     ------
@@ -88,14 +88,17 @@ def import_log(
             _load(connection, scan, names, kinds, catalogue, network.region_ids, gb_per_unit, profile)
         except (duckdb.Error, OSError, EOFError, zlib.error) as error:
             raise InputError(_unreadable(source, error)) from error
+        left_out = connection.sql("SELECT count(*) FROM log WHERE gb = 0").fetchall()[0][0]
+        connection.execute("DELETE FROM log WHERE gb = 0")
         problems: list[Problem] = []
         rows = report_faults(connection, "log", _faults(names), source.name, problems)
         if rows == 0:
-            problems.append(Problem(table=source.name, message="the log has no rows", mend="give a log with sessions"))
+            message = f"all {left_out:,} rows are of zero bytes" if left_out else "the log has no rows"
+            problems.append(Problem(table=source.name, message=message, mend="give a log with sessions"))
         if problems:
             raise InputError(problems)
         days = [day for (day,) in connection.sql("SELECT DISTINCT CAST(start AS DATE) FROM log ORDER BY 1").fetchall()]
-        return {"sessions": write_days(folder, _frames(connection, days)), "days": len(days)}
+        return {"sessions": write_days(folder, _frames(connection, days)), "days": len(days), "left_out": left_out}
 
 
 def _scan(source: Path) -> str:

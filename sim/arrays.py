@@ -1,4 +1,4 @@
-"""The arrays that the kernel of the batch engine works on; :mod:`sim.batch` makes them.
+"""The arrays that the kernel of the batch engine works on; :mod:`sim.ground` and :mod:`sim.accounts` make them.
 
 Appliances are numbered anew, site by site, so that those of one site share a word of 64 bits; a site of more than 64 takes whole words. An origin
 is one appliance with as good as endless throughput.
@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-PLACES = 16
+PLACES = 15
 """Candidates in one word of ``holds``."""
+HELD, MEANT = (1 << PLACES) - 1, 1 << PLACES
+"""Their bits; and the bit, in the first word, that the best-ranked of them is planned to have the file."""
 PATH_BYTES, PATH_MS = 4, 5
 PATH_COLUMNS = 6
 """Columns of ``path``: sessions of each outcome, then their bytes and lengths."""
@@ -19,11 +21,15 @@ PART, LEVEL = range(2)
 SITE = np.dtype([("word", np.int64), ("words", np.int64), ("mask", np.uint64), ("endless", np.int64)])
 """Where a site's appliances stand: the first word, how many words they take, their bits in the first, and the bit of an origin or -1."""
 
+CHANGE = np.dtype([("at", np.int64), ("fill", np.int64), ("begins", np.int64)])
+"""A fill that begins, or else ends, at a time in ms."""
+
 
 class Ground(NamedTuple):
     """What does not change while a simulation runs.
 
-    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn; ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``pair_of`` (S, S) the
+    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn; ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``seat_row``,
+    ``seat_place`` (M,) where sites stand in ``candidate``, site by site from ``seat_begin`` (S + 1,) on; ``pair_of`` (S, S) the
     number of the path between two sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's
     path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and ``admission`` numbers of :mod:`sim.caches`,
     ``largest`` the threshold of the admission by size, ``pull`` a place in :data:`sim.climb.PULLS`, ``whole`` whether a pull brings the whole file.
@@ -34,6 +40,9 @@ class Ground(NamedTuple):
     site_of: np.ndarray
     reserve: np.ndarray
     file_bytes: np.ndarray
+    seat_row: np.ndarray
+    seat_place: np.ndarray
+    seat_begin: np.ndarray
     pair_of: np.ndarray
     pair_start: np.ndarray
     pair_arcs: np.ndarray
@@ -52,8 +61,8 @@ class Ground(NamedTuple):
 class State(NamedTuple):
     """What changes.
 
-    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``holds`` (V, F, K / 16) uint16: a bit for each candidate that has a copy, or is an
-    origin; ``copies`` (F, 2W) uint64: a bit for each copy that is there, then one for each planned copy; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
+    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``holds`` (V, F, K / 15) uint16: a bit for each candidate that has a copy, or is an
+    origin, and :data:`MEANT`; ``copies`` (F, W) uint64: a bit for each copy that is there; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
     (S,) bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
     whose cache holds the file, and room for what a cache evicts.
     """
@@ -69,6 +78,16 @@ class State(NamedTuple):
     cache_asked: np.ndarray
     cached: np.ndarray
     evicted: np.ndarray
+
+
+class Transfers(NamedTuple):
+    """The fills, T of them: the bits of source and target, the file, and the bit/s that reading takes there and writing here."""
+
+    source: np.ndarray
+    target: np.ndarray
+    file: np.ndarray
+    rate_bps: np.ndarray
+    write_bps: np.ndarray
 
 
 class Part(NamedTuple):

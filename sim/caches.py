@@ -40,7 +40,7 @@ META_WIDTH = 10
 WHERE, PREV, NEXT, COUNT = range(4)
 LINKED_WIDTH = 4
 SMALLEST_RING = 64
-SOON = 4
+SOON = 8
 """Places of a ring whose files are asked of the memory before their turn to go comes."""
 RINGED = FIFO
 """Policies up to this number keep a ring; its places are the rows from ``meta[ANCHOR]`` on, and WHERE of a file is one more than its place."""

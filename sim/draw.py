@@ -137,27 +137,17 @@ def _law(
     location = np.log(mean_minutes * 60_000) - spread**2 / 2
     mean_gb = cut_lognormal_mean(location, spread, whole_ms) * catalogue.bitrate_kbps / 8e9
     arrivals = demand.gb / mean_gb[demand.file]
-    narrow = demand.region.astype(np.uint16 if regions <= 2**16 else np.int32)  # NumPy sorts 16 bits by counting
-    order = np.argsort(narrow, kind="stable")  # a demand is sorted by file already
-    start = np.searchsorted(demand.region[order], np.arange(regions + 1)).astype(np.int64)
-    entry = _packed(arrivals[order], start, demand.file[order])
+    start = np.concatenate([[0], np.cumsum(np.bincount(demand.region, minlength=regions))])
+    weight, file = _by_region(arrivals, demand.region, demand.file, start)
     total = np.bincount(demand.region, arrivals, regions)
     return _Law(
         rate=np.concatenate([total[:, None] * w / w.sum(axis=1, keepdims=True) for w in weights], axis=1),
         start=start,
-        entry=entry,
+        entry=alias_tables(weight, start, file),
         location=float(location),
         spread=spread,
         play=np.stack([whole_ms, catalogue.bitrate_kbps / 8], axis=1),
     )
-
-
-def _packed(weight: np.ndarray, start: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """(N, 3) int32: alias tables with their values, see :class:`_Law`."""
-    keep, other = alias_tables(weight, start)
-    first = np.repeat(start[:-1], np.diff(start))
-    chance = np.minimum(np.rint(keep * CERTAIN), CERTAIN - 1)
-    return np.stack([chance.astype(np.int32), value, value[first + other]], axis=1, dtype=np.int32)
 
 
 def cut_lognormal_mean(location: float, spread: float, limit: np.ndarray) -> np.ndarray:
@@ -173,13 +163,13 @@ def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -
     region, file = np.empty(size, np.int32), np.empty(size, np.int32)
     rate = np.ascontiguousarray(law.rate[:, first : first + len(counts)].T)
     regions = rate.shape[1]
-    places = np.arange(rate.size) % regions
+    places = np.arange(rate.size, dtype=np.int32) % np.int32(regions)
     most = int(counts.max(initial=0))
     _fill(
         rng,
         counts,
         first * QUARTER_MS,
-        _packed(rate.ravel(), np.arange(len(counts) + 1) * regions, places),
+        alias_tables(rate.ravel(), np.arange(len(counts) + 1) * regions, places),
         regions,
         np.empty(most + 1),
         np.empty((most, 2), np.int64),
@@ -206,8 +196,21 @@ def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -
     )
 
 
-@nb.njit(cache=True)
-def alias_tables(weight: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+@nb.njit(cache=True, nogil=True)
+def _by_region(
+    weight: np.ndarray, region: np.ndarray, file: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and files, (N,), region by region, each region's in the order they came in."""
+    sorted_weight, sorted_file, upto = np.empty(len(weight)), np.empty(len(weight), np.int32), start.copy()
+    for i in range(len(weight)):
+        at = upto[region[i]]
+        upto[region[i]] = at + 1
+        sorted_weight[at], sorted_file[at] = weight[i], file[i]
+    return sorted_weight, sorted_file
+
+
+@nb.njit(cache=True, nogil=True)
+def alias_tables(weight: np.ndarray, start: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Alias tables of many distributions, one after the other.
 
     Parameters
@@ -216,21 +219,25 @@ def alias_tables(weight: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.
         (N,) float, >= 0; distribution d is ``weight[start[d]:start[d + 1]]``.
     start
         (D + 1,) int.
+    value
+        (N,) int32: what is drawn at each place.
 
     Returns
     -------
-    (N,) float and (N,) int32: the chance to keep a place drawn evenly, and the place within its distribution to take otherwise.
+    (N, 3) int32: the chance to keep a place drawn evenly, in parts of :data:`CERTAIN`; its value; and the value to take otherwise.
     """
-    keep, other = np.ones(len(weight)), np.zeros(len(weight), np.int32)
-    stack = np.empty(len(weight), np.int32)
+    table, longest = np.empty((len(weight), 3), np.int32), 0
+    for d in range(len(start) - 1):
+        longest = max(longest, start[d + 1] - start[d])
+    keep, other, stack = np.empty(longest), np.empty(longest, np.int32), np.empty(longest, np.int32)
     for d in range(len(start) - 1):
         begin, size = start[d], start[d + 1] - start[d]
         total = weight[begin : begin + size].sum()
         small, large = 0, size
         for i in range(size):
-            keep[begin + i] = weight[begin + i] * size / total if total > 0 else 1.0
-            other[begin + i] = i
-            if keep[begin + i] < 1:
+            keep[i] = weight[begin + i] * size / total if total > 0 else 1.0
+            other[i] = i
+            if keep[i] < 1:
                 stack[small] = i
                 small += 1
             else:
@@ -239,15 +246,18 @@ def alias_tables(weight: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.
         while small > 0 and large < size:
             small -= 1
             poor, rich = stack[small], stack[large]
-            other[begin + poor] = rich
-            keep[begin + rich] -= 1 - keep[begin + poor]
-            if keep[begin + rich] < 1:
+            other[poor] = rich
+            keep[rich] -= 1 - keep[poor]
+            if keep[rich] < 1:
                 large += 1
                 stack[small] = rich
                 small += 1
         for i in range(small):  # left over by rounding alone
-            keep[begin + stack[i]] = 1.0
-    return keep, other
+            keep[stack[i]] = 1.0
+        for i in range(size):
+            table[begin + i, 0] = min(np.rint(keep[i] * CERTAIN), CERTAIN - 1)
+            table[begin + i, 1], table[begin + i, 2] = value[begin + i], value[begin + other[i]]
+    return table
 
 
 @nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")  # as in sim.kernel: no reference counts

@@ -190,12 +190,12 @@ def switch_by_access(
     throughputs: Mapping[str, Throughputs],
     kinds: Sequence[str],
     rng: np.random.Generator,
-) -> tuple[Sessions, float]:
+) -> tuple[Sessions, np.ndarray]:
     """Let sessions switch encodes, each by a kind of access drawn evenly from ``kinds``.
 
     Returns
     -------
-    The pieces, as :func:`switch_encodes` makes them, and the time standing still over playing time.
+    The pieces, as :func:`switch_encodes` makes them, N' of them; and (N',) int64: how long each session stood still, in ms, at its first piece.
 
     Raises
     ------
@@ -204,20 +204,30 @@ def switch_by_access(
     """
     check_kinds(kinds, list(throughputs))
     kind = rng.integers(0, len(kinds), len(sessions))
-    parts, stalled = [], 0
+    parts, stalls = [], []
     for k, name in enumerate(kinds):
         mine = kind == k
         if mine.any():
-            part, played = _switched(_those(sessions, mine), catalogue, throughputs[name], rng, Player())
+            part, stall_ms = _switched(_those(sessions, mine), catalogue, throughputs[name], rng, Player())
             parts.append(part)
-            stalled += int(played.stall_ms.sum())
+            stalls.append(stall_ms)
     if not parts:
-        return sessions, 0.0
-    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS)
-    return build_sessions(*columns), stalled / int(sessions.duration_ms.sum())
+        return sessions, np.zeros(0, np.int64)
+    columns = [np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS]
+    return build_sessions(*columns), np.concatenate(stalls)[_by_start(columns[0])]
 
 
 _COLUMNS = ("start_ms", "region", "file", "duration_ms", "bytes")
+
+
+def rebuffering(sessions: Sessions, stall_ms: np.ndarray) -> float:
+    """Time standing still, as :func:`switch_by_access` gives it, over playing time; 0 of nothing."""
+    return int(stall_ms.sum()) / max(int(sessions.duration_ms.sum()), 1)
+
+
+def _by_start(start_ms: np.ndarray) -> np.ndarray:
+    """The order that :func:`sim.sessions.build_sessions` puts sessions into."""
+    return np.argsort(start_ms, kind="stable")
 
 
 def _those(sessions: Sessions, mine: np.ndarray) -> Sessions:
@@ -249,7 +259,8 @@ def switch_encodes(
 
 def _switched(
     sessions: Sessions, catalogue: Catalogue, throughputs: Throughputs, rng: np.random.Generator, player: Player
-) -> tuple[Sessions, Playback]:
+) -> tuple[Sessions, np.ndarray]:
+    """The pieces, and how long each session stood still, in ms, at its first piece."""
     choice = build_choice(catalogue.title_of, catalogue.bitrate_kbps, len(catalogue.title_ids))
     ladder = np.maximum(np.rint(catalogue.bitrate_kbps[choice.file]), 1).astype(np.int64)
     title = catalogue.title_of[sessions.file]
@@ -264,10 +275,9 @@ def _switched(
     )
     place = part[owner, 0] + rung
     size = np.maximum(np.rint(ladder[place] * (end - begin) / 8), 1).astype(np.int64)
-    pieces = build_sessions(
-        sessions.start_ms[owner] + begin, sessions.region[owner], choice.file[place], end - begin, size
-    )
-    return pieces, played
+    start_ms = sessions.start_ms[owner] + begin
+    pieces = build_sessions(start_ms, sessions.region[owner], choice.file[place], end - begin, size)
+    return pieces, np.where(begin == 0, played.stall_ms[owner], 0)[_by_start(start_ms)]
 
 
 @nb.njit(cache=True)

@@ -14,7 +14,9 @@ from sim.arrays import (
     BYTES,
     CARRIED,
     COUNT,
+    HELD,
     LEVEL,
+    MEANT,
     PART,
     PATH_BYTES,
     PATH_COLUMNS,
@@ -25,18 +27,19 @@ from sim.arrays import (
     Ground,
     Part,
     State,
+    Transfers,
 )
 from sim.caches import access, admit, admits, contains
 from sim.climb import PULLS
 from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
-from sim.machine import compiled, fetch_ahead, inlined
+from sim.machine import compiled, fetch_ahead, inlined, lowest_bit
 from sim.series import SLOT_MS
-from sim.steer import carrier, front_site, holder, holds_up, is_cached, is_copy, steer
+from sim.steer import carrier, front_site, holder, holds_up, is_cached, look_again, steer
 
-DONE, NO_ROOM = 0, 1
+DONE, NO_ROOM, NO_MORE = range(3)
 NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
-AHEAD = 12
-"""Sessions whose files are asked of the memory ahead of their turn."""
+AHEAD, NEAR = 12, 6
+"""How many sessions ahead of their turn the memory is asked which candidates have the file, and then which appliances of the first that does."""
 
 
 @inlined
@@ -152,14 +155,71 @@ def _note_pull(
 
 @inlined
 def _count(books: Books, place: int, outcome: int, size: int, length: int) -> None:
-    """Count a session by path; hours are told apart by :mod:`sim.batch`."""
+    """Count a session by path; hours are told apart by :mod:`sim.accounts`."""
     books.path[PATH_COLUMNS * place + outcome] += 1
     books.path[PATH_COLUMNS * place + PATH_BYTES] += size
     books.path[PATH_COLUMNS * place + PATH_MS] += length
 
 
+@inlined
+def _begin_or_end(ground: Ground, state: State, books: Books, transfers: Transfers, fill: int, begins: bool) -> None:
+    """A fill begins to take throughput, or gives it back, and then its copy is there."""
+    source, target, file = transfers.source[fill], transfers.target[fill], transfers.file[fill]
+    sign = 1 if begins else -1
+    _take(state, books.peak, ground.site_of[source], source, sign * transfers.rate_bps[fill])
+    state.free[target] -= sign * transfers.write_bps[fill]
+    if not begins:
+        state.copies[file, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
+        look_again(ground, state, ground.site_of[target], file)
+
+
 @compiled
-def play(  # noqa: C901  # one loop in one piece is what makes it fast
+def run(
+    ground: Ground,
+    state: State,
+    calendar: Calendar,
+    books: Books,
+    entries: Entries,
+    part: Part,
+    begin: int,
+    until: int,
+    transfers: Transfers,
+    changes: np.ndarray,
+    first: int,
+    base_slot: int,
+    soft_limit: bool,
+    link_loads: bool,
+    original: np.ndarray,
+) -> tuple[int, int, int]:
+    """Run the sessions from ``begin`` on that start before ``until``, and the changes from ``first`` on in between; then end all that are over by then.
+
+    Parameters
+    ----------
+    changes
+        (C,) of :data:`sim.arrays.CHANGE`, in the order of their times, none after ``until``.
+    base_slot, soft_limit, link_loads, original
+        As for :func:`_play`.
+
+    Returns
+    -------
+    The first session and the first change not run, and :data:`DONE`, :data:`NO_ROOM` (the calendar is full: enlarge it and go on) or :data:`NO_MORE`
+    (sessions are at an end, so that those of the next part may come before ``until``).
+    """
+    at = begin
+    for which in range(first, len(changes) + 1):
+        last = until if which == len(changes) else changes[which].at
+        at, why = _play(
+            ground, state, calendar, books, entries, part, at, last, base_slot, soft_limit, link_loads, original
+        )
+        if why != DONE:
+            return at, which, why
+        if which < len(changes):
+            _begin_or_end(ground, state, books, transfers, changes[which].fill, changes[which].begins != 0)
+    return at, len(changes), DONE
+
+
+@compiled
+def _play(  # noqa: C901  # one loop in one piece is what makes it fast
     ground: Ground,
     state: State,
     calendar: Calendar,
@@ -188,7 +248,7 @@ def play(  # noqa: C901  # one loop in one piece is what makes it fast
 
     Returns
     -------
-    The first session not run, and :data:`DONE` or :data:`NO_ROOM` (the calendar is full: enlarge it and go on).
+    The first session not run, and :data:`DONE`, :data:`NO_ROOM` or :data:`NO_MORE`.
     """
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
     free, load, site_of = state.free, state.load, ground.site_of
@@ -202,11 +262,16 @@ def play(  # noqa: C901  # one loop in one piece is what makes it fast
         ahead = min(i + AHEAD, last)
         row, file = np.int64(state.row_of[part.region[ahead]]), np.int64(part.file[ahead])
         fetch_ahead(state.holds, (row * files + file) * words)
-        fetch_ahead(state.copies, file * state.copies.shape[1])
         fetch_page(calendar, part.start_ms[ahead] + part.duration_ms[ahead])
         if ground.policy != 0:
             fetch_ahead(state.cached, file * state.cached.shape[1])
             fetch_ahead(state.cache_node, (ground.candidate[row, 0] * cache_rows + file) * cache_width)
+        ahead = min(i + NEAR, last)
+        row, file = np.int64(state.row_of[part.region[ahead]]), np.int64(part.file[ahead])
+        bits = np.int64(state.holds[row, file, 0]) & HELD
+        if bits != 0:
+            site = ground.candidate[row, lowest_bit(bits)]
+            fetch_ahead(state.copies, file * state.copies.shape[1] + ground.where[site].word)
         release(calendar, free, load, site_of, now)
         if not has_room(calendar):
             return i, NO_ROOM
@@ -259,7 +324,7 @@ def play(  # noqa: C901  # one loop in one piece is what makes it fast
             entries.keeper[i], entries.source[i], entries.source_appliance[i] = keeper, NOBODY, NOBODY
             if source >= 0:
                 entries.source[i], entries.source_appliance[i] = provider, original[source]
-    return len(part.start_ms), DONE
+    return len(part.start_ms), NO_MORE
 
 
 @compiled
@@ -273,8 +338,20 @@ def _mark_arcs(ground: Ground, books: Books, source: int, target: int, now: int,
 
 
 @compiled
-def end_all(ground: Ground, state: State, calendar: Calendar, until: int) -> None:
-    """End every session that is over by a time."""
+def end_all(
+    ground: Ground,
+    state: State,
+    calendar: Calendar,
+    books: Books,
+    until: int,
+    transfers: Transfers,
+    changes: np.ndarray,
+    first: int,
+) -> None:
+    """With no more sessions to come: run the changes from ``first`` on, and end every session that is over by a time."""
+    for which in range(first, len(changes)):
+        release(calendar, state.free, state.load, ground.site_of, changes[which].at)
+        _begin_or_end(ground, state, books, transfers, changes[which].fill, changes[which].begins != 0)
     release(calendar, state.free, state.load, ground.site_of, until)
 
 
@@ -283,7 +360,7 @@ def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) 
     """Show sessions of the day before to the cache of their region's best-ranked site, unless the file is planned there."""
     for i in range(len(region)):
         site, file = ground.candidate[state.row_of[region[i]], 0], file_of[i]
-        if ground.where[site].endless >= 0 or is_copy(ground, state, site, file, 1):
+        if ground.where[site].endless >= 0 or state.holds[state.row_of[region[i]], file, 0] & MEANT != 0:
             continue
         hit = access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
         if not hit and _lets_in(ground, state, site, file):

@@ -1,5 +1,6 @@
 """What a simulation measured: the contract's figures, and tables by hour, site and arc."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from sim.fleet import BITS_PER_GBIT, BYTES_PER_GB, Fleet
 from sim.log import HIT, MISSES, Ledger, SessionLog
 from sim.scheme import Fills
 from sim.series import SLOT_MS
+from sim.sessions import Sessions
 from sim.tally import DELIVERED, HOUR_MS, Tally
 
 
@@ -33,7 +35,8 @@ class SimulationResult:
         (session GB it had for the pulls of others), filled_gb (brought by fills), peak_gbps (highest load at any moment), throughput_gbps.
     by_site_hour
         hour, site; of the sessions it delivered: sessions, gb, mean_kbps, startup_ms_mean, pulled_sessions; of those it ranks best for: hits, hit_gb,
-        content, not_yet_filled, health; and of fills that end in the hour: fills_due, fills_finished, filled_gb. Rows of nothing are left out.
+        content, not_yet_filled, health; and of fills that end in the hour: fills_due, fills_finished, filled_gb. Rows of nothing are left out. A
+        rehearsal adds rebuffer_ratio (:func:`with_stalls`).
     by_arc
         arc, serving_gb, fetch_gb, fill_gb, gb, peak_gbps, p95_gbps, capacity_gbps.
     arc_gbps
@@ -81,6 +84,34 @@ def measure(
         ledger=ledger,
         fills=fills,
         log=log,
+    )
+
+
+def with_stalls(
+    result: SimulationResult, fleet: Fleet, sessions: Sessions, log: SessionLog, stall_ms: np.ndarray
+) -> SimulationResult:
+    """The same result, its table by site and hour with ``rebuffer_ratio``: time standing still over playing time of the sessions delivered.
+
+    Parameters
+    ----------
+    stall_ms
+        (N,) int64: how long each session stood still.
+    """
+    hours, sites = result.tally.site_hour_hit_bytes.shape
+    site = fleet.candidate[fleet.rows(sessions.region, sessions.start_ms), log.candidate]
+    place = sessions.start_ms // HOUR_MS * sites + site
+    stood, played = (np.bincount(place, values, hours * sites) for values in (stall_ms, sessions.duration_ms))
+    frame = result.by_site_hour
+    at = (frame["hour"] * sites + frame["site"]).to_numpy()
+    ratio = stood[at] / np.maximum(played[at], 1)
+    return dataclasses.replace(result, by_site_hour=frame.assign(rebuffer_ratio=ratio))
+
+
+def with_expected_stalls(result: SimulationResult, ratio: float) -> SimulationResult:
+    """The same result, its table by site and hour with the one ``rebuffer_ratio`` that is expected of every session; 0 where there is none."""
+    frame = result.by_site_hour
+    return dataclasses.replace(
+        result, by_site_hour=frame.assign(rebuffer_ratio=np.where(frame["sessions"] > 0, ratio, 0.0))
     )
 
 

@@ -1,4 +1,4 @@
-"""Numbers that the kernel's arrays are ordered by: a bit for each appliance, and where sites stand in steering."""
+"""Numbers that the kernel's arrays are ordered by: a bit for each appliance."""
 
 import numpy as np
 
@@ -50,27 +50,3 @@ class Numbers:
         self.where["word"], self.where["words"] = word, words
         self.where["mask"], self.where["endless"] = np.array(masks, np.uint64), endless
         self.width = int((word + words).max(initial=1))
-
-
-class Seats:
-    """Where sites stand among the candidates.
-
-    Parameters
-    ----------
-    row, place
-        (M,) int64: rows of ``candidate`` and places in them, site by site.
-    begin
-        (S + 1,) int64: where the seats of a site begin.
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
-        row, place = np.nonzero(fleet.candidate >= 0)
-        site = fleet.candidate[row, place]
-        order = np.argsort(site, kind="stable")
-        self.row, self.place = row[order], place[order]
-        self.begin = np.searchsorted(site[order], np.arange(fleet.sites + 1))
-
-    def of(self, site: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and places of one site."""
-        here = slice(self.begin[site], self.begin[site + 1])
-        return self.row[here], self.place[here]

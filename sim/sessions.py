@@ -1,5 +1,6 @@
 """Playback sessions, in the order of their starts: read from a playback log or built from columns."""
 
+import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from topology.network import Network
 from topology.tables import index_of, load_schema, read_table
 
 DAY_MS = 86_400_000
+NO_BYTES = "leave such rows out, as fillplan import log does"
+"""How a log with rows of zero bytes is mended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,7 +178,7 @@ def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalo
             "move the row to the folder of its day",
         ),
         *_row_problems(~(seconds > 0), "seconds", seconds, "the session has no length", "give seconds > 0"),
-        *_row_problems(~(gb > 0), "gb", gb, "the session has no bytes", "give gb > 0"),
+        *_row_problems(~(gb > 0), "gb", gb, "the session has no bytes", NO_BYTES),
     ]
     if problems:
         raise InputError(problems)
@@ -201,8 +204,14 @@ def _log_frame(folder: Path, date: dt.date) -> pd.DataFrame:
         frame.astype(dict.fromkeys(("region", "title", "profile"), object)) for frame in frames if frame is not None
     ]
     if problems:
-        raise InputError(problems)
+        raise InputError([_with_mend_of_zero(problem) for problem in problems])
     return pd.concat(sound, ignore_index=True).astype(dict.fromkeys(("region", "title", "profile"), "category"))
+
+
+def _with_mend_of_zero(problem: Problem) -> Problem:
+    """Real logs have rows of zero bytes, and there is a way to be rid of them."""
+    zero = problem.column == "gb" and problem.value is not None and problem.value.strip("0.") == ""
+    return dataclasses.replace(problem, mend=NO_BYTES) if zero else problem
 
 
 def _file_of(catalogue: Catalogue, title: np.ndarray, profile: pd.Series) -> np.ndarray:

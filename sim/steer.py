@@ -8,7 +8,7 @@ with a copy. Every function has its twin in :class:`sim.sites.SiteState` or :cla
 
 import numpy as np
 
-from sim.arrays import PLACES, Ground, State
+from sim.arrays import HELD, MEANT, PLACES, Ground, State
 from sim.ends import NOBODY
 from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
 from sim.machine import compiled, inlined, lowest_bit
@@ -39,9 +39,9 @@ def carrier(ground: Ground, state: State, site: int, soft: bool, rate: int) -> i
 
 
 @inlined
-def is_copy(ground: Ground, state: State, site: int, file: int, planned: int) -> bool:
-    """Whether the site has a copy of the file that is there, or, with ``planned`` = 1, that is planned."""
-    word = ground.where[site].word + planned * len(state.up)
+def is_copy(ground: Ground, state: State, site: int, file: int) -> bool:
+    """Whether the site has a copy of the file."""
+    word = ground.where[site].word
     bits = state.copies[file, word] & ground.where[site].mask
     for more in range(1, ground.where[site].words):
         bits |= state.copies[file, word + more]
@@ -79,10 +79,10 @@ def is_cached(state: State, site: int, file: int) -> int:
 @inlined
 def _those_with(ground: Ground, state: State, row: int, file: int, word: int) -> int:
     """Bits of the candidates of one word that have the file: a copy, or in their cache, or as an origin."""
-    bits = np.int64(state.holds[row, file, word])
+    bits = np.int64(state.holds[row, file, word]) & HELD
     if ground.policy != 0:
         for k in range(PLACES * word, min(PLACES * (word + 1), ground.candidate.shape[1])):
-            bits |= is_cached(state, ground.candidate[row, k], file) << (k & (PLACES - 1))
+            bits |= is_cached(state, ground.candidate[row, k], file) << (k - PLACES * word)
     return bits
 
 
@@ -94,12 +94,13 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
     -------
     Place and appliance of the server, whether it serves from its cache, outcome.
     """
-    word, bits, outcome = 0, np.int64(state.holds[row, file, 0]), HIT
+    word, found, outcome = 0, np.int64(state.holds[row, file, 0]), HIT
+    bits = found & HELD
     if ground.policy != 0:
         bits |= is_cached(state, ground.candidate[row, 0], file)
     if bits & 1 == 0:
         bits = _those_with(ground, state, row, file, 0) if ground.policy != 0 else bits
-        outcome = NOT_YET_FILLED if is_copy(ground, state, ground.candidate[row, 0], file, 1) else CONTENT
+        outcome = NOT_YET_FILLED if found & MEANT != 0 else CONTENT
     while True:
         while bits == 0:
             word += 1
@@ -132,7 +133,8 @@ def front_site(
     """
     for k in range(served):
         site = ground.candidate[row, k]
-        if not holds_up(ground, state, site, file):
+        has_copy = (np.int64(state.holds[row, file, k // PLACES]) >> (k % PLACES)) & 1
+        if has_copy == 0 or not holds_up(ground, state, site, file):
             appliance = carrier(ground, state, site, soft, rate)
             if appliance >= 0:
                 return (k if ground.file_bytes[file] <= state.cache_meta[site, 0] else NOBODY), appliance
@@ -140,24 +142,36 @@ def front_site(
 
 
 @compiled
-def refresh(
-    ground: Ground,
-    state: State,
-    row: np.ndarray,
-    place: np.ndarray,
-    begin: np.ndarray,
-    site: np.ndarray,
-    file: np.ndarray,
-) -> None:
-    """Set or clear the bits in ``holds`` of sites and files whose copies have changed.
-
-    ``row``, ``place`` (M,): where sites stand in ``candidate``, site by site from ``begin`` (S + 1,) on.
-    """
+def refresh(ground: Ground, state: State, site: np.ndarray, file: np.ndarray) -> None:
+    """Set or clear the bits in ``holds`` of sites and files whose copies have changed."""
     for i in range(len(site)):
-        held = is_copy(ground, state, site[i], file[i], 0)
-        for at in range(begin[site[i]], begin[site[i] + 1]):
-            word, bit = place[at] // PLACES, np.uint16(1 << (place[at] & (PLACES - 1)))
-            if held:
-                state.holds[row[at], file[i], word] |= bit
-            else:
-                state.holds[row[at], file[i], word] &= ~bit
+        look_again(ground, state, site[i], file[i])
+
+
+@inlined
+def look_again(ground: Ground, state: State, site: int, file: int) -> None:
+    """Set or clear the bits in ``holds`` of a site and a file whose copies have changed."""
+    held = is_copy(ground, state, site, file)
+    for at in range(ground.seat_begin[site], ground.seat_begin[site + 1]):
+        row, place = ground.seat_row[at], ground.seat_place[at]
+        word, bit = place // PLACES, np.uint16(1 << place % PLACES)
+        if held:
+            state.holds[row, file, word] |= bit
+        else:
+            state.holds[row, file, word] &= ~bit
+
+
+@compiled
+def intend(ground: Ground, state: State, site: np.ndarray, file: np.ndarray) -> None:
+    """Note that these sites are planned to have these files, where they rank best."""
+    for i in range(len(site)):
+        for at in range(ground.seat_begin[site[i]], ground.seat_begin[site[i] + 1]):
+            if ground.seat_place[at] == 0:
+                state.holds[ground.seat_row[at], file[i], 0] |= np.uint16(MEANT)
+
+
+@compiled
+def set_bits(words: np.ndarray, place: np.ndarray, value: np.ndarray, on: bool) -> None:
+    """Set, or else clear, the bits of (M,) values in the words at (M,) places."""
+    for i in range(len(place)):
+        words[place[i]] = words[place[i]] | value[i] if on else words[place[i]] & ~value[i]

@@ -7,7 +7,7 @@ import numpy as np
 from sim.fleet import Fleet
 from sim.log import HIT, OUTCOMES, Ledger, SessionLog
 from sim.scheme import Fills
-from sim.series import SLOTS, arc_slot_loads, even_rate_bps, peak_bps
+from sim.series import SLOTS, arc_slot_loads, even_rate_bps, peak_bps, slot_loads
 from sim.sessions import Sessions
 
 HOUR_MS = 3_600_000
@@ -123,9 +123,12 @@ def startup_bin(startup_us: np.ndarray) -> np.ndarray:
 def fill_loads(fleet: Fleet, fills: Fills, ran: np.ndarray, days: int) -> np.ndarray:
     """(2L, T) int64: what the fills that took place put on the arcs."""
     source, target = fills.source_site(fleet)[ran], fills.target_site(fleet)[ran]
-    return _loads_between(
-        fleet, source, target, fills.start_ms[ran], fills.end_ms[ran], fills.rate_bps()[ran], days * SLOTS
+    paths = fleet.site_paths(source, target)
+    length = np.diff(paths.start)
+    start_ms, end_ms, rate = (
+        np.repeat(values[ran], length) for values in (fills.start_ms, fills.end_ms, fills.rate_bps())
     )
+    return slot_loads(paths.arcs, fleet.arcs, start_ms, end_ms, rate, days * SLOTS)
 
 
 def _session_loads(fleet: Fleet, sessions: Sessions, place: np.ndarray) -> np.ndarray:

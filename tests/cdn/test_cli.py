@@ -285,6 +285,7 @@ WRONG = {
     "simulate steering of another form": ("simulate net --plan plan --demand demand.parquet --steering-at noon", "HH:MM/REGION"),
     "simulate steering to nowhere": ("simulate net --plan plan --demand demand.parquet --steering-at 12:00/SITE=SITE", "unknown region"),
     "simulate with no traces": ("simulate net --plan plan --demand demand.parquet --traces other.csv", "archive of traces"),
+    "simulate into a file": ("simulate net --plan plan --demand demand.parquet -o other.csv", "another folder"),
     "simulate after no plan": ("simulate net --plan plan --demand demand.parquet --previous none", "none"),
     "whatif with an unknown site": ("whatif net unknown.toml --plan plan", "unknown site"),
     "whatif before any night": ("whatif small scenario.toml", "no plan was published"),
@@ -411,3 +412,42 @@ def test_a_process_of_its_own_ends_with_the_same_status():
     )
     assert done.returncode == console.WRONG_INPUT
     assert json.loads(done.stdout)["ok"] is False
+
+
+def zero_bytes(folder):
+    path = folder / f"net/playback/date={NIGHT}/part-0.parquet"
+    frame = pd.read_parquet(path)
+    frame.loc[3, "gb"] = 0.0
+    frame.to_parquet(path, index=False)
+
+
+def an_appliance_gone(folder):
+    frame = pd.read_csv(folder / "net/appliances.csv")
+    frame[1:].to_csv(folder / "net/appliances.csv", index=False)
+
+
+def little_storage(folder):
+    frame = pd.read_csv(folder / "net/appliances.csv")
+    frame.assign(storage_gb=frame["storage_gb"].where(frame.index > 0, 0.5)).to_csv(
+        folder / "net/appliances.csv", index=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (zero_bytes, "row 4, column gb: out of range, must be >0 (value '0.0'). Mend: leave such rows out, as fillplan import log does"),
+        (an_appliance_gone, "make the plan again for this network, or use the network it was made for"),
+        (little_storage, "make the plan again for this network"),
+    ],
+)  # fmt: skip
+def test_simulate_says_once_what_does_not_fit(evening, tmp_path, spoil, said):
+    for part in ("net", "plan"):
+        shutil.copytree(evening.folder / part, tmp_path / part)
+    spoil(tmp_path)
+    before = tree(tmp_path)
+    ran = fillplan(f"simulate net --plan plan --playback {NIGHT} --policy plan -o tables", cwd=tmp_path)
+    assert (ran.status, ran.out) == (console.WRONG_INPUT, "")
+    assert said in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+    assert tree(tmp_path) == before

@@ -72,12 +72,23 @@ EXPECTED = [
 
 @pytest.mark.parametrize("name", ["log.csv", "log.csv.gz", "a[1]*.csv"])
 def test_a_log_lands_on_the_days_it_belongs_to(folder, name):
-    assert import_text(folder, HEADER + ROWS, name=name) == {"sessions": 3, "days": 2}
+    assert import_text(folder, HEADER + ROWS, name=name) == {"sessions": 3, "days": 2, "left_out": 0}
     assert playback_dates(folder) == [dt.date(2026, 1, 15), dt.date(2026, 1, 16)]
     assert sessions(folder) == EXPECTED
     problems = []
     validate_playback(folder, read_network(folder).region_ids, read_catalogue(folder), problems)
     assert problems == []
+
+
+def test_rows_of_zero_bytes_are_left_out_and_counted(folder):
+    empty = "2026-01-15T21:00:00Z,berlin,heat,hd,12,0\n2026-01-18T00:00:00Z,berlin,heat,hd,0,0.0\n"
+    assert import_text(folder, HEADER + empty + ROWS) == {"sessions": 3, "days": 2, "left_out": 2}
+    assert sessions(folder) == EXPECTED
+
+
+def test_a_log_of_nothing_but_zero_bytes_is_refused(folder):
+    problems = refused(folder, HEADER + "2026-01-15T21:00:00Z,berlin,heat,hd,12,0\n")
+    assert [problem.message for problem in problems] == ["all 1 rows are of zero bytes"]
 
 
 def test_semicolons_a_byte_order_mark_and_windows_line_ends(folder):
@@ -170,13 +181,13 @@ def test_every_faulty_row_is_named_in_the_words_of_the_log(folder):
         "2026-01-15T20:30:00,berlin,heat,hd,10,2e18\n"  # 11
         "2026-01-15T20:30:00,berlin,heat,hd,10,much\n"  # 12
         ",berlin,heat,hd,,\n"  # 13
-        "2026-01-15T20:30:00,berlin,heat,hd,10,0\n"  # 14
+        "2026-01-15T20:30:00,berlin,heat,hd,10,-3\n"  # 14
     )
     found = {(p.row, p.column, p.value) for p in refused(folder, HEADER + ROWS + bad)}
     assert found == {
         (4, "ts", "15.01.2026 20:30"), (5, "ts", "20260115"), (6, "isp metro", "bonn"), (7, "video", ""), (8, "profile", "sd"),
         (9, "watched", "-1"), (10, "watched", "3600000"), (11, "bytes", "2e18"), (12, "bytes", "much"),
-        (13, "ts", ""), (13, "watched", ""), (13, "bytes", ""), (14, "bytes", "0"),
+        (13, "ts", ""), (13, "watched", ""), (13, "bytes", ""), (14, "bytes", "-3"),
     }  # fmt: skip
 
 

@@ -235,6 +235,45 @@ def test_a_busy_day_on_large_sites(make, policy):
     assert min(truth.totals()["misses"].values()) == 0 < truth.totals()["misses"]["health"]
 
 
+@pytest.mark.parametrize("policy", [None, "lru"])
+def test_a_region_of_many_candidates(make, policy):
+    """Twenty sites and an origin, more than one word of holders has room for; crowded, with copies that come late or never."""
+    rng, edges, files, count = np.random.default_rng(8), 20, 12, 3000
+    network = make.network(
+        nodes=2,
+        links=[(0, 1, 100.0, 1.0)],
+        regions=[0, 1],
+        sites=[*[(s % 2, "embedded") for s in range(edges)], (1, "origin")],
+        appliances=[(s, 8.0, 0.01) for s in range(edges)],
+        steering=[
+            (r, s, rank, 1.0 + rank) for r in (0, 1) for rank, s in enumerate([*rng.permutation(edges), edges], 1)
+        ],
+    )
+    fleet = make.fleet(network, make.catalogue([2.0] * files))
+    copies = sorted({(int(a), int(f)) for a, f in rng.integers(0, [[edges, files]], (60, 2))})
+    late = copies[::3]
+    fills = Fills(
+        appliance=np.array([a for a, _ in late]),
+        file=np.array([f for _, f in late]),
+        source=np.full(len(late), -1 - edges),
+        start_ms=np.full(len(late), 600_000),
+        end_ms=np.full(len(late), 3_600_000),
+        bytes=np.full(len(late), 2_000_000_000),
+    )
+    day = build_sessions(
+        rng.integers(0, DAY_MS // 8, count),
+        rng.integers(0, 2, count),
+        rng.integers(0, files, count),
+        rng.integers(1, 2_000_000, count),
+        rng.integers(1, 1_000_000_000, count),
+    )
+    scheme = Scheme(label="many", placement=make.placement(*copies), policy=policy, reactive_share=0.5)
+    truth = reference.simulate(fleet, day, scheme, fills)
+    assert_same(batch.simulate(fleet, day, scheme, fills, keep_log=True), truth)
+    assert truth.totals()["misses"]["not_yet_filled"] > 0
+    assert truth.log.candidate.max() >= 15
+
+
 def test_loads_over_time_can_be_left_out(make, two_sites_and_origin):
     day = make.sessions([(0, 0, 0, 600, 1.0), (5, 1, 0, 600, 1.0)])
     scheme = Scheme(label="none")
@@ -259,3 +298,24 @@ def test_parts_out_of_order_are_refused(make, two_sites_and_origin):
 
 def test_no_sessions_are_no_trouble(two_sites_and_origin):
     assert batch.simulate(two_sites_and_origin(), [], Scheme(label="none")).sessions == 0
+
+
+def test_fills_cost_no_calls_of_the_kernel(make, two_sites_and_origin, monkeypatch):
+    """A call costs as much as hundreds of sessions, so what a night of many fills costs must not grow with them."""
+    calls = []
+    play = batch.run
+    monkeypatch.setattr(batch, "run", lambda *arguments: calls.append(1) or play(*arguments))
+    fleet, count = two_sites_and_origin(), 3
+    fills = Fills(
+        appliance=np.zeros(count, int),
+        file=np.arange(count),
+        source=np.full(count, -1 - int(np.flatnonzero(fleet.is_origin)[0])),
+        start_ms=np.arange(count) * 60_000,
+        end_ms=np.arange(1, count + 1) * 120_000,
+        bytes=np.full(count, 1_000_000),
+    )
+    scheme = Scheme(label="night", placement=make.placement(*((0, f) for f in range(count))))
+    day = make.sessions([(0, 0, 0, 600, 0.001), (80_000, 0, 0, 600, 0.001)])
+    result = batch.simulate(fleet, day, scheme, fills)
+    assert result.figures["fills_finished"] == count
+    assert len(calls) <= 25

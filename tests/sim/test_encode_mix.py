@@ -107,14 +107,18 @@ def test_sessions_switch_by_kinds_of_access(catalogue):
         np.arange(400), np.zeros(400, int), np.zeros(400, int), np.full(400, 600_000), np.ones(400, int)
     )
     throughputs = {"steady": STEADY, "stalling": stalling}
-    pieces, stalled = switch_by_access(whole, catalogue, throughputs, ["steady", "stalling"], np.random.default_rng(2))
+    pieces, stall_ms = switch_by_access(whole, catalogue, throughputs, ["steady", "stalling"], np.random.default_rng(2))
     assert pieces.duration_ms.sum() == whole.duration_ms.sum()
     low, high = (
-        switch_by_access(whole, catalogue, throughputs, [kind], np.random.default_rng(2))[1]
+        switch_by_access(whole, catalogue, throughputs, [kind], np.random.default_rng(2))[1].sum()
         for kind in ("steady", "stalling")
     )
     assert low == 0 < high
-    assert stalled == pytest.approx(high / 2, rel=0.15)
+    assert stall_ms.sum() == pytest.approx(high / 2, rel=0.15)
+    assert len(stall_ms) == len(pieces)
+    assert not stall_ms[
+        pieces.start_ms >= 600
+    ].any()  # all sessions start before: what stood still stands at first pieces
     with pytest.raises(InputError, match="steady, stalling"):
         switch_by_access(whole, catalogue, throughputs, ["3g"], np.random.default_rng(2))
 

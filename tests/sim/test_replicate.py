@@ -10,7 +10,7 @@ from demand.demand import build_demand
 from sim.batch import simulate
 from sim.draw import draw_sessions
 from sim.replicate import interval, replicate
-from sim.sampling import sample_titles, sampled, sampled_ratios
+from sim.sampling import halves, sample_titles, sampled, sampled_ratios, without_bias
 from sim.scheme import Scheme
 from topology.errors import InputError
 
@@ -91,21 +91,37 @@ def test_all_titles_are_the_whole_simulation_without_error(make, week):
 def test_a_quarter_of_the_titles_comes_as_close_as_it_says(make, week):
     network, catalogue, demand, fleet = week
     day = draw_sessions(demand, network, catalogue, np.random.default_rng(1), date=dt.date(2026, 1, 5))
+    weight = np.bincount(catalogue.title_of[demand.file], demand.gb, FILES)
+
+    def ratios(scheme, kept):
+        part = sampled(fleet, day, catalogue.title_of, kept)
+        return sampled_ratios(*part, simulate(*part, scheme, keep_log=True).log, catalogue.title_of, kept)
+
     for scheme in schemes(make):
         truth, within, errors, values = simulate(fleet, day, scheme).totals()["edge_offload"], [], [], []
         for seed in range(60):
-            kept = sample_titles(FILES, 0.25, np.random.default_rng(seed))
-            part = sampled(fleet, day, catalogue.title_of, kept)
-            log = simulate(*part, scheme, keep_log=True).log
-            ratios = sampled_ratios(*part, log, catalogue.title_of, kept).set_index("metric")
-            low, high = ratios.loc["edge_offload", ["ci_low", "ci_high"]]
-            within.append(low <= truth <= high)
-            values.append((low + high) / 2)
-            errors.append(ratios.loc["edge_offload", "standard_error"])
-        # files that meet in a cache are no independent sample, so intervals of a reactive scheme cover less: 0.70 to 0.83 on eight draws of the day
-        assert np.mean(within) > (0.85 if scheme.policy is None else 0.65)
-        assert np.mean(values) == pytest.approx(truth, abs=0.03)
+            kept = sample_titles(FILES, 0.25, np.random.default_rng(seed), weight)
+            assert kept.sum() == FILES // 4
+            found = ratios(scheme, kept)
+            if scheme.policy is not None:
+                found = without_bias(found, [ratios(scheme, half) for half in halves(kept, weight)])
+            row = found.set_index("metric").loc["edge_offload"]
+            within.append(row["ci_low"] <= truth <= row["ci_high"])
+            values.append(row["value"])
+            errors.append(row["standard_error"])
+        assert np.mean(within) >= 0.9
+        assert np.mean(values) == pytest.approx(truth, abs=0.02)
         assert 0 < np.mean(errors) < 0.1
+
+
+def test_every_sample_has_its_share_of_what_is_asked_for_most():
+    weight = np.arange(100.0)
+    for seed in range(20):
+        kept = sample_titles(100, 0.1, np.random.default_rng(seed), weight)
+        assert kept.reshape(10, 10).sum(axis=1).tolist() == [1] * 10
+        one, two = halves(kept, weight)
+        assert one.sum() == two.sum() == 5
+        assert ((one | two) == kept).all()
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.1, float("nan")])

@@ -1,0 +1,153 @@
+"""The arrays of the batch engine's kernel as a simulation begins: what never changes, and what does."""
+
+import numpy as np
+
+from sim.arrays import PLACES, Ground, State, Transfers
+from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, empty_caches, empty_memory
+from sim.climb import PULLS, Climbs, climbs, pull_paths
+from sim.fleet import Fleet
+from sim.numbering import WORD, Numbers
+from sim.scheme import Fills, Rules, Scheme, dropped_copies
+from sim.sites import copies_there
+from sim.steer import intend, refresh, set_bits
+from topology.placement import Placement
+from topology.routing import Paths
+
+ENDLESS_BPS = 2**62
+"""The throughput of an origin."""
+NO_CLIMBS = Climbs(of=np.zeros((0, 0), np.int32), start=np.zeros(1, np.int64), site=np.zeros(0, np.int32))
+NO_PAIRS = np.zeros((0, 0), np.int32)
+NO_PATHS = Paths(start=np.zeros(1, np.int64), arcs=np.zeros(0, np.int32))
+
+
+def lay_ground(fleet: Fleet, scheme: Scheme, rules: Rules, numbers: Numbers) -> tuple[Ground, Paths]:
+    """What does not change while a simulation runs, and the paths between sites that a pull may join."""
+    policy = 0 if scheme.policy is None else KERNEL_POLICIES[scheme.policy]
+    pair_of, pair_paths = pull_paths(fleet, scheme.pull) if policy else (NO_PAIRS, NO_PATHS)
+    ways = climbs(fleet) if policy and scheme.pull != "next" else NO_CLIMBS
+    reserve = np.zeros(numbers.bits, np.int64)
+    reserve[numbers.bit] = rules.reserve_bps(fleet)
+    seat_row, seat_place, seat_begin = _seats(fleet)
+    ground = Ground(
+        candidate=np.ascontiguousarray(fleet.candidate, np.int32),
+        where=numbers.where,
+        site_of=numbers.site,
+        reserve=reserve,
+        file_bytes=fleet.file_bytes,
+        seat_row=seat_row,
+        seat_place=seat_place,
+        seat_begin=seat_begin,
+        pair_of=pair_of,
+        pair_start=pair_paths.start,
+        pair_arcs=pair_paths.arcs,
+        path_us=fleet.round_trip_us(fleet.region_paths),
+        pair_us=fleet.round_trip_us(pair_paths),
+        policy=policy,
+        admission=KERNEL_ADMISSIONS[scheme.admission],
+        largest=scheme.largest_bytes,
+        climb_of=ways.of,
+        climb_start=ways.start,
+        climb_site=ways.site,
+        pull=PULLS.index(scheme.pull),
+        whole=scheme.fetch == "file",
+    )
+    return ground, pair_paths
+
+
+def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, ground: Ground) -> State:
+    """What changes, as the clock starts: nobody watches, caches are empty, the copies that no fill brings are there."""
+    up = np.zeros(numbers.width, np.uint64)  # gaps are never up
+    np.bitwise_or.at(up, numbers.bit // WORD, np.uint64(1) << (numbers.bit % WORD).astype(np.uint64))
+    files = fleet.files if ground.policy else 0
+    meta, node = empty_caches(ground.policy, np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), files)
+    state = State(
+        row_of=np.arange(fleet.regions, dtype=np.int32),
+        holds=_origins(fleet),
+        copies=_copies(fleet, scheme, fills, numbers),
+        up=up,
+        free=throughput(fleet, numbers),
+        load=np.zeros(fleet.sites, np.int64),
+        cache_meta=meta,
+        cache_node=node,
+        cache_asked=empty_memory(ground.admission, fleet.sites, files),
+        cached=np.zeros((files, -(-fleet.sites // WORD)), np.uint64),
+        evicted=np.zeros(files, np.int32),
+    )
+    if scheme.placement is not None:
+        intend(ground, state, *_sites_and_files(fleet, scheme.placement))
+        for placement in (scheme.placement, dropped_copies(fleet, scheme)):
+            look_anew(fleet, ground, state, placement)
+    return state
+
+
+def look_anew(fleet: Fleet, ground: Ground, state: State, placement: Placement) -> None:
+    """See which candidates have these files, at the sites of these appliances, whose copies have come or gone."""
+    refresh(ground, state, *_sites_and_files(fleet, placement))
+
+
+def drop(numbers: Numbers, state: State, placement: Placement) -> None:
+    """Take copies away."""
+    place, value = _bits_of(numbers, placement)
+    set_bits(state.copies.reshape(-1), place, value, False)
+
+
+def throughput(fleet: Fleet, numbers: Numbers) -> np.ndarray:
+    """(B,) int64: bit/s of every appliance and origin, by bit."""
+    bps = np.full(numbers.bits, ENDLESS_BPS, np.int64)
+    bps[numbers.bit] = fleet.appliance_throughput_bps
+    return bps
+
+
+def number_transfers(fleet: Fleet, fills: Fills, rules: Rules, numbers: Numbers) -> Transfers:
+    """The fills as the kernel sees them."""
+    edge, bit = fills.source >= 0, np.empty(len(fills), np.int64)
+    bit[edge] = numbers.bit[fills.source[edge]]
+    bit[~edge] = numbers.where["endless"][fills.source_site(fleet)[~edge]]
+    return Transfers(
+        source=bit,
+        target=numbers.bit[fills.appliance],
+        file=np.asarray(fills.file, np.int64),
+        rate_bps=fills.rate_bps(),
+        write_bps=rules.write_bps(fills),
+    )
+
+
+def _sites_and_files(fleet: Fleet, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) int64 both: of each copy."""
+    return fleet.appliance_site[placement.appliance].astype(np.int64), placement.file.astype(np.int64)
+
+
+def _seats(fleet: Fleet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where sites stand among the candidates: ``seat_row``, ``seat_place`` and ``seat_begin`` of :class:`sim.arrays.Ground`."""
+    row, place = np.nonzero(fleet.candidate >= 0)
+    site = fleet.candidate[row, place]
+    order = np.argsort(site, kind="stable")
+    return row[order], place[order], np.searchsorted(site[order], np.arange(fleet.sites + 1))
+
+
+def _origins(fleet: Fleet) -> np.ndarray:
+    """(V, F, K / 15) uint16: the bits of origins alone."""
+    width = fleet.candidate.shape[1]
+    endless = fleet.is_origin[np.maximum(fleet.candidate, 0)] & (fleet.candidate >= 0)
+    words = np.zeros((len(fleet.candidate), -(-width // PLACES)), np.uint16)
+    row, k = np.nonzero(endless)
+    np.bitwise_or.at(words, (row, k // PLACES), (1 << k % PLACES).astype(np.uint16))
+    return np.repeat(words[:, None], fleet.files, axis=1)
+
+
+def _copies(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers) -> np.ndarray:
+    """(F, W) uint64: bits of the copies that are there when the clock starts."""
+    bits = np.zeros((fleet.files, numbers.width), np.uint64)
+    if scheme.placement is not None:
+        flat, (place, value) = bits.reshape(-1), _bits_of(numbers, scheme.placement)
+        now = copies_there(fleet, scheme, fills)
+        set_bits(flat, place[now], value[now], True)
+        set_bits(flat, *_bits_of(numbers, dropped_copies(fleet, scheme)), True)
+    return bits
+
+
+def _bits_of(numbers: Numbers, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+    """Where the bits of copies stand in ``copies``, flat, and the words that have them alone set."""
+    bit = numbers.bit[placement.appliance]
+    place = placement.file.astype(np.int64) * numbers.width + bit // WORD
+    return place, np.uint64(1) << (bit % WORD).astype(np.uint64)
