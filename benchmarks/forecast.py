@@ -65,7 +65,7 @@ def run_top10(
     table = backtest_rankers(weeks, [SameList(), default], origins=origins, refit_every=refit_every)
     table["seconds"] += preparing
     if evidence:
-        curve = [BoostedRanker(name=f"{default.name}, {n} weeks", weeks=n) for n in LEARNING_WEEKS]
+        curve = [BoostedRanker(name=f"{default.name}, {n} weeks", weeks=n, release_weeks=n) for n in LEARNING_WEEKS]
         fewer = backtest_rankers(weeks, [PerfectChoice(), *curve], origins=origins, refit_every=refit_every)
         told = BoostedRanker(name=f"{default.name}, told next week's holders", linear=0.0)
         oracle = backtest_rankers(list(map(tell_holders, weeks)), [told], origins=origins, refit_every=refit_every)
