@@ -113,6 +113,11 @@ def known_from(history: History) -> Known:
     )
 
 
+def known_or_told(known: Known | None, history: History) -> Known:
+    """What a forecaster was given, or else what the history alone tells."""
+    return known_from(history) if known is None else known
+
+
 def _groups(series: np.ndarray, launch: np.ndarray) -> np.ndarray:
     own = np.where(series < 0, -1 - np.arange(len(series)), series)
     keys = pd.MultiIndex.from_arrays([own, launch.astype("datetime64[D]").astype(np.int64)])
