@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.forecast import PerfectChoice, by_source
 from demand.forecast.calendar import ReleaseCalendar, build_calendar, read_calendar
 from demand.forecast.candidates import Candidates, weekly_candidates
 from demand.forecast.ranking import BoostedRanker, SameList, backtest_rankers, best_of, list_scores
@@ -289,6 +290,20 @@ def test_what_can_be_learnt_is_learnt(lists: TopLists, calendar: ReleaseCalendar
     assert (table.loc["boosted", "precision_at_10"] > table.loc["last-value", "precision_at_10"] + 0.03).all()
     assert table.loc["boosted", "precision_at_10"].nunique() == 1
     assert table.loc["boosted", "ndcg_at_10"].nunique() == 1
+
+
+def test_what_knowing_the_entries_of_one_source_would_gain(lists: TopLists, calendar: ReleaseCalendar) -> None:
+    """Nothing for one who knows all already; for the repeated list what it misses, source by source."""
+    weeks = weekly_candidates(lists, calendar)
+    for source in by_source(weeks, PerfectChoice(), 4).values():
+        assert source["points if known"] == pytest.approx(0.0)
+        assert source["chosen and came"] == pytest.approx(source["candidates that came"])
+    same = by_source(weeks, SameList(), 4)
+    assert same["stays"]["points if known"] == pytest.approx(
+        0.0
+    )  # all of them stand in it, and nothing takes the places of those that go
+    assert same["new, in the calendar"]["points if known"] > 0
+    assert same["stays"]["chosen"] == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize("origins", [0, 99])
