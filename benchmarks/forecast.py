@@ -70,7 +70,7 @@ def run_top10(
     if evidence:
         curve = [BoostedRanker(name=f"{default.name}, {n} weeks", weeks=n, release_weeks=n) for n in LEARNING_WEEKS]
         fewer = backtest_rankers(weeks, [PerfectChoice(), *curve], origins=origins, refit_every=refit_every)
-        told = BoostedRanker(name=f"{default.name}, told next week's holders", linear=0.0)
+        told = BoostedRanker(name=f"{default.name}, told next week's holders", linear=0.0, release_linear=0.0)
         oracle = backtest_rankers(list(map(tell_holders, weeks)), [told], origins=origins, refit_every=refit_every)
         table = pd.concat([table, fewer, oracle])
     result = {"default": default.name, "origins": origins, "last_week": str(lists.weeks[-1]), "models": by_model(table)}
