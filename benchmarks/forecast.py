@@ -35,7 +35,7 @@ from demand.forecast.candidates import Candidates, weekly_candidates
 from demand.forecast.factors import fit_factors
 from demand.forecast.growth import GrowthModel, backtest_growth
 from demand.forecast.launch import fit_launch_curve, fit_launch_prior, update
-from demand.forecast.ranking import LENGTH, BoostedRanker, SameList, backtest_rankers, best_of
+from demand.forecast.ranking import LENGTH, BoostedRanker, Ranker, SameList, backtest_rankers, best_of, list_scores
 from demand.forecast.toplists import TopLists, read_top_lists
 
 HOUR_ORIGINS = 52
@@ -51,6 +51,9 @@ LEARNING_WEEKS = (8, 16, 24)
 SOURCES = ("stays", "was here before", "was elsewhere", "new, in the calendar")
 """Where an entry of next week's list comes from, as far as the lists of weeks up to now and the calendar show."""
 
+KNOWN = 1e6
+"""Above all log odds."""
+
 Table = dict[str, dict[str, Any]]
 
 
@@ -65,37 +68,41 @@ def run_top10(
     table = backtest_rankers(weeks, [SameList(), default], origins=origins, refit_every=refit_every)
     table["seconds"] += preparing
     if evidence:
-        curve = [BoostedRanker(name=f"{default.name}, {n} weeks", weeks=n) for n in LEARNING_WEEKS]
+        curve = [BoostedRanker(name=f"{default.name}, {n} weeks", weeks=n, release_weeks=n) for n in LEARNING_WEEKS]
         fewer = backtest_rankers(weeks, [PerfectChoice(), *curve], origins=origins, refit_every=refit_every)
-        told = BoostedRanker(name=f"{default.name}, told next week's holders", linear=0.0)
+        told = BoostedRanker(name=f"{default.name}, told next week's holders", linear=0.0, release_linear=0.0)
         oracle = backtest_rankers(list(map(tell_holders, weeks)), [told], origins=origins, refit_every=refit_every)
         table = pd.concat([table, fewer, oracle])
     result = {"default": default.name, "origins": origins, "last_week": str(lists.weeks[-1]), "models": by_model(table)}
     return result | ({"sources": by_source(weeks, default, origins)} if evidence else {})
 
 
-def by_source(weeks: Sequence[Candidates], ranker: BoostedRanker, origins: int) -> Table:
-    """Entries a list by where they come from: how many came, stood among the candidates, were chosen, and both; one fit, before the origins."""
+def by_source(weeks: Sequence[Candidates], ranker: Ranker, origins: int) -> Table:
+    """Entries a list by where they come from: how many came among the candidates, were chosen, and both; one fit, before the origins.
+
+    ``points if known``: what precision@10 would gain, in hundredths, if it were known of these candidates alone which come.
+    """
     first = sorted({c.week for c in weeks if c.next_rank is not None})[-origins]
     ranker.fit([candidates for candidates in weeks if candidates.week < first])
-    sums = {source: np.zeros(3) for source in SOURCES}
+    sums = {source: np.zeros(4) for source in SOURCES}
     lists = 0
     for candidates in (c for c in weeks if c.week >= first and c.next_rank is not None):
         assert candidates.next_rank is not None and candidates.next_size is not None
         scored = candidates.next_size[candidates.country] > 0
         chosen = np.zeros(len(scored), bool)
-        chosen[best_of(candidates, ranker.score(candidates))[0]] = True
+        score = ranker.score(candidates)
+        chosen[best_of(candidates, score)[0]] = True
         came, lists = candidates.next_rank > 0, lists + int((candidates.next_size > 0).sum())
         here, before = candidates.column("rank") <= LENGTH, candidates.column("weeks") > 0
         shown = candidates.column("since_first_anywhere") >= 0
         source = np.select([here, before, shown], [0, 1, 2], 3)
         for s, name in enumerate(SOURCES):
             rows = scored & (source == s)
-            sums[name] += [(came & rows).sum(), (chosen & rows).sum(), (came & chosen & rows).sum()]
-    return {
-        name: dict(zip(("candidates that came", "chosen", "chosen and came"), total / lists, strict=True))
-        for name, total in sums.items()
-    }
+            told = list_scores(candidates, np.where(source == s, np.where(came, KNOWN, -KNOWN), score))[0]
+            gained = 100 * float((told - list_scores(candidates, score)[0]).sum())
+            sums[name] += [(came & rows).sum(), (chosen & rows).sum(), (came & chosen & rows).sum(), gained]
+    columns = "candidates that came", "chosen", "chosen and came", "points if known"
+    return {name: dict(zip(columns, total / lists, strict=True)) for name, total in sums.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

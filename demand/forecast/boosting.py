@@ -16,7 +16,7 @@ from demand.demand import Demand
 from demand.forecast.bands import BAND_ORIGINS, FAR_LEAD, Bands, Errors, bands_as_arrays, bands_from_arrays, learn_bands
 from demand.forecast.base import Learned, require_history
 from demand.forecast.features import CATEGORIES, NAMES, RECENT, Days, candidate_rows, feature_rows
-from demand.forecast.known import Known, known_from
+from demand.forecast.known import Known, known_or_told
 from demand.forecast.pooled import PooledState, errors_of, pooled_states, state_demand
 from demand.playback import History
 from topology.errors import InputError, Problem
@@ -65,7 +65,7 @@ class Boosted:
     def fit(self, history: History) -> Self:
         """Grow the trees on origins before the last days, and learn on those what to keep of them and the bands."""
         n = len(require_history(history).dates)
-        known = self._facts(history)
+        known = known_or_told(self.known, history)
         leads = [lead for lead in LEADS if lead <= max(self.horizon, 1)]
         last = n - BAND_ORIGINS - max(leads) + 1
         train = list(range(last, max(7, last - TRAIN_ORIGINS * TRAIN_STEP), -TRAIN_STEP))[::-1]
@@ -96,7 +96,7 @@ class Boosted:
     def refresh(self, history: History) -> Self:
         """Bring the pooled forecast and the recent days up to date; the trees stay."""
         self._history = require_history(history)
-        known = self._facts(history)
+        known = known_or_told(self.known, history)
         ((_, self._state),) = pooled_states(history, known, None, [len(history.dates)])
         self._days = Days.of(history, known, len(history.dates) - max(RECENT) - 1)
         return self
@@ -127,9 +127,6 @@ class Boosted:
         text = learned.texts.get("trees")
         self._trees = None if text is None else _lightgbm().Booster(model_str=text)
         return self
-
-    def _facts(self, history: History) -> Known:
-        return known_from(history) if self.known is None else self.known
 
     def _rows(
         self, history: History, state: PooledState, origin: int, lead: int, rng: np.random.Generator, limit: int

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from demand.catalogue import Catalogue
+from demand.forecast.base import region_day_gb
+from demand.forecast.clocks import one_clock
 from demand.playback import HOURS, History
 from topology.errors import Problem
 
@@ -22,12 +24,8 @@ SILENT_ENTRIES = 20
 """A region that usually asks for as many files a day does not ask for none by chance: a Poisson count of 20 is 0 once in 500 million days."""
 BRIDGE_DAYS = 7
 """Silent days of a region that are filled from the week before; what is silent longer is gone."""
-SHIFT_DAYS = 2
-"""Days on either side over which a shift of a region's hours must hold."""
-SHIFT_HOURS = 2
-"""Smallest shift that is named; an hour is daylight saving."""
-SHIFT_FIT = 0.9
-"""Least correlation of the shifted hours with those before, and the most without the shift is ``SHIFT_FIT`` of that."""
+FLAT_DAYS = 5
+"""A region that asks for the very same GB on as many days is copied or made up."""
 MOST_NAMED = 20
 
 
@@ -41,7 +39,8 @@ def mend_history(history: History, regions: pd.Index, catalogue: Catalogue) -> t
     if not history.dates:
         return history, found
     _name_gaps(history, found)
-    _name_silent_titles(history, found)
+    _name_silent_log(history, found)
+    _name_flat_regions(history, regions, found)
     history = _join_renamed(history, catalogue, found)
     history = without_absurd(history, regions, catalogue, found)
     history = _bridged(history, regions, found)
@@ -60,9 +59,23 @@ def _name_gaps(history: History, found: list[Problem]) -> None:
         _say(found, "start", days, f"{len(missing)} days without a log; taken as unknown, not as silent", "import them")
 
 
-def _name_silent_titles(history: History, found: list[Problem]) -> None:
+def _name_silent_log(history: History, found: list[Problem]) -> None:
     if len(history.gb) and history.gb.sum() <= 0:
         _say(found, "gb", 0, "the log holds sessions, but not one byte; nothing is forecast", "check the size column")
+
+
+def _name_flat_regions(history: History, regions: pd.Index, found: list[Problem]) -> None:
+    """Regions that ask for nothing at all, or for the very same on every day."""
+    total = region_day_gb(history)
+    if total.sum() <= 0:
+        return
+    for r in np.flatnonzero(total.sum(axis=1) <= 0).tolist():
+        message = "not one byte of the region in the whole log; nothing is forecast for it"
+        _say(found, "region", regions[r], message, "import its sessions, or remove the region")
+    for r in np.flatnonzero((total > 0).all(axis=1) & (np.ptp(total, axis=1) <= 1e-9 * total.max(axis=1))).tolist():
+        if len(history.dates) >= FLAT_DAYS:
+            message = f"the region asks for the same {total[r, 0]:.6g} GB on every day of the log; forecast as it is"
+            _say(found, "gb", regions[r], message, "import each day's own sessions")
 
 
 def _join_renamed(history: History, catalogue: Catalogue, found: list[Problem]) -> History:
@@ -188,40 +201,11 @@ def _bridged(history: History, regions: pd.Index, found: list[Problem]) -> Histo
 
 def _same_clock(history: History, regions: pd.Index, found: list[Problem]) -> History:
     """Hours of days before a region's clock was changed, moved to where they are now; the bytes of the days stay."""
-    days = len(history.dates)
-    if days < 2 * SHIFT_DAYS:
-        return history
-    total = history.hourly_gb.sum(axis=2, keepdims=True)
-    shape = np.divide(history.hourly_gb, total, out=np.zeros_like(history.hourly_gb), where=total > 0)
-    spectrum = np.fft.rfft(shape - 1 / HOURS, axis=2)
-    hourly = history.hourly_gb
-    for d in range(SHIFT_DAYS, days - SHIFT_DAYS + 1):
-        before, after = (spectrum[s].mean(axis=0) for s in (slice(d - SHIFT_DAYS, d), slice(d, d + SHIFT_DAYS)))
-        norm = np.sqrt((np.abs(before) ** 2).sum(axis=1) * (np.abs(after) ** 2).sum(axis=1))
-        fit = (
-            np.fft.irfft(after * np.conj(before), HOURS, axis=1) * HOURS / 2 / np.where(norm > 0, norm, np.inf)[:, None]
-        )
-        best = fit.argmax(axis=1)
-        shift = (best + HOURS // 2) % HOURS - HOURS // 2
-        top = fit[np.arange(len(fit)), best]
-        moved = (np.abs(shift) >= SHIFT_HOURS) & (top > SHIFT_FIT) & (fit[:, 0] < SHIFT_FIT * top)
-        for r in np.flatnonzero(moved).tolist():
-            edge = shape[d - 1 : d + 1, r]
-            rolled = np.roll(edge[0], shift[r])
-            if not _alike(rolled, edge[1]) or _alike(edge[0], edge[1]):
-                continue  # the change lies on another day
-            hourly = hourly.copy() if hourly is history.hourly_gb else hourly
-            hourly[:d, r] = np.roll(hourly[:d, r], shift[r], axis=1)
-            spectrum[:d, r] = np.fft.rfft(np.roll(shape[:d, r], shift[r], axis=1) - 1 / HOURS, axis=1)
-            message = f"from this day on the hours of the region lie {shift[r]:+d} h off; earlier days were moved alike"
-            _say(found, "start", f"{history.dates[d]}, {regions[r]}", message, "write all times in UTC")
-    return history if hourly is history.hourly_gb else dataclasses.replace(history, hourly_gb=hourly)
-
-
-def _alike(a: np.ndarray, b: np.ndarray) -> bool:
-    a, b = a - a.mean(), b - b.mean()
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return size > 0 and float(a @ b) / size > SHIFT_FIT
+    hourly, changes = one_clock(history.hourly_gb)
+    for day, region, hours in changes:
+        message = f"from this day on the hours of the region lie {hours:+d} h off; earlier days were moved alike"
+        _say(found, "start", f"{history.dates[day]}, {regions[region]}", message, "write all times in UTC")
+    return dataclasses.replace(history, hourly_gb=hourly) if changes else history
 
 
 def _sorted(history: History, day: np.ndarray, region: np.ndarray, file: np.ndarray, gb: np.ndarray) -> History:

@@ -18,7 +18,7 @@ from demand.demand import Demand
 from demand.forecast.announced import part_of
 from demand.forecast.bands import Bands, Errors, band_origins, bands_as_arrays, bands_from_arrays, learn_bands
 from demand.forecast.base import Learned, require_history
-from demand.forecast.known import Known, known_from
+from demand.forecast.known import Known, known_or_told
 from demand.forecast.pooled import PooledState, errors_of, pooled_states, state_demand
 from demand.forecast.taste import by_title, noise_and_spread
 from demand.playback import History
@@ -59,7 +59,7 @@ class Reconciled:
     def refresh(self, history: History) -> Self:
         """Measure all levels of a later history; the bands stay."""
         self._history = require_history(history)
-        known = self._facts(history)
+        known = known_or_told(self.known, history)
         n = len(history.dates)
         levels = (np.zeros(history.regions, np.int64), known.country_of.astype(np.int64), np.arange(history.regions))
         states = []
@@ -86,7 +86,7 @@ class Reconciled:
         """(T,) world, (C, T) countries and (R, T) regions, GB of each title on a day; each is the sum of the next."""
         history, states = require_history(self._history), self._states
         assert states is not None
-        country = self._facts(history).country_of.astype(np.int64)
+        country = known_or_told(self.known, history).country_of.astype(np.int64)
         countries = int(country.max(initial=0)) + 1
         base = np.concatenate([state.titles(date) for state in states])
         variance = np.concatenate([_variance(state, date) for state in states])
@@ -107,9 +107,6 @@ class Reconciled:
     def _region_state(self) -> PooledState:
         assert self._states is not None
         return self._states[2]
-
-    def _facts(self, history: History) -> Known:
-        return known_from(history) if self.known is None else self.known
 
 
 def _above_regions(known: Known) -> Known:

@@ -113,6 +113,11 @@ def known_from(history: History) -> Known:
     )
 
 
+def known_or_told(known: Known | None, history: History) -> Known:
+    """What a forecaster was given, or else what the history alone tells."""
+    return known_from(history) if known is None else known
+
+
 def _groups(series: np.ndarray, launch: np.ndarray) -> np.ndarray:
     own = np.where(series < 0, -1 - np.arange(len(series)), series)
     keys = pd.MultiIndex.from_arrays([own, launch.astype("datetime64[D]").astype(np.int64)])
@@ -122,11 +127,14 @@ def _groups(series: np.ndarray, launch: np.ndarray) -> np.ndarray:
 def launch_facts(known: Known) -> pd.DataFrame:
     """(T) rows of what may say something of a title's launch, as :func:`~demand.forecast.launch.fit_launch_prior` takes it.
 
-    ``number`` is the place of the title's launch among the launch days of its series.
+    ``number`` is the place of the title's launch among the launch days of its series; ``launch_minutes`` the runtime of all that is launched with it, a whole
+    season as a rule.
     """
     facts = pd.DataFrame(known.features, columns=list(FEATURES)).astype(str).replace("-1", "")
     facts["release_date"] = known.launch
     facts["runtime_minutes"] = known.runtime_minutes
+    together = np.bincount(known.group_of, np.nan_to_num(known.runtime_minutes))[known.group_of]
+    facts["launch_minutes"] = np.where(together > 0, together, np.nan)
     facts["number"] = facts.groupby("series")["release_date"].rank(method="dense").where(facts["series"] != "")
     return facts
 

@@ -79,8 +79,8 @@ def fit_launch_prior(
     ----------
     titles
         One row a launch (N >= 2), in the order in which they came. All columns are optional: ``kind``, ``genre``, ``language``, ``series`` (text,
-        "" unknown), ``release_date`` (NaT unknown), ``runtime_minutes`` and ``number``, that of the season or sequel (NaN unknown). The
-        predecessor of a title is the latest launch before it of the same series with a smaller number.
+        "" unknown), ``release_date`` (NaT unknown), ``runtime_minutes``, ``launch_minutes``, those of all that is launched together, and ``number``, that
+        of the season or sequel (NaN unknown). The predecessor of a title is the latest launch before it of the same series with a smaller number.
     volume
         (N,) float: volume of the launch period.
     law, law_launches
@@ -255,16 +255,17 @@ def _largest_evidence(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def _features(
     titles: pd.DataFrame, levels: dict[str, tuple[str, ...]], launches: pd.DataFrame, order: np.ndarray
 ) -> np.ndarray:
-    """(N, M) float: one column a level, log runtime (by kind too), the predecessor's launch and whether there is one, the number."""
+    """(N, M) float: one column a level, log runtime of the title and of the launch (by kind too), the predecessor's launch and whether there is one, the number."""
     columns = []
     kind = _text(titles, "kind").to_numpy()
     for category, known in levels.items():
         value = (_weekday(titles) if category == "weekday" else _text(titles, category)).to_numpy()
         columns += [value == level for level in known]
-    runtime = _number(titles, "runtime_minutes")
-    there = np.isfinite(runtime) & (runtime > 0)
-    log_runtime = np.where(there, np.log(np.where(there, runtime, 60.0)) - np.log(60.0), 0.0)
-    columns += [there, log_runtime, *(log_runtime * (kind == level) for level in levels["kind"])]
+    for name in ("runtime_minutes", "launch_minutes"):
+        minutes = _number(titles, name)
+        there = np.isfinite(minutes) & (minutes > 0)
+        log_minutes = np.log(np.where(there, minutes, 60.0) / 60.0)
+        columns += [there, log_minutes, *(log_minutes * (kind == level) for level in levels["kind"])]
     level = launches["log_volume"].mean() if len(launches) else 0.0
     predecessor = _predecessors(titles, launches, order)
     columns += [np.isfinite(predecessor), np.nan_to_num(predecessor - level)]

@@ -30,7 +30,7 @@ from demand.forecast.bands import (
     learn_bands,
 )
 from demand.forecast.base import Learned, banded_demand, region_day_gb, require_history, weekdays
-from demand.forecast.known import Known, closed_days, known_from, offered, titles_of
+from demand.forecast.known import Known, closed_days, known_or_told, offered, titles_of
 from demand.forecast.premieres import launch_band, session_sizes
 from demand.forecast.smoothing import weekday_factors
 from demand.forecast.taste import Shut, Taste, by_title, measure_taste
@@ -138,7 +138,7 @@ class Pooled:
     def fit(self, history: History) -> Self:
         """Measure world, regions and tastes, and learn the bands from the errors on the last days."""
         self._history = require_history(history)
-        known = self._facts(history)
+        known = known_or_told(self.known, history)
         n = len(history.dates)
         origins = band_origins(n, self.horizon)
         errors: list[Errors] = []
@@ -153,7 +153,9 @@ class Pooled:
     def refresh(self, history: History) -> Self:
         """Bring world, regions and tastes up to date; the bands stay."""
         self._history = require_history(history)
-        ((_, self._state),) = pooled_states(history, self._facts(history), self.world, [len(history.dates)])
+        ((_, self._state),) = pooled_states(
+            history, known_or_told(self.known, history), self.world, [len(history.dates)]
+        )
         return self
 
     def predict(self, date: dt.date) -> Demand:
@@ -177,9 +179,6 @@ class Pooled:
         self._bands = bands_from_arrays(learned.arrays)
         self.horizon, self.seed = int(learned.numbers["horizon"]), int(learned.numbers["seed"])
         return self
-
-    def _facts(self, history: History) -> Known:
-        return known_from(history) if self.known is None else self.known
 
 
 def pooled_states(

@@ -73,10 +73,10 @@ class BoostedRanker:
         Fewest rows of a leaf for everything else and for releases.
     strength, release_strength
         Of the priors of the regressions.
-    linear
+    linear, release_linear
         Part of the regression in the mean, in [0, 1].
-    weeks
-        Latest weeks they learn from.
+    weeks, release_weeks
+        Latest weeks they learn from; for releases more, of which a week has few.
     seed
         Of the row and feature sampling; equal inputs give equal scores.
     """
@@ -89,9 +89,11 @@ class BoostedRanker:
     smallest_leaf: int = 300
     smallest_release_leaf: int = 3000
     strength: float = 300.0
-    release_strength: float = 3000.0
+    release_strength: float = 1000.0
     linear: float = 0.5
+    release_linear: float = 0.7
     weeks: int = 104
+    release_weeks: int = 208
     seed: int = 1
     _odds: tuple[Odds | None, Odds | None] | None = field(default=None, repr=False)
 
@@ -104,11 +106,12 @@ class BoostedRanker:
             There is no week with an outcome.
         """
         latest = max((candidates.week for candidates in past), default=0)
-        used = [c for c in past if c.next_rank is not None and c.week > latest - self.weeks]
-        if not used:
+        known = [c for c in past if c.next_rank is not None]
+        listed, releases = ([c for c in known if c.week > latest - n] for n in (self.weeks, self.release_weeks))
+        if not listed or not releases:
             mend = "give lists of six weeks in a row or more"
             raise InputError(Problem(table="top lists", message="no past week to learn a ranking from", mend=mend))
-        self._odds = self._learn(used, releases=False), self._learn(used, releases=True)
+        self._odds = self._learn(listed, releases=False), self._learn(releases, releases=True)
         return self
 
     def score(self, candidates: Candidates) -> np.ndarray:
@@ -132,7 +135,8 @@ class BoostedRanker:
             ]
             line = odds.lines.get(-1 if releases else candidates.universe.category)
             straight = trees[0] if line is None else line.log_odds(_columns(candidates, rows, releases))
-            score[rows] = (1 - self.linear) * np.mean(trees, axis=0) + self.linear * straight
+            part = self.release_linear if releases else self.linear
+            score[rows] = (1 - part) * np.mean(trees, axis=0) + part * straight
         return score
 
     def _learn(self, used: Sequence[Candidates], *, releases: bool) -> Odds | None:

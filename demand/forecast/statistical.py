@@ -15,7 +15,7 @@ import numpy as np
 from demand.demand import Demand
 from demand.forecast.bands import BAND_ORIGINS, Bands, Errors, bands_as_arrays, bands_from_arrays, learn_bands
 from demand.forecast.base import Learned, day_ages, require_history
-from demand.forecast.known import Known, known_from, titles_of
+from demand.forecast.known import Known, known_or_told, titles_of
 from demand.forecast.pooled import PooledState, errors_of, pooled_states, state_demand
 from demand.playback import History
 from topology.errors import InputError, Problem
@@ -57,7 +57,7 @@ class Statistical:
     def fit(self, history: History) -> Self:
         """Model the largest series, and learn the bands from what models of the days before the last ones made of these."""
         n = len(require_history(history).dates)
-        known, tested = self._facts(history), max(1, n - BAND_ORIGINS)
+        known, tested = known_or_told(self.known, history), max(1, n - BAND_ORIGINS)
         errors: list[Errors] = []
         if tested < n:
             ((_, state),) = pooled_states(history, known, None, [tested])
@@ -76,7 +76,7 @@ class Statistical:
     def refresh(self, history: History) -> Self:
         """Model the series of a later history; the bands stay."""
         self._history = require_history(history)
-        known = self._facts(history)
+        known = known_or_told(self.known, history)
         ((_, self._state),) = pooled_states(history, known, None, [len(history.dates)])
         self._cells, self._ahead = self._model(history, known, max(self.horizon, 7))
         return self
@@ -106,9 +106,6 @@ class Statistical:
         for name in ("series", "horizon", "seed"):
             setattr(self, name, int(learned.numbers[name]))
         return self
-
-    def _facts(self, history: History) -> Known:
-        return known_from(history) if self.known is None else self.known
 
     def _model(self, history: History, known: Known, ahead: int) -> tuple[np.ndarray, np.ndarray]:
         """Cells (N,) of the flattened (R, T) that have a model, and their (N, ahead) GB of the days after the log."""

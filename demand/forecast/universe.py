@@ -11,6 +11,8 @@ from demand.names import script_class, title_key, wording
 NEVER = -(10**6)
 """The day of a release that is not known of."""
 WEEK_DAYS = 7
+SERIES_DAYS = 10**7
+"""More than any two days lie apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,6 +86,17 @@ class Universe:
         """(U,) int: releases of the same series up to and including the day ``until``."""
         count = np.bincount(self.season_series[self.season_day <= until], minlength=int(self.series.max(initial=0)) + 1)
         return np.asarray(count[self.series])
+
+    def days_since_last_season(self, until: int) -> np.ndarray:
+        """(U,) int: from the last earlier release of the same series to the title's own as of the day ``until``; -1 without either."""
+        own, found = self.released(until), np.full(self.titles, NEVER)
+        order = np.lexsort((self.season_day, self.season_series))
+        at = self.season_series[order] * SERIES_DAYS + self.season_day[order]
+        before = np.searchsorted(at, self.series * SERIES_DAYS + own) - 1
+        there = (own > NEVER) & (before >= 0)
+        there[there] = self.season_series[order][before[there]] == self.series[there]
+        found[there] = self.season_day[order][before[there]]
+        return np.where(there, own - found, -1)
 
 
 def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | None) -> Universe:

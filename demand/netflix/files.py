@@ -14,6 +14,8 @@ from topology.errors import InputError, Problem
 from topology.tables import load_schema, read_table
 
 FILM, SERIES = "film", "series"
+NON_ENGLISH = "Non-English"
+"""The language of a title that has a name of its own in another one, as the global lists word it."""
 _ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 _SEASON = r"(?i)\b(?:season|series|collection|volume|part|chapter|episodes?)\b"
 _HALF_YEAR = re.compile(r"(\d{4})(Jan-Jun|Jul-Dec)")
@@ -28,9 +30,10 @@ class Published:
     lists
         Weekly lists by country: country, week, kind, rank, name, key.
     worldwide
-        Hours of the weekly global lists: week, category, kind, hours, key.
+        Hours of the weekly global lists: week, category, kind, language (English, Non-English), hours, key.
     engagement
-        Half-yearly reports: first, last (days), kind, name, key, hours, release_date, runtime_minutes (NaN where unknown).
+        Half-yearly reports: first, last (days), kind, name, key, language (Non-English, or "" where no other name is given), hours, release_date,
+        runtime_minutes (NaN where unknown).
     """
 
     lists: pd.DataFrame
@@ -149,6 +152,7 @@ def _worldwide(frame: pd.DataFrame) -> pd.DataFrame:
             "week": frame["week"],
             "category": frame["category"],
             "kind": np.where(frame["category"].str.startswith("Films"), FILM, SERIES),
+            "language": frame["category"].str.extract(r"\((.*)\)", expand=False).fillna(""),
             "hours": frame["weekly_hours_viewed"].astype(float),
             "key": _keys(_names(frame)),
         }
@@ -171,6 +175,7 @@ def _engagement(frame: pd.DataFrame) -> pd.DataFrame:
             "last": frame["Report"].map({report: pd.Timestamp(last) for report, (_, last) in spans.items()}),
             "kind": kind.where(told, frame["Title"].map(elsewhere.to_dict())).combine_first(guessed),
             "name": frame["Title"].str.split(" // ").str[0],
+            "language": np.where(frame["Title"].str.contains(" // ", regex=False), NON_ENGLISH, ""),
             "key": _keys(frame["Title"]),
             "hours": frame["Hours Viewed"].astype(float),
             "release_date": pd.to_datetime(release),

@@ -20,8 +20,8 @@ def list_works(published: Published, countries: pd.Index, weeks: Sequence[dt.dat
 
     Returns
     -------
-    kind, key, name, series, release_date, runtime_minutes (NaN, NaT where not known), share: of the hours of the report, 0 where it is not
-    there; and first, last: the days of the report.
+    kind, key, name, series, language ("" where not known), release_date, runtime_minutes (NaN, NaT where not known), share: of the hours of the
+    report, 0 where it is not there; and first, last: the days of the report.
     """
     report = nearest_report(published.engagement, weeks[-1])
     hours = report["hours"].sum()
@@ -33,6 +33,7 @@ def list_works(published: Published, countries: pd.Index, weeks: Sequence[dt.dat
     columns = ["kind", "key", "name", "series"]
     both = pd.concat([listed[columns], best[["kind", "key", "name"]].assign(series="")])
     works = both.drop_duplicates(["kind", "key"]).set_index(["kind", "key"])
+    works["language"] = _languages(published, weeks[0]).reindex(works.index).fillna("")
     works["release_date"] = release.reindex(works.index)
     works["runtime_minutes"] = runtime.reindex(works.index)
     works["share"] = (best.set_index(["kind", "key"])["hours"] / hours).reindex(works.index).fillna(0.0)
@@ -40,6 +41,18 @@ def list_works(published: Published, countries: pd.Index, weeks: Sequence[dt.dat
     works = works.reset_index()
     out = ~(works["release_date"] > pd.Timestamp(weeks[-1])) | works["key"].isin(listed["key"])
     return works[out].reset_index(drop=True)
+
+
+def _languages(published: Published, first_week: dt.date) -> pd.Series:
+    """Language by kind and key: of the global lists before the log, else of the reports' names.
+
+    A later global list would also tell that a title of the log's own weeks was going to be watched everywhere, which nobody knew before its launch.
+    """
+    named = published.engagement[published.engagement["language"] != ""]
+    earlier = published.worldwide["week"] < pd.Timestamp(first_week)
+    both = pd.concat([published.worldwide[earlier], named])[["kind", "key", "language"]]
+    found: pd.Series = both.drop_duplicates(["kind", "key"]).set_index(["kind", "key"])["language"]
+    return found
 
 
 def nearest_report(engagement: pd.DataFrame, day: dt.date) -> pd.DataFrame:

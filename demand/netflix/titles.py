@@ -86,6 +86,7 @@ def title_table(works: pd.DataFrame, cut: Cut) -> pd.DataFrame:
             "title": ids,
             "name": names,
             "kind": chosen["kind"],
+            "language": chosen["language"],
             "release_date": chosen["release_date"].dt.strftime("%Y-%m-%d").fillna(""),
             "runtime_minutes": cut.runtime_minutes,
             "series": np.where(series, base, ""),

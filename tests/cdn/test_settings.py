@@ -1,5 +1,9 @@
 """``fillplan.toml``: defaults, overrides, and every wrong key said at once with the nearest one that exists."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from cdn.settings import FILE, Settings, read_settings, settings_table
@@ -98,3 +102,14 @@ def test_the_reference_lists_every_knob():
     expected = [f"{name}.{key}" for name, section in Settings() for key, _ in section]
     assert keys == expected
     assert all(description.endswith(".") for _, _, description in settings_table())
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "1"), ("3", "3")])
+def test_linear_algebra_has_one_thread_unless_told_otherwise(given, kept):
+    """Asked of a process of its own: OpenBLAS reads it when NumPy is imported."""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    if given is not None:
+        environment["OPENBLAS_NUM_THREADS"] = given
+    ask = "import cdn, os, sys; assert 'numpy' not in sys.modules; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    ran = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == kept

@@ -9,6 +9,7 @@ import pytest
 
 from demand.forecast import LastDay, Pooled, backtest, build_known
 from demand.forecast.care import mend_history, without_absurd
+from demand.forecast.clocks import one_clock
 from tests.drawn_logs import START, dense, draw, history_of, make_catalogue, regions_frame
 
 REGIONS = pd.Index([f"r{i}" for i in range(6)])
@@ -102,6 +103,7 @@ def test_a_renamed_title_keeps_its_past():
     gb[12:, :, 0] = 0.0  # "t0" ends when "t1" begins
     gb[:12, :, 1] = 0.0
     gb[:, :, 3] = 5.0
+    gb *= np.resize([0.9, 1.1], 20)[:, None, None]
     catalogue = make_catalogue(4, 1, [None] * 4)
     names = ["The Long Night", "the long  night!", "Other", "Another"]
     named = dataclasses.replace(catalogue, titles=catalogue.titles.assign(name=names))
@@ -139,6 +141,35 @@ def test_a_change_of_clocks_is_named_and_the_days_before_are_moved(hours):
     assert made.hourly_gb[:, 2].argmax(axis=1).tolist() == [20] * 28
     at = forecast.region == 2
     assert forecast.peak_gbps[at] == pytest.approx(forecast.gb[at] * curve.max() / curve.sum() * 8 / 3600)
+
+
+def test_a_change_of_clocks_is_found_in_noise_and_twice():
+    """Hours of 80 drawn units each, two changes 9 days apart: found on their days, and a log without one is left alone."""
+    rng = np.random.default_rng(4)
+    curve = 1 + np.cos((np.arange(24) - 20) * np.pi / 12) * 0.7
+    drawn = rng.poisson(80 * curve, (27, 3, 24)).astype(float)
+    same, none = one_clock(drawn)
+    assert none == [] and same is drawn
+    shifted = drawn.copy()
+    shifted[9:18, 1] = np.roll(drawn[9:18, 1], 6, axis=1)
+    shifted[18:, 1] = np.roll(drawn[18:, 1], -3, axis=1)
+    made, changes = one_clock(shifted)
+    assert sorted(changes) == [(9, 1, 6), (18, 1, -9)]
+    assert made[:, [0, 2]].tolist() == drawn[:, [0, 2]].tolist()
+    assert made[:, 1] == pytest.approx(np.roll(drawn[:, 1], -3, axis=1))
+
+
+def test_regions_without_a_byte_or_with_the_same_bytes_every_day_are_named():
+    catalogue = make_catalogue(4, 1, [None] * 4)
+    gb = np.random.default_rng(3).uniform(1.0, 2.0, (20, 6, 4))
+    gb[:, 2] = 0.0
+    gb[:, 4] = 1.5
+    _, found, forecast = mended(history_of(gb), catalogue)
+    assert {p.value: p.message.split(";")[1].strip() for p in found} == {
+        "r2": "nothing is forecast for it", "r4": "forecast as it is",
+    }  # fmt: skip
+    assert forecast.gb[forecast.region == 4] == pytest.approx(1.5, rel=0.2)
+    assert not (forecast.region == 2).any()
 
 
 def test_a_log_without_a_byte_is_named():

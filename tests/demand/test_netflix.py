@@ -1,5 +1,6 @@
 """The Netflix importer on small hand-made files: the law it fits is the one they were made by, shares worked out by hand, faults that are named."""
 
+import dataclasses
 import datetime as dt
 import gzip
 
@@ -163,6 +164,7 @@ def test_seasons_are_cut_into_episodes_and_the_last_is_cut_short(published):
         {
             "kind": [SERIES, FILM, SERIES, FILM],
             "name": ["Saga: Season 1", "Élan", "Saga; Season 1", "Nothing"],
+            "language": ["English", "Non-English", "", ""],
             "release_date": pd.to_datetime(["2022-01-01", None, None, None]),
             "runtime_minutes": [180.0, 90.0, np.nan, 100.0],
         }
@@ -185,8 +187,23 @@ def test_seasons_are_cut_into_episodes_and_the_last_is_cut_short(published):
     assert table["title"].tolist()[-1] == "saga-season-1-2-e02"
     assert table["series"].tolist() == ["", *["saga-season-1"] * 4, *["saga-season-1-2"] * 2]
     assert table["release_date"].tolist()[:2] == ["", "2022-01-01"]
+    assert table["language"].tolist() == ["Non-English", *["English"] * 4, "", ""]
     everything = cut_into_titles(works, np.array([0.4, 0.2, 0.3, 0.0]), 100, published.engagement)
     assert len(everything.work) == 13  # what nobody watches is left out
+
+
+def test_languages_are_those_of_earlier_global_lists_or_of_names_in_two_languages(published):
+    """A list of the log's own weeks says nothing: it would tell which titles were going to be watched everywhere."""
+    listed = published.worldwide.iloc[:2].assign(
+        key=["film 3 of de", "film 4 of de"], language=["English", "Non-English"]
+    )
+    listed["week"] = pd.to_datetime([small.WEEKS[0], small.WEEKS[1]])
+    told = dataclasses.replace(published, worldwide=pd.concat([published.worldwide, listed]))
+    works = list_works(told, COUNTRIES, small.WEEKS[1:]).set_index("key")["language"]
+    assert works["film 3 of de"] == "English"
+    assert works["film 4 of de"] == ""
+    assert works["tail 1 the film"] == "Non-English"
+    assert works["saga of de season 14"] == ""
 
 
 def test_regions_lie_in_the_country_of_the_nearest_city_and_follow_the_nearest_list(source, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from demand.forecast import Pooled, build_known
+from demand.forecast.known import launch_facts
 from demand.forecast.launch import Belief, LaunchCurve
 from demand.forecast.premieres import (
     SLIP_DAYS,
@@ -203,6 +204,31 @@ def test_what_a_title_is_says_how_its_launch_will_be():
     assert np.abs(np.log(forecast / [60.0, 6.0])).max() < 0.5
     assert (low < forecast).all()
     assert (forecast < high).all()
+
+
+def test_a_longer_season_is_forecast_for_more():
+    """Forty seasons of 1 to 12 episodes, which draw as much each: of two that nobody has watched, of 2 and of 10 episodes, the longer is forecast for more."""
+    rng = np.random.default_rng(11)
+    episodes = np.append(rng.integers(1, 13, 40), [2, 10])
+    launch = [*rng.integers(1, 38, 40).tolist(), 40, 40]
+    season = np.repeat(np.arange(42), episodes)
+    count = len(season)
+    gb = np.zeros((40, 2, count + 1))
+    gb[:, :, count] = 4000.0
+    for title, s in enumerate(season):
+        gb[launch[s] :, :, title] = 4.0 * rng.lognormal(0, 0.1)
+    catalogue = make_catalogue(count + 1, 1, [*np.array(launch)[season].tolist(), None])
+    titles = catalogue.titles.assign(
+        kind="series", series=[*(f"s{s}" for s in season), ""], runtime_minutes=[45.0] * (count + 1)
+    )
+    known = build_known(dataclasses.replace(catalogue, titles=titles), regions_frame(2))
+    minutes = launch_facts(known)["launch_minutes"].to_numpy()
+    assert minutes[:-1] == pytest.approx(45.0 * episodes[season]) and minutes[-1] == 45.0
+    demand = Pooled(known=known).fit(history_of(rng.poisson(gb).astype(float))).predict(START + dt.timedelta(days=40))
+    forecast = dense(demand, 2, count + 1)
+    short, long = (forecast[:, np.flatnonzero(season == s)].sum() for s in (40, 41))
+    assert long > 3 * short
+    assert [short, long] == pytest.approx([16.0, 80.0], rel=0.5)
 
 
 def test_a_title_of_whom_one_region_is_batch_and_world_is_the_rest_keeps_its_reach():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.forecast import PerfectChoice, by_source
 from demand.forecast.calendar import ReleaseCalendar, build_calendar, read_calendar
 from demand.forecast.candidates import Candidates, weekly_candidates
 from demand.forecast.ranking import BoostedRanker, SameList, backtest_rankers, best_of, list_scores
@@ -291,10 +292,55 @@ def test_what_can_be_learnt_is_learnt(lists: TopLists, calendar: ReleaseCalendar
     assert table.loc["boosted", "ndcg_at_10"].nunique() == 1
 
 
+def test_what_knowing_the_entries_of_one_source_would_gain(lists: TopLists, calendar: ReleaseCalendar) -> None:
+    """Nothing for one who knows all already; for the repeated list what it misses, source by source."""
+    weeks = weekly_candidates(lists, calendar)
+    for source in by_source(weeks, PerfectChoice(), 4).values():
+        assert source["points if known"] == pytest.approx(0.0)
+        assert source["chosen and came"] == pytest.approx(source["candidates that came"])
+    same = by_source(weeks, SameList(), 4)
+    assert same["stays"]["points if known"] == pytest.approx(
+        0.0
+    )  # all of them stand in it, and nothing takes the places of those that go
+    assert same["new, in the calendar"]["points if known"] > 0
+    assert same["stays"]["chosen"] == pytest.approx(10.0)
+
+
 @pytest.mark.parametrize("origins", [0, 99])
 def test_too_many_origins_are_refused(lists: TopLists, origins: int) -> None:
     with pytest.raises(InputError, match="origins"):
         backtest_rankers(weekly_candidates(lists, None), [SameList()], origins=origins)
+
+
+def test_the_days_since_the_season_before_are_read_off_the_calendar(frame: pd.DataFrame) -> None:
+    """By hand: a series of three seasons, of which only one lies within the lists, and one whose first season is no season of its own list."""
+    named = [("Saga: Season 1", "2019-03-01"), ("Saga: Season 2", "2021-03-01"), ("Saga: Season 3", "2022-03-01"), ("Debut: Season 1", "2022-03-02"), ("Saga: Season 4", "2022-12-01")]  # fmt: skip
+    planned = build_calendar(
+        pd.DataFrame(
+            {"name": [n for n, _ in named], "day": [pd.Timestamp(d).date() for _, d in named], "season": [True] * 5}
+        )
+    )
+    tv = [c for c in weekly_candidates(build_top_lists(frame), planned) if c.universe.category == 1]
+    due = next(c for c in tv if (c.universe.names[c.title] == "Saga: Season 3").any())
+    gaps = {name: set(due.column("season_gap")[due.universe.names[due.title] == name]) for name, _ in named}
+    assert gaps["Saga: Season 3"] == {365.0}
+    assert gaps["Debut: Season 1"] == {-1.0}
+    assert gaps["Saga: Season 4"] == set()  # not known of as a candidate yet, nor in the gap of another
+
+
+def test_releases_are_learnt_from_longer_than_lists(lists: TopLists, calendar: ReleaseCalendar) -> None:
+    """Equal scores, to the bit, of whichever kind does not depend on the weeks that were left out."""
+    weeks = [c for c in weekly_candidates(lists, calendar) if c.next_rank is not None]
+    small = {"rounds": 5, "release_rounds": 5, "smallest_leaf": 5, "smallest_release_leaf": 5}
+    asked = next(c for c in weeks if c.week == 13 and c.universe.category == 0)
+    unseen = (asked.column("released_next") > 0) & (asked.column("since_first_anywhere") < 0)
+    past = [c for c in weeks if c.week < 13]
+    full, short, both = (
+        BoostedRanker(**small, weeks=w, release_weeks=r).fit(past).score(asked) for w, r in ((99, 99), (4, 99), (4, 4))
+    )
+    assert unseen.any() and not unseen.all()
+    assert np.array_equal(full[unseen], short[unseen]) and not np.array_equal(full[~unseen], short[~unseen])
+    assert np.array_equal(short[~unseen], both[~unseen]) and not np.array_equal(short[unseen], both[unseen])
 
 
 def test_a_missing_week_has_no_outcome(frame: pd.DataFrame) -> None:
