@@ -9,6 +9,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from cdn.errors import InfeasiblePlanError
 from cdn.placement.greedy import assemble, solve_greedy
 from cdn.placement.lagrangian import Report, solve_lagrangian
 from cdn.placement.problem import (
+    Prices,
     Problem,
     Solution,
     evaluate,
@@ -29,7 +31,7 @@ from cdn.placement.problem import (
     unlimited_storage_bound,
 )
 from cdn.placement.relaxation import solve_relaxation
-from cdn.placement.serving import best_shares
+from cdn.placement.serving import best_shares, refuse_hopeless
 from topology.errors import InputError
 from topology.errors import Problem as Wrong
 
@@ -142,42 +144,56 @@ def solve_exact(
     def left() -> float:
         return max(1.0, time_limit - (time.perf_counter() - began))
 
+    refuse_hopeless(problem)
+    start = None
     if shares_of(problem) <= FEW:
-        start = solve_greedy(problem)
-    else:
-        start = solve_lagrangian(
-            problem, gap=gap, time_limit=LEAD * time_limit, seed=seed, workers=workers, progress=progress, stop=stop
-        )
+        with suppress(InfeasiblePlanError):  # the program may find what greed does not
+            start = solve_greedy(problem)
+    if start is None:
+        with suppress(InfeasiblePlanError):
+            start = solve_lagrangian(
+                problem, gap=gap, time_limit=LEAD * time_limit, seed=seed, workers=workers, progress=progress, stop=stop
+            )
     method, over = f"exact ({solver})", stop is not None and stop()
-    if start.method == "lagrangian" and (start.gap <= gap or over):
+    if start is not None and start.method == "lagrangian" and (start.gap <= gap or over):
         said = f"{reason}; " + (
             "stopped before the program" if over else "the decomposition proved it, no program was needed"
         )
         return dataclasses.replace(start, method=method, reason=said)
     relaxed = solve_relaxation(problem, time_limit=left() / 2, threads=threads)
     model = build_model(problem)
-    _set_start(problem, model, start)
-    known = max(start.lower_bound, unlimited_storage_bound(problem))
+    known = unlimited_storage_bound(problem)
+    if start is not None:
+        _set_start(problem, model, start)
+        known = max(known, start.lower_bound)
     if relaxed.optimal:
         known = max(known, relaxed.value - ROUNDING * abs(relaxed.value))
-    model.program.solve(engine(solver, gap, left(), threads, known))
+    model.program.solve(engine(solver, gap, left(), threads, known, warm=start is not None))
     if model.program.status == pulp.LpStatusInfeasible:
         raise InfeasiblePlanError("no placement keeps every limit", _hard_limits(problem))
     bound = max(_dual_bound(model.program, solver, gap), known)
-    stored, shares = start.stored, start.shares
-    costs = evaluate(problem, stored, shares)
+    plans = [] if start is None else [(start.stored, start.shares)]
     if model.program.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
         found = read_copies(problem, model)
-        split_ = best_shares(problem, found).shares
-        found_costs = evaluate(problem, found, split_)
-        if found_costs.objective < costs.objective:
-            stored, shares, costs = found, split_, found_costs
+        with suppress(InfeasiblePlanError):  # at the very limit, the solver's tolerance may be wider than the split's
+            plans.append((found, best_shares(problem, found).shares))
+    if not plans:
+        raise InfeasiblePlanError("no plan that keeps every limit was found in the time given", _hard_limits(problem))
+    stored, shares, costs = min(
+        ((stored, shares, evaluate(problem, stored, shares)) for stored, shares in plans),
+        key=lambda plan: plan[2].objective,
+    )
+    prices = relaxed.prices or (_no_prices(problem) if start is None else start.prices)
     solved = costs.objective - bound <= gap * costs.objective * (1 + 1e-9)
     return assemble(
-        stored, shares, costs, relaxed.prices or start.prices, bound,
+        stored, shares, costs, prices, bound,
         method=method, status="optimal within the gap" if solved else "time limit",
         reason=reason, seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def _no_prices(problem: Problem) -> Prices:
+    return Prices.of(problem, np.zeros(problem.sites), np.zeros(len(rate_limits(problem))), np.zeros(problem.sites))
 
 
 def shares_of(problem: Problem) -> int:

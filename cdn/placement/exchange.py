@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cdn.errors import InfeasiblePlanError
 from cdn.placement.choices import PINNED, PREVIOUS, Choices
 from cdn.placement.control import PriceVector
 from cdn.placement.problem import Problem, fill_cost
@@ -62,8 +63,11 @@ def exchange(
                 tries -= 1
                 trial = best.copy()
                 trial[s, move[1]], trial[s, move[0]] = False, True
-                serving = best_shares(problem, trial, start=start)
-                found = serving.cost + fill_cost(problem, trial)
+                try:
+                    serving = best_shares(problem, trial, start=start)
+                    found = serving.cost + fill_cost(problem, trial)
+                except InfeasiblePlanError:
+                    found = np.inf
                 if found < cost * (1 - 1e-9):
                     best, cost, start, improved = trial, found, serving.start, True
                     held[:, s] = trial[s]

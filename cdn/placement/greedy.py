@@ -22,7 +22,7 @@ from cdn.placement.problem import (
     evaluate,
     unlimited_storage_bound,
 )
-from cdn.placement.serving import best_shares
+from cdn.placement.serving import best_shares, refuse_hopeless
 
 ROUNDS = 3
 """Passes of: fill by gain, then drop the copies that nobody is served from any more."""
@@ -36,6 +36,7 @@ def solve_greedy(problem: Problem, *, reason: str = "asked for") -> Solution:
     A feasible solution; its storage prices are the best gain per GB left outside each full site.
     """
     began = time.perf_counter()
+    refuse_hopeless(problem)
     stored, storage_price = greedy_placement(problem)
     serving = best_shares(problem, stored)
     costs = evaluate(problem, stored, serving.shares)

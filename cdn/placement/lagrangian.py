@@ -16,6 +16,7 @@ import numba as nb
 import numpy as np
 from numba.core.event import TimingListener, install_listener
 
+from cdn.errors import InfeasiblePlanError
 from cdn.placement.choices import Choices, build_choices
 from cdn.placement.control import Controller, Gains, Limits, PriceVector
 from cdn.placement.crew import Crew, ProcessCrew, Workers, total
@@ -26,7 +27,7 @@ from cdn.placement.groups import LARGEST, WIDEST, group_sites
 from cdn.placement.master import Master
 from cdn.placement.problem import Prices, Problem, Solution, add_up, evaluate, fill_cost, unlimited_storage_bound
 from cdn.placement.repair import fit_sites
-from cdn.placement.serving import Start, best_shares
+from cdn.placement.serving import Start, best_shares, refuse_hopeless
 from cdn.placement.shards import Use, cut, opening_at
 
 APPROACH = Gains(storage=1.0, rate=0.3, storage_memory=6.0, rate_memory=4.0, start=0.7, end=0.05)
@@ -119,7 +120,7 @@ def solve_lagrangian(
     Raises
     ------
     InfeasiblePlanError
-        If no placement keeps the link limits, or pinned files do not fit.
+        If no placement that keeps the link limits exists, or none was found; or pinned files do not fit.
     """
     began, compiling = time.perf_counter(), TimingListener()
     closing = 0.0  # seconds from the last epoch to the end, as it was last time: they belong within the limit, too
@@ -136,6 +137,7 @@ def solve_lagrangian(
     def over() -> bool:
         return stopped(search.pace + max(closing, 2 * search.planning))
 
+    refuse_hopeless(problem)
     small = len(problem.gb) * problem.candidates <= SMALL
     reports: list[Report] = []
     plans: list[_Plan] = []
@@ -159,7 +161,7 @@ def solve_lagrangian(
             if small:
                 plans += search.finish_prices(stopped)
             best = _cheapest([best, *plans])
-            if small and best.cost - search.bound > gap * best.cost:
+            if small and np.isfinite(_cheapest(plans).cost) and best.cost - search.bound > gap * best.cost:
                 best = _cheapest([best, search.exchange(_cheapest(plans))])
             seconds = spent()
             closing = seconds - search.rested + search.planning
@@ -176,6 +178,10 @@ def solve_lagrangian(
         if _stalled(reports)
         else "time limit"
     )
+    if np.isinf(best.cost):
+        raise InfeasiblePlanError(
+            "no plan was found that keeps the link limits", ["link capacities", "storage behind them"]
+        )
     shares = best_shares(problem, best.stored, start=best.start).shares
     return assemble(
         best.stored, shares, evaluate(problem, best.stored, shares), search.shadow_prices(), search.bound,
@@ -189,12 +195,15 @@ def _stalled(reports: list[Report]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Plan:
-    """(S, F) ``stored`` and its cost, with the best split; ``state`` (F, S): the rules' bits, and pins where a copy holds a floor."""
+    """(S, F) ``stored`` and its cost, with the best split; ``state`` (F, S): the rules' bits, and pins where a copy holds a floor.
+
+    Where links cannot carry what the stored files leave to them, the cost is infinite and there is no split.
+    """
 
     stored: np.ndarray
     state: np.ndarray
     cost: float
-    start: Start
+    start: Start | None
 
 
 def _cheapest(plans: list[_Plan]) -> _Plan:
@@ -311,6 +320,7 @@ class _Search:
             prices.rate = rate
             return self._toll(prices)
 
+        assert plan.start is not None
         choices = self.choices._replace(state=plan.state)
         stored, cost, start = exchange(self.problem, choices, plan.stored, plan.start, toll, EXCHANGES)
         return _Plan(stored=stored, state=plan.state, cost=cost, start=start)
@@ -342,7 +352,10 @@ class _Search:
         fit_sites(edge, self.choices.entries, self.choices.candidates, toll, opening, stored, True)
         placed = np.ascontiguousarray(stored.T)
         placed[self.problem.is_origin] = True
-        serving = best_shares(self.problem, placed, rate=self.mean.rate)
+        try:
+            serving = best_shares(self.problem, placed, rate=self.mean.rate)
+        except InfeasiblePlanError:
+            return _Plan(stored=placed, state=state, cost=np.inf, start=None)
         return _Plan(
             stored=placed, state=state, cost=serving.cost + fill_cost(self.problem, placed), start=serving.start
         )

@@ -98,7 +98,7 @@ def best_shares(
     Raises
     ------
     InfeasiblePlanError
-        If not even the origins' links can carry what is asked.
+        If what is stored leaves more to the links than they can carry.
     """
     groups = _group(problem, stored)
     region, G = groups.region, len(groups.region)
@@ -111,6 +111,19 @@ def best_shares(
         free = Start(rate=np.zeros(len(rate_limits(problem))), ways=none, aside=none)
         return _serving(problem, groups, np.arange(G), cheapest, np.ones(G), free)
     return _Split(problem, groups).solve(rate, start)
+
+
+def refuse_hopeless(problem: Problem) -> None:
+    """Raise InfeasiblePlanError if the links could not carry the demand even if every site stored every file that it may store."""
+    if problem.arc_capacity_gbps is None:
+        return
+    everything = problem.is_origin[:, None] | (problem.size_gb <= problem.storage_gb[:, None])
+    if problem.forbidden is not None:
+        everything &= ~problem.forbidden
+    try:
+        best_shares(problem, everything)
+    except InfeasiblePlanError as error:
+        raise InfeasiblePlanError("the links cannot carry the demand, whatever is stored", error.limits) from None
 
 
 def _serving(
@@ -439,7 +452,7 @@ def _program(
 
 
 def _infeasible(problem: Problem) -> InfeasiblePlanError:
-    return InfeasiblePlanError("the links cannot carry the demand, whatever is stored", _overloaded_links(problem))
+    return InfeasiblePlanError("the links cannot carry what the stored files leave to them", _overloaded_links(problem))
 
 
 def _solver() -> highspy.Highs:

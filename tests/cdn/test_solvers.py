@@ -14,6 +14,7 @@ from cdn.cluster import into_appliances
 from cdn.errors import InfeasiblePlanError
 from cdn.placement.exact import solve_exact
 from cdn.placement.greedy import solve_greedy
+from cdn.placement.lagrangian import solve_lagrangian
 from cdn.placement.problem import Problem, Solution, evaluate, unlimited_storage_bound
 from cdn.placement.serving import best_shares
 from cdn.placement.solve import solve
@@ -230,3 +231,21 @@ def test_a_missing_cbc_is_named_with_its_mend(two_sites_four_files, monkeypatch)
     monkeypatch.setattr("cdn.placement.exact._cbc", lambda: None)
     with pytest.raises(InputError, match="coinor-cbc"):
         solve(two_sites_four_files, method="exact", solver="cbc")
+
+
+@pytest.mark.parametrize("solve", [solve_exact, solve_lagrangian])
+@pytest.mark.parametrize("storage", [1.0, 0.5])
+def test_what_must_be_stored_for_the_links_sake_is_stored(two_sites_four_files, solve, storage):
+    """Tests a file that saves nothing near its region, yet without it there the link from the origin is overloaded; and that no room for it is no plan."""
+    problem = dataclasses.replace(
+        two_sites_four_files, storage_gb=np.array([storage, 0.0, np.inf]), cost_per_gb=np.ones((1, 3)),
+        gb=np.array([1.0, 0.0, 0.0, 0.0]), peak_gbps=np.array([2.0, 0.0, 0.0, 0.0]),
+        arc_capacity_gbps=np.array([1.0, 1.0]), path_start=np.array([0, 0, 0, 1]), path_arcs=np.array([0]),
+    )  # fmt: skip
+    if storage < 1:
+        with pytest.raises(InfeasiblePlanError, match="whatever is stored"):
+            solve(problem)
+        return
+    found = solve(problem)
+    assert found.stored[0, 0]
+    assert found.objective_cost == pytest.approx(1.0)
