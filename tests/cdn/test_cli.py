@@ -383,7 +383,7 @@ def test_a_guardrail_refuses_and_the_last_good_plan_stands(evening, tmp_path):
 
 
 def test_a_defect_says_so(evening, monkeypatch):
-    monkeypatch.setattr("cdn.cli.check_network", lambda _: 1 / 0)
+    monkeypatch.setattr("cdn.cli.plan.check_network", lambda _: 1 / 0)
     ran = fillplan("check net --json", cwd=evening.folder)
     assert ran.status == console.DEFECT
     assert "ZeroDivisionError" in ran.err and "report it" in ran.err

@@ -1,0 +1,303 @@
+"""Verbs that make a network, a forecast, a plan and its fills."""
+
+import datetime as dt
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from cdn import console
+from cdn.check import check as check_network
+from cdn.cli.options import AsJson, DemandFile, NetworkFolder, Seed, app
+from cdn.cli.words import (
+    cost_line,
+    search_line,
+)
+from cdn.gather import published_plan
+from cdn.jobs import make_forecast, place_demand, schedule_night
+from cdn.placement.verify import verify as verify_plan
+from cdn.plan import read_placement, read_plan, read_prices, refuse_foreign, write_plan
+from cdn.report.numbers import column, number, percent, percents
+from cdn.robust import place_robust
+from cdn.sample import FIRST_DAY, SampleSize, write_sample
+from cdn.settings import read_settings
+from demand.catalogue import read_catalogue
+from demand.demand import read_demand, write_demand
+from demand.forecast import BASELINES, FORECASTERS, available_forecasters
+from demand.playback import playback_dates
+from demand.scenarios import demand_quantile
+from topology.errors import InputError, Problem
+from topology.network import read_network
+from topology.placement import Placement
+from topology.tables import refuse_unknown_kind
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the network.")],
+    topology: Annotated[
+        str, typer.Option(help="TopoHub key of the backbone: sndlib/germany50, topozoo/Abilene, …")
+    ] = "sndlib/nobel-germany",
+    sites: Annotated[int, typer.Option(min=1, help="Edge sites, at the best-connected nodes.")] = 8,
+    regions: Annotated[int, typer.Option(min=1, help="Regions, one a node.")] = 12,
+    titles: Annotated[int, typer.Option(min=1, help="Titles; each has one file a rung of the ladder.")] = 150,
+    days: Annotated[int, typer.Option(min=1, help="Days of playback log, from 2026-01-01.")] = 15,
+    sessions_per_day: Annotated[int, typer.Option(min=1, help="Mean playback sessions a day.")] = 20_000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a complete sample network: topology, fleet, catalogue and playback log.
+
+    The laws behind the log (popularity, taste, launches, the day's curve) are fitted to published data: docs/workload.md.
+    """
+    size = SampleSize(sites=sites, regions=regions, titles=titles, days=days, sessions_per_day=sessions_per_day)
+    with console.stage(f"sample network on {topology}"):
+        counts = write_sample(folder, size, topology=topology, seed=seed, progress=console.say)
+    night = FIRST_DAY + dt.timedelta(days=days - 1)
+    text = [", ".join(f"{n:,} {what}" for what, n in counts.items()), f"Next: fillplan nightly {folder} --for {night}"]
+    console.emit({"path": folder, "counts": counts}, as_json, text)
+
+
+@app.command()
+def check(folder: NetworkFolder, as_json: AsJson = False) -> None:
+    """Validate everything in a network folder and say all that is wrong at once, each with its mend.
+
+    Rows are counted from 1 below the header.
+    """
+    with console.stage(f"check {folder}"):
+        problems = check_network(folder)
+    document = {"ok": not problems, "problems": [p.as_dict() for p in problems]}
+    console.emit(document, as_json, [str(p) for p in problems] or ["ok: nothing is wrong"])
+    if problems:
+        raise typer.Exit(console.WRONG_INPUT)
+
+
+@app.command()
+def forecast(
+    folder: NetworkFolder,
+    date: Annotated[
+        dt.datetime | None,
+        typer.Option(
+            "--for",
+            formats=["%Y-%m-%d"],
+            help="The day to predict; only earlier days are read. Default: the day after the log.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Demand table to write, .csv or .parquet; may be left out with --backtest."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(FORECASTERS)}; default: the setting forecast.model."),
+    ] = None,
+    origins: Annotated[int, typer.Option(min=0, help="Days of the rolling-origin backtest; 0 for none.")] = 5,
+    full_backtest: Annotated[
+        bool,
+        typer.Option(
+            "--backtest", help="Test every model that can run here, and cost the plan made from each forecast (regret)."
+        ),
+    ] = False,
+    save_model: Annotated[Path | None, typer.Option(help="Folder to write the fitted model to.")] = None,
+    load_model: Annotated[
+        Path | None, typer.Option(help="Folder of a fitted model to predict with, instead of fitting one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a day's demand from the playback log, and test models on the days before."""
+    settings = read_settings(folder)
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    if output is None and not full_backtest:
+        message, mend = "nowhere to write the demand", "add -o demand.parquet, or ask for --backtest alone"
+        raise InputError(Problem(table="arguments", column="--output", message=message, mend=mend))
+    if output is not None:
+        refuse_unknown_kind(output)
+    day = date.date() if date else _day_after_log(folder)
+    with console.stage(f"forecast {day}"):
+        made = make_forecast(
+            folder, network, catalogue, day, settings, model=model or settings.forecast.model, origins=origins,
+            against=available_forecasters() if full_backtest else BASELINES, regret=full_backtest, saved=load_model,
+            save=save_model,
+        )  # fmt: skip
+    for note in made.notes:
+        console.say(f"note: {note}")
+    if output is not None:
+        write_demand(made.demand, network.region_ids, catalogue.file_ids, output)
+    rows = made.backtest.to_dict("records")
+    scores = console.columns(
+        [
+            ("backtest", [r["model"] for r in rows]),
+            ("WAPE %", percents([r["wape"] for r in rows])),
+            ("bias %", percents([r["bias"] for r in rows])),
+            ("MASE", column([r["mase"] for r in rows], 3)),
+            ("p10-p90 holds %", percents([r["coverage"] for r in rows])),
+            ("prec@10", column([r["precision_at_10"] for r in rows], 3)),
+            ("NDCG@10", column([r["ndcg_at_10"] for r in rows], 3)),
+            *([("regret %", percents([r["regret"] for r in rows]))] if full_backtest else []),
+            ("s", column([r["seconds"] for r in rows], 3)),
+        ]
+    )
+    written = "" if output is None else f" -> {output}"
+    summary = f"{made.model}: {len(made.demand):,} rows, {made.demand.gb.sum():,.0f} GB for {day}{written}"
+    console.emit(
+        {
+            "model": made.model,
+            "date": day,
+            "rows": len(made.demand),
+            "backtest": rows,
+            "notes": [note.as_dict() for note in made.notes],
+            "path": output,
+        },
+        as_json,
+        [scores, summary] if rows else [summary],
+    )
+
+
+@app.command()
+def place(
+    folder: NetworkFolder,
+    demand: DemandFile,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Plan folder to write.")],
+    previous: Annotated[
+        Path | None,
+        typer.Option(help="Last night's plan folder: what it holds costs no fill, and its prices are the start."),
+    ] = None,
+    gap: Annotated[
+        float | None, typer.Option(min=0, help="Stop at this proven gap; default: the setting placement.gap.")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(min=0, help="Seconds the solver may take; default: placement.time_limit_s.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="auto, exact, lagrangian or greedy; default: the setting placement.method.")
+    ] = None,
+    solver: Annotated[str | None, typer.Option(help="highs or cbc; default: the setting placement.solver.")] = None,
+    quantile: Annotated[
+        float | None,
+        typer.Option(
+            "--demand-quantile", help="Plan for this quantile of the demand's band, 0.1 to 0.9, not its mean."
+        ),
+    ] = None,
+    scenarios: Annotated[
+        int | None, typer.Option(help="Draw so many days from the band, and take the plan that costs least on average.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Decide which appliance stores which file, at least cost, with a proven gap.
+
+    Ctrl-C ends the search and writes the best plan so far with its gap; a second one leaves without a plan.
+    With --demand-quantile or --scenarios the plan is made for another demand than the one given: it stands in the plan folder.
+    """
+    if quantile is not None and scenarios is not None:
+        message, mend = "both --demand-quantile and --scenarios", "give one of them"
+        raise InputError(Problem(table="arguments", column="--scenarios", message=message, mend=mend))
+    settings = read_settings(
+        folder, {"placement": {"gap": gap, "time_limit_s": time_limit, "method": method, "solver": solver}}
+    )
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
+    refuse_foreign(output)
+    before = read_placement(previous, network, catalogue) if previous else None
+    prices = read_prices(previous, network) if previous else None
+    candidates: list[dict[str, Any]] = []
+    with (
+        console.live(f"place {len(catalogue.files):,} files at {len(network.sites):,} sites") as show,
+        console.interrupt() as stop,
+    ):
+        if scenarios is not None:
+            robust = place_robust(network, catalogue, wanted, settings, before, scenarios=scenarios, seed=seed)
+            plan, candidates = robust.plan, robust.candidates
+        else:
+            planned = wanted if quantile is None else demand_quantile(wanted, quantile)
+            plan = place_demand(
+                network, catalogue, planned, settings, before, prices=prices, stop=stop,
+                progress=lambda r: show(search_line(r)),
+            )  # fmt: skip
+    write_plan(plan, network, catalogue, output)
+    s = plan.summary
+    text = [
+        f"{s['method']}: {s['reason']}",
+        cost_line(s),
+        f"{len(plan.placement):,} copies stored -> {output}   ({s['seconds']:.1f} s)",
+    ]
+    text += [
+        f"rates {c['rates']}: mean cost of {scenarios} scenarios {c['mean_cost']:,.6g}, worst {c['worst_cost']:,.6g}"
+        + (" (chosen)" if c["chosen"] else "")
+        for c in candidates
+    ]
+    extra = {"candidates": candidates} if candidates else {}
+    console.emit({**s, **extra, "path": output}, as_json, text)
+
+
+@app.command()
+def verify(
+    folder: NetworkFolder,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder.")],
+    demand: DemandFile,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            help="Last night's plan folder, if the plan was made with one; default: PLAN/before, which published plans keep."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute a plan's cost, limits and bound from the files alone; exit status 3 if a limit is broken."""
+    before = plan / "before"
+    with console.stage(f"verify {plan}"):
+        rules = read_settings(folder)
+        found = verify_plan(
+            folder, demand, plan, previous=previous or (before if before.is_dir() else None), peak_to_mean=rules.demand.peak_to_mean,
+            **rules.problem_rules(),
+        )  # fmt: skip
+    text = [
+        f"{'feasible' if found.feasible else 'NOT FEASIBLE'}: cost {found.objective_cost:,.6g}, bound {found.lower_bound:,.6g}",
+        *found.violations,
+    ]
+    console.emit(asdict(found), as_json, text)
+    if not found.feasible:
+        raise typer.Exit(console.INFEASIBLE)
+
+
+@app.command()
+def fill(
+    folder: NetworkFolder,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder; the fills are written into it.")],
+    previous: Annotated[
+        Path | None, typer.Option(help="What the appliances hold now; absent: the published plan, or nothing.")
+    ] = None,
+    date: Annotated[
+        dt.datetime | None,
+        typer.Option("--for", formats=["%Y-%m-%d"], help="The night's date; default: today."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Schedule the transfers that turn last night's content into the plan's: source and time of each, inside the fill windows."""
+    network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
+    made = read_plan(plan, network, catalogue)
+    held = previous or (published_plan(folder, settings).folder if (folder / "plans").is_dir() else None)
+    before = read_placement(held, network, catalogue) if held else Placement.of(np.zeros(0), np.zeros(0))
+    night = date.date() if date else dt.datetime.now(dt.UTC).date()
+    with console.stage(f"fill {plan} on {night}"):
+        filled = schedule_night(network, catalogue, made, before, settings, night)
+    write_plan(
+        made, network, catalogue, plan, fills=filled.fills, evictions=filled.evictions, manifests=filled.manifests
+    )
+    s = filled.summary
+    text = [
+        f"{s['transfers']:,} transfers, {s['gb']:,.1f} GB; {percent(s['finished_share'])} done inside the windows, the last at {s['latest_end'] or '-'}",
+        ", ".join(f"{number(gb)} GB from {kind}" for kind, gb in s["gb_by_source"].items()),
+    ]
+    console.emit(s, as_json, text)
+
+
+def _day_after_log(folder: Path) -> dt.date:
+    dates = playback_dates(folder)
+    if not dates:
+        raise InputError(Problem(table="playback", message="the log is empty", mend="import a log, or give --for"))
+    return dates[-1] + dt.timedelta(days=1)

@@ -1,0 +1,299 @@
+"""Verbs that rehearse: ``simulate`` and ``whatif``."""
+
+import datetime as dt
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from cdn import console
+from cdn.cli.options import AsJson, NetworkFolder, Seed, app
+from cdn.cli.words import (
+    decomposition_table,
+    differences_table,
+    intervals_table,
+    policies_tables,
+    sample_table,
+)
+from cdn.gather import published_plan
+from cdn.jobs import schedule_night
+from cdn.plan import Plan, read_placement, read_plan
+from cdn.rehearse import decomposition, rehearse, title_weight, write_rehearsal
+from cdn.replications import draw_day, rehearse_replications
+from cdn.report.numbers import percent
+from cdn.sample import FIRST_DAY
+from cdn.scenario import Scenario, SteeringEdit, read_scenarios, steering_changes
+from cdn.settings import Settings, read_settings
+from cdn.whatif import compare_scenarios
+from demand.catalogue import Catalogue, read_catalogue
+from demand.demand import read_demand
+from demand.playback import playback_dates
+from sim.abr import read_sabre_traces
+from sim.encode_mix import expected_rebuffering, rebuffering, switch_by_access
+from sim.sampling import sample_titles
+from sim.scheme import Fills
+from sim.sessions import Sessions, sessions_from_playback
+from sim.steering import SteeringChange
+from topology.errors import InputError, Problem
+from topology.network import Network, read_network
+from topology.placement import Placement
+
+
+@app.command()
+def simulate(
+    folder: NetworkFolder,
+    plan: Annotated[Path, typer.Option(help="Plan folder.")],
+    playback: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log; or give --demand.")
+    ] = None,
+    demand: Annotated[
+        Path | None,
+        typer.Option(help="Draw sessions from this demand table: PLAN/demand.parquet is what the plan was made for."),
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="May be given several times; default: the setting simulation.policies.")
+    ] = None,
+    replications: Annotated[
+        int,
+        typer.Option(min=1, help="Draw the sessions so many times; from 2 on every figure has its 95 % interval."),
+    ] = 1,
+    admission: Annotated[
+        str | None,
+        typer.Option(
+            help="Files a cache lets in after a miss: all, second-hit (asked for before) or size (up to --largest-gb)."
+        ),
+    ] = None,
+    largest_gb: Annotated[float | None, typer.Option(min=0, help="Largest file that --admission size lets in.")] = None,
+    pull: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a cache takes a missed file from: next (site of the steering), or the first site that has it on the way to the origin, "
+            "a copy kept by the edge, by all on the way (lce) or one site down (lcd)."
+        ),
+    ] = None,
+    fetch: Annotated[
+        str | None,
+        typer.Option(help="What a pull brings: the whole file, or the bytes its session watches: file, session."),
+    ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            help="Plan that appliances hold at midnight: what the new one adds comes in fills while sessions run. Absent: all is there."
+        ),
+    ] = None,
+    steering_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HH:MM/REGION=SITE,…",
+            help="From this time (UTC) on the region is steered to these sites, best first, an origin among them; may be given several times.",
+        ),
+    ] = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option(
+            help="Archive of throughput traces (Sabre's): sessions switch encodes on the way. Kinds of access: simulation.access."
+        ),
+    ] = None,
+    title_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Simulate a drawn share of the titles on a fleet scaled to it, and say the error of the ratios."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the tidy tables (per hour, site and link).")
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Rehearse a plan beside reactive caches and perfect foresight, all on the same sessions.
+
+    One of --playback and --demand says what is watched. What --admission, --pull and --fetch leave open, the settings of [simulation] say.
+    """
+    wishes = {"admission": admission, "largest_gb": largest_gb, "pull": pull, "fetch": fetch}
+    settings = read_settings(folder, {"simulation": wishes})
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    made = read_plan(plan, network, catalogue)
+    began = time.perf_counter()
+    day, names = playback.date() if playback else None, policy or settings.simulation.policies
+    _one_source(day, demand, plan, replications, output)
+    kept = None
+    if title_share is not None:
+        rng, weight = np.random.default_rng([seed, 2]), title_weight(made.demand, catalogue)
+        kept = sample_titles(len(catalogue.title_ids), title_share, rng, weight)
+    before, fills = _filling(network, catalogue, made, previous, settings, day or FIRST_DAY)
+    more: dict[str, Any] = {
+        "kept": kept,
+        "before": before,
+        "fills": fills,
+        "steering": _steering(steering_at or [], network),
+    }
+    stalled = expected_rebuffering(settings.simulation.access)
+    throughputs = None if traces is None else read_sabre_traces(traces)
+    if replications > 1 and demand is not None:
+        wanted = read_demand(demand, network.region_ids, catalogue.file_ids)
+        several = rehearse_replications(
+            network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, traces=throughputs, progress=console.say, **more
+        )  # fmt: skip
+        rows = several.intervals.rename(columns={"scheme": "policy"}).to_dict("records")
+        document = {
+            "policies": several.policies,
+            "sessions": several.sessions,
+            "replications": replications,
+            "intervals": rows,
+        }
+        text: list[str | Table] = [*policies_tables(several.policies), intervals_table(rows)]
+        if traces is not None:
+            stalled = next(iter(several.policies.values()))["rebuffer_ratio"]
+    else:
+        sessions, warm_up = _sessions(folder, network, catalogue, playback=day, demand=demand, seed=seed)
+        if throughputs is not None:
+            rng = np.random.default_rng([seed, 3])
+            sessions, more["stall_ms"] = switch_by_access(
+                sessions, catalogue, throughputs, settings.simulation.access, rng
+            )
+            stalled = rebuffering(sessions, more["stall_ms"])
+        rehearsal = rehearse(
+            network, catalogue, made, sessions, names, settings, warm_up=warm_up, progress=console.say, **more
+        )
+        if output:
+            write_rehearsal(rehearsal, output)
+        document = {"policies": rehearsal.totals(), "sessions": len(sessions), "replications": 1}
+        text = [*policies_tables(rehearsal.totals()), *decomposition_table(decomposition(rehearsal))]
+        if kept is not None:
+            rows = [{"policy": n, **row} for n, table in rehearsal.ratios.items() for row in table.to_dict("records")]
+            document |= {"sampled": rows}
+            text = [
+                sample_table(rows),
+                f"{kept.sum():,} of {len(kept):,} titles; GB, cost and counts are theirs alone",
+                *text,
+            ]
+    document |= {"rebuffer_ratio": stalled, "seconds": time.perf_counter() - began}
+    text.append(f"sessions stall for {percent(stalled, 3)} of their playing time ({'played over the traces' if traces else 'expected of their kinds of access'})")  # fmt: skip
+    console.emit(document | ({"title_share": title_share} if kept is not None else {}), as_json, text)
+
+
+def _one_source(
+    playback: dt.date | None,
+    demand: Path | None,
+    plan: Path,
+    replications: int,
+    output: Path | None,
+) -> None:
+    """Refuse a simulation of nothing, of two things at once, or of the same thing several times."""
+    message, column, mend = "", "--demand", f"give one: --playback DATE, or --demand {plan / 'demand.parquet'}"
+    if playback is None and demand is None:
+        message = "neither --playback nor --demand"
+    elif playback is not None and demand is not None:
+        message, mend = "both --playback and --demand", "give one of them"
+    elif playback is not None and replications > 1:
+        message, column, mend = (
+            "a replayed day is the same every time",
+            "--replications",
+            "give --demand, or one replication",
+        )
+    elif output is not None and output.exists() and not output.is_dir():
+        message, column, mend = f"{output} is there and no folder", "--output", "give another folder for the tables"
+    elif output is not None and replications > 1:
+        message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
+    if message:
+        raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
+
+
+def _filling(
+    network: Network,
+    catalogue: Catalogue,
+    plan: Plan,
+    previous: Path | None,
+    settings: Settings,
+    night: dt.date,
+) -> tuple[Placement | None, Fills | None]:
+    """What appliances hold at midnight, and the transfers that bring the rest of the plan."""
+    if previous is None:
+        return None, None
+    before = read_placement(previous, network, catalogue)
+    filled = schedule_night(network, catalogue, plan, before, settings, night)
+    return before, filled.schedule.for_simulation()
+
+
+def _steering(changes: Sequence[str], network: Network) -> list[SteeringChange]:
+    """Changes of steering as the command line has them.
+
+    Raises
+    ------
+    InputError
+        A change of another form, an unknown name.
+    """
+    edits = []
+    for change in changes:
+        form = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)/(.+)=(.+)", change)
+        if form is None:
+            mend = "say HH:MM/REGION=SITE,SITE,ORIGIN, best site first"
+            raise InputError(
+                Problem(
+                    table="arguments", column="--steering-at", value=change, message="no change of steering", mend=mend
+                )
+            )
+        hour, minute, region, sites = form.groups()
+        edits.append(SteeringEdit(region=region, sites=tuple(sites.split(",")), at=f"{hour}:{minute}"))
+    return steering_changes(Scenario(name="--steering-at", steering=tuple(edits)), network)
+
+
+@app.command()
+def whatif(
+    folder: NetworkFolder,
+    scenarios: Annotated[
+        Path, typer.Argument(metavar="SCENARIO.toml", help="Edits to try; docs/scenarios.md has the form.")
+    ],
+    plan: Annotated[Path | None, typer.Option(help="Base plan; default: the published one.")] = None,
+    playback: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Replay this day of the log.")
+    ] = None,
+    demand: Annotated[
+        Path | None, typer.Option(help="Or draw sessions from this demand; default: the plan's own.")
+    ] = None,
+    replications: Annotated[int, typer.Option(min=1, help="Draws of the sessions; intervals need two or more.")] = 3,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare scenarios with the base on the same sessions: more storage, a site down, a region growing, a title promoted."""
+    network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
+    made = read_plan(plan or published_plan(folder, settings).folder, network, catalogue)
+    results = compare_scenarios(
+        folder, network, catalogue, made, read_scenarios(scenarios), settings,
+        playback=playback and playback.date(), demand=demand, replications=replications, seed=seed, progress=console.say,
+    )  # fmt: skip
+    tables = [differences_table(name, rows) for name, rows in results.items()]
+    document = {
+        "scenarios": {
+            name: {r["metric"]: {k: r[k] for k in ("base", "value", "delta", "ci_low", "ci_high")} for r in rows}
+            for name, rows in results.items()
+        }
+    }
+    console.emit(document, as_json, tables)
+
+
+def _sessions(
+    folder: Path,
+    network: Network,
+    catalogue: Catalogue,
+    *,
+    playback: dt.date | None,
+    demand: Path | None,
+    seed: int,
+) -> tuple[Sessions, Sessions | None]:
+    """Sessions to rehearse, and the day before as warm-up of reactive caches where the log has it."""
+    if playback is None:
+        assert demand is not None
+        wanted = read_demand(demand, network.region_ids, catalogue.file_ids)
+        return draw_day(wanted, network, catalogue, np.random.default_rng([seed, 0]), FIRST_DAY)
+    yesterday = playback - dt.timedelta(days=1)
+    warm_up = (
+        sessions_from_playback(folder, yesterday, network, catalogue) if yesterday in playback_dates(folder) else None
+    )
+    return sessions_from_playback(folder, playback, network, catalogue), warm_up
