@@ -22,6 +22,9 @@ from topology.errors import InputError
 
 DONE, DEFECT, WRONG_INPUT, INFEASIBLE, REFUSED = 0, 1, 2, 3, 4
 
+PIPE_SECONDS = 2.0
+"""Between two lines of progress in a pipe."""
+
 PIPED_WIDTH = 120
 """Columns of a table that no terminal limits."""
 
@@ -40,14 +43,17 @@ def stage(what: str) -> Iterator[None]:
 
 @contextmanager
 def live(what: str) -> Iterator[Callable[[str], None]]:
-    """A spinner on stderr whose text the body may change; in a pipe every change is a line."""
+    """A spinner on stderr whose text the body may change; in a pipe a change is a line, unless the last one is younger than ``PIPE_SECONDS``."""
     began = time.perf_counter()
+    last = began - PIPE_SECONDS
     with stderr.status(escape(what)) as status:
 
         def show(text: str) -> None:
+            nonlocal last
             if stderr.is_terminal:
                 status.update(escape(f"{what}: {text}"))
-            else:
+            elif time.perf_counter() - last >= PIPE_SECONDS:
+                last = time.perf_counter()
                 say(text)
 
         yield show

@@ -250,11 +250,13 @@ def read_placement(folder: Path, network: Network, catalogue: Catalogue) -> Plac
     Raises
     ------
     InputError
-        If the folder is no plan.
+        If the folder is no plan, and no record of what lay there before one (a placement table by itself).
     """
-    _check_folder(folder)
+    path = find_table(folder, "placement")
+    if path is None:
+        _check_folder(folder)
+        path = folder / "placement.parquet"
     problems: list[Wrong] = []
-    path = find_table(folder, "placement") or folder / "placement.parquet"
     frame = read_table(path, load_schema("cdn", "placement"), problems, categorical=True, may_be_empty=True)
     if problems or frame is None:
         raise InputError(problems)

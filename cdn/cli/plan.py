@@ -31,7 +31,7 @@ from demand.scenarios import demand_quantile
 from topology.errors import InputError, Problem
 from topology.network import read_network
 from topology.placement import Placement
-from topology.tables import refuse_unknown_kind
+from topology.tables import find_table, refuse_unknown_kind
 
 
 @app.command()
@@ -203,7 +203,7 @@ def place(
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
     refuse_foreign(output)
     before = read_placement(previous, network, catalogue) if previous else None
-    prices = read_prices(previous, network) if previous else None
+    prices = read_prices(previous, network) if previous and find_table(previous, "prices") else None
     candidates: list[dict[str, Any]] = []
     with (
         console.live(f"place {len(catalogue.files):,} files at {len(network.sites):,} sites") as show,

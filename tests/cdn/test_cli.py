@@ -130,6 +130,26 @@ def test_place_and_verify_say_the_same(evening):
     assert placed["gap"] == pytest.approx(1 - placed["lower_bound"] / placed["objective_cost"])
 
 
+def test_what_lay_there_before_a_published_plan_serves_as_the_night_before(evening, tmp_path):
+    """Tests the record in a published plan's folder, a placement without prices: ``explain`` takes it unasked, ``place`` and ``verify`` where it is given."""
+    published, network = tmp_path / "published", evening.folder / "net"
+    shutil.copytree(next((network / "plans").glob(f"{NIGHT}-*")), published)
+    assert [p.name for p in (published / "before").iterdir()] == ["placement.parquet"]
+    table = pd.read_parquet(published / "placement.parquet")
+    (tmp_path / "nothing").mkdir()
+    table.iloc[:1].to_parquet(published / "before/placement.parquet")
+    table.iloc[:0].to_parquet(tmp_path / "nothing/placement.parquet")
+    line = f"explain {network} {published} --site {table['site'].iloc[0]} --file {table['file'].iloc[0]}"
+    there, new = (fillplan(line, "--json", *more).document for more in ((), ("--previous", tmp_path / "nothing")))
+    assert there["value"] > new["value"]
+    asked = f"{network} --demand {published}/demand.parquet --previous {published}/before --json"
+    placed = fillplan(f"place {asked} -o {tmp_path}/after")
+    assert placed.status == console.DONE, placed.err
+    assert fillplan(f"verify {asked} {tmp_path}/after").document["fill_cost"] == pytest.approx(
+        placed.document["fill_cost"]
+    )
+
+
 def test_fill_wrote_its_tables_into_the_plan(evening):
     filled = evening.ran["fill"].document
     fills = pd.read_parquet(evening.folder / "plan/fills.parquet")
