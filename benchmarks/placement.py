@@ -319,7 +319,7 @@ def _price_errors(network_folder: Path, plan: Path, prices: dict[str, dict[str, 
         theirs = np.array([prices[kind][str(site)] for site in network.site_ids])
         priced = theirs > 1e-6 * max(theirs.max(), 1e-30)
         errors[f"{kind}_price_error_percent"] = (
-            100 * float(np.median(np.abs(mine / theirs - 1)[priced])) if priced.any() else 0.0
+            100 * float(np.median(np.abs(mine[priced] / theirs[priced] - 1))) if priced.any() else 0.0
         )
     return errors
 
