@@ -137,7 +137,8 @@ def _like(prices: PriceVector, value: float) -> PriceVector:
 
 def excess(use: np.ndarray, limit: np.ndarray) -> np.ndarray:
     """Relative excess over each limit, between -1 and 1; -1 where nothing limits, 0 where nothing is allowed and nothing used."""
-    ratio = np.divide(use, limit, out=np.where(use > 0, 2.0, 1.0), where=limit > 0)
+    with np.errstate(over="ignore"):  # a limit may be next to nothing
+        ratio = np.divide(use, limit, out=np.where(use > 0, 2.0, 1.0), where=limit > 0)
     return np.asarray(np.clip(np.where(np.isfinite(limit), ratio, 0.0) - 1.0, -1.0, 1.0))
 
 

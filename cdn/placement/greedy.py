@@ -12,6 +12,7 @@ import numpy as np
 
 from cdn.placement.choices import PINNED, Opening, build_choices
 from cdn.placement.floors import keep_floors
+from cdn.placement.groups import group_sites
 from cdn.placement.problem import (
     Costs,
     Prices,
@@ -106,7 +107,7 @@ def required_copies(problem: Problem) -> np.ndarray:
     stored = np.ascontiguousarray(asked.T)
     free = np.zeros(problem.sites)
     opening = Opening(free, choices.fill, choices.room, choices.window, choices.size, choices.state)
-    state = keep_floors(problem, choices, np.zeros(choices.column.shape), opening, stored)
+    state = keep_floors(problem, choices, np.zeros(choices.column.shape), opening, group_sites(choices), stored)
     return np.ascontiguousarray((state & PINNED).astype(bool).T)
 
 

@@ -226,11 +226,11 @@ class _Search:
             stored[:] = start[0].T & ~problem.is_origin
         asked = add_up(problem.file, problem.gb, files)
         hands = cut(files, asked, shards, batches, self.rng)
-        groups, wide = group_sites(choices, LARGEST), group_sites(choices, WIDEST)
+        self.groups, wide = group_sites(choices, LARGEST), group_sites(choices, WIDEST)
         floors = None if problem.floors is None else by_file(problem.floors, files)
         state = choices.state if floors is None else choices.state.copy()
         make = Crew if kind == "threads" else ProcessCrew
-        self.crew = make(choices, floors, groups, wide, hands, stored, state, NODE_LIMIT, workers)
+        self.crew = make(choices, floors, self.groups, wide, hands, stored, state, NODE_LIMIT, workers)
         self.limits = _limits(problem, choices)
         self.controller = Controller(self.limits, _first_prices(problem, choices, self.limits, start))
         self.mean, self.best_prices, self.bound = (
@@ -347,7 +347,7 @@ class _Search:
         free = PriceVector(storage=np.zeros(self.problem.sites), fill=self.mean.fill, rate=self.mean.rate)
         opening, edge = opening_at(self.choices, free), np.flatnonzero(~self.problem.is_origin)
         priced = opening._replace(storage=self.mean.storage)
-        state = keep_floors(self.problem, self.choices, toll, priced, stored)
+        state = keep_floors(self.problem, self.choices, toll, priced, self.groups, stored)
         opening = opening._replace(state=state)
         fit_sites(edge, self.choices.entries, self.choices.candidates, toll, opening, stored, True)
         placed = np.ascontiguousarray(stored.T)

@@ -9,11 +9,14 @@ from cdn.placement.branch import solve_files
 from cdn.placement.choices import Choices, Entries, Opening
 from cdn.placement.control import PriceVector
 from cdn.placement.facility import improve
-from cdn.placement.floors import FloorTable, hold, raise_bounds
+from cdn.placement.floors import FloorTable, pin, solve_floored
 from cdn.placement.groups import Groups
 
 ROUNDS = 20
 """Sweeps of local search over a file's sites at most."""
+
+FEW_NODES = 50
+"""Nodes of a tree of a file with floors in an epoch of local search."""
 
 
 class Use(NamedTuple):
@@ -43,12 +46,12 @@ class Shard:
     def step(self, batch: int, prices: PriceVector, toll: np.ndarray, exact: bool) -> Use:
         """Choose sites anew for the files of one batch at these prices; say what they use now."""
         files = self.batches[batch]
-        opening = opening_at(self.choices, prices)
-        self._hold(files, toll, opening, self.stored, self.state)
-        opening = opening._replace(state=self.state)
-        if exact:
-            self._solve(files, toll, opening, self.stored, self.groups, self.node_limit)
-        return self._improve(files, toll, opening, ROUNDS)
+        opening, nodes = opening_at(self.choices, prices), self.node_limit if exact else FEW_NODES
+        _, floored = self._by_having(files)
+        self._solve(files if exact else floored, toll, opening, self.stored, self.groups, nodes)
+        if self.floors is not None:  # however full the sites are: room has its price
+            pin(floored, self.floors, opening, self.stored, self.state)
+        return self._improve(files, toll, opening._replace(state=self.state), ROUNDS)
 
     def measure(self, batch: int, prices: PriceVector, toll: np.ndarray) -> Use:
         """What one batch uses as it is stored."""
@@ -63,11 +66,6 @@ class Shard:
         """
         opening, files = opening_at(self.choices, prices), self._files(batches)
         self._solve(files, toll, opening, stored, self.wide_groups, nodes)
-        if self.floors is not None:
-            c = self.choices
-            held = with_floors(files, self.floors)
-            raise_bounds(held, self.floors, c.entries, c.candidates, toll, opening, self.bounds, self.wide_groups)
-            self._hold(files, toll, opening, stored, self.state.copy())
         return float(np.sum(self.bounds[files]))
 
     def bound_apart(
@@ -84,30 +82,23 @@ class Shard:
     def _files(self, batches: Sequence[int]) -> np.ndarray:
         return np.concatenate([self.batches[batch] for batch in batches])
 
-    def _hold(
-        self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray, state: np.ndarray
-    ) -> None:
-        """Pin what holds the floors of some files, however full the sites are: room has its price."""
-        if self.floors is not None:
-            c, plenty = self.choices, np.full(len(self.choices.room), np.inf)
-            hold(
-                with_floors(files, self.floors),
-                self.floors,
-                c.entries,
-                c.candidates,
-                toll,
-                opening,
-                stored,
-                state,
-                plenty,
-                plenty,
-            )
-
     def _solve(
         self, files: np.ndarray, toll: np.ndarray, opening: Opening, stored: np.ndarray, groups: Groups, nodes: int
     ) -> None:
-        c = self.choices
-        solve_files(files, c.entries, c.candidates, toll, opening, stored, *groups, nodes, self.bounds)
+        """The files' cheapest sites at these prices, floors kept, and their bounds."""
+        c, (without, floored) = self.choices, self._by_having(files)
+        solve_files(without, c.entries, c.candidates, toll, opening, stored, *groups, nodes, self.bounds)
+        if self.floors is not None:
+            solve_floored(
+                floored, self.floors, c.entries, c.candidates, toll, opening, stored, *groups, nodes, self.bounds
+            )
+
+    def _by_having(self, files: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of some files that have no floors, and those that have."""
+        if self.floors is None:
+            return files, files[:0]
+        floored = self.floors.start[files + 1] > self.floors.start[files]
+        return files[~floored], files[floored]
 
     def _improve(self, files: np.ndarray, toll: np.ndarray, opening: Opening, rounds: int) -> Use:
         c = self.choices
@@ -128,11 +119,6 @@ def cut(files: int, weight: np.ndarray, shards: int, batches: int, rng: np.rando
     order = np.argsort(-weight, kind="stable")
     hand = np.concatenate([rng.permutation(hands) for _ in range(-(-files // hands))])[:files]
     return [[np.sort(order[hand == shard * batches + batch]) for batch in range(batches)] for shard in range(shards)]
-
-
-def with_floors(files: np.ndarray, floors: FloorTable) -> np.ndarray:
-    """Those of some files that have floors."""
-    return np.asarray(files[floors.start[files + 1] > floors.start[files]])
 
 
 def part_of(choices: Choices, floors: FloorTable | None, files: np.ndarray) -> tuple[Choices, FloorTable | None]:

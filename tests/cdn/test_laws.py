@@ -177,7 +177,6 @@ def proven(problem: Problem, found: Solution) -> float:
 @given(cases(links=True, ruled=True))
 @LAWS
 def test_the_bound_follows_from_the_prices_alone(case):
-    """Tests that the prices prove the bound: exactly but for floors, whose own prices within a file may leave something."""
     assume(len(case.network.links) and len(case.network.appliances))
     try:
         problem = case.problem()
@@ -185,10 +184,7 @@ def test_the_bound_follows_from_the_prices_alone(case):
     except InfeasiblePlanError:
         return
     by_hand = min(max(proven(problem, found), 0.0), found.objective_cost)
-    slack = 1e-6 * max(1.0, found.objective_cost)
-    assert found.lower_bound <= by_hand + slack
-    if problem.floors is None:
-        assert found.lower_bound == pytest.approx(by_hand, abs=slack)
+    assert found.lower_bound == pytest.approx(by_hand, abs=1e-6 * max(1.0, found.objective_cost))
 
 
 def with_rules(**changes) -> Problem:

@@ -15,7 +15,7 @@ from cdn.errors import InfeasiblePlanError
 from cdn.placement.build import fill_windows_gb
 from cdn.placement.choices import Opening, build_choices
 from cdn.placement.exact import solve_exact
-from cdn.placement.floors import by_file, raise_bounds
+from cdn.placement.floors import by_file, solve_floored
 from cdn.placement.greedy import solve_greedy
 from cdn.placement.lagrangian import solve_lagrangian
 from cdn.placement.problem import Problem, Solution, evaluate
@@ -175,39 +175,49 @@ def test_the_gap_stays_small_with_every_rule_on(seed):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_bounds_with_floors_against_every_set_of_sites(seed):
-    """Tests that no file's bound with floors exceeds its least cost over the sets of sites that keep them, and that it is not far below."""
-    problem = make_problem(seed, sites=5, files=20)
+def test_files_with_floors_against_every_set_of_sites(seed):
+    """Tests that each file's bound and copies with floors are those of its cheapest set of sites that keeps them."""
+    problem = make_problem(seed, sites=6, files=30)
     rng = np.random.default_rng(seed)
-    edge = ~problem.is_origin
-    member = np.array([edge, edge & (np.arange(6) < 2), edge & (np.arange(6) >= 2)])
-    group = rng.integers(0, 3, 20)
-    floors = Floors(file=np.arange(20), group=group, at_least=np.where(group == 0, 3, 2), member=member)
+    edge, S = ~problem.is_origin, problem.sites
+    member = np.array([edge, edge & (np.arange(S) < 3), edge & (np.arange(S) >= 3)])
+    group = np.sort(np.array([rng.permutation(3)[:2] for _ in range(30)]), axis=1).ravel()
+    floors = Floors(
+        file=np.repeat(np.arange(30), 2),
+        group=group,
+        at_least=np.where(group == 0, 4, rng.integers(1, 4, 60)),
+        member=member,
+    )
     problem = dataclasses.replace(problem, floors=floors, storage_gb=np.where(edge, 1e9, np.inf))
-    storage, toll_price = rng.uniform(0, 8, 6) * edge, rng.uniform(0, 0.5, 6) * edge
+    storage, toll_price = rng.uniform(0, 8, S) * edge, rng.uniform(0, 0.5, S) * edge
     choices = build_choices(problem)
     toll = np.asarray(choices.rates.T @ toll_price).reshape(choices.column.shape)
     opening = Opening(storage, choices.fill, choices.room, choices.window, choices.size, choices.state)
-    bounds = np.zeros(20)
-    raise_bounds(np.arange(20), by_file(floors, 20), choices.entries, choices.candidates, toll, opening, bounds)
-    truth = np.full(20, np.inf)
-    for f, open_ in itertools.product(range(20), itertools.product([False, True], repeat=5)):
-        held = np.append(open_, False)
-        if held[member[group[f]]].sum() < floors.at_least[f]:
-            continue
-        cost = sum(
+    bounds, stored, one = np.zeros(30), np.zeros((30, S), bool), (np.array([0, S]), np.arange(S), np.zeros(S, np.int64))
+    solve_floored(
+        np.arange(30), by_file(floors, 30), choices.entries, choices.candidates, toll, opening, stored, *one, 2000, bounds
+    )  # fmt: skip
+
+    def cost(f, held):
+        total = sum(
             problem.size_gb[f] * (storage[s] + (0 if problem.previous[s, f] else problem.fill_cost[s]))
             for s in np.flatnonzero(held)
         )
         for n in range(problem.file_start[f], problem.file_start[f + 1]):
             r = problem.region[n]
-            cost += min(
+            total += min(
                 problem.gb[n] * problem.cost_per_gb[r, k] + problem.peak_gbps[n] * toll_price[s]
                 for k, s in enumerate(problem.site[r]) if held[s] or problem.is_origin[s]
             )  # fmt: skip
-        truth[f] = min(truth[f], cost)
-    assert (bounds <= truth * (1 + 1e-9)).all()
-    assert bounds.sum() > 0.999 * truth.sum()
+        return total
+
+    for f in range(30):
+        asked = [(member[floors.group[q]], floors.at_least[q]) for q in (2 * f, 2 * f + 1)]
+        sets = [np.append(open_, False) for open_ in itertools.product([False, True], repeat=S - 1)]
+        least = min(cost(f, held) for held in sets if all(held[group].sum() >= k for group, k in asked))
+        assert bounds[f] == pytest.approx(least, rel=1e-9)
+        assert all(stored[f, group].sum() >= k for group, k in asked)
+        assert cost(f, stored[f]) == pytest.approx(least, rel=1e-9)
 
 
 def test_a_slice_of_the_day_frees_what_time_zones_do_not_ask_at_once():
