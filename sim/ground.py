@@ -59,7 +59,9 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
     up = np.zeros(numbers.width, np.uint64)  # gaps are never up
     np.bitwise_or.at(up, numbers.bit // WORD, np.uint64(1) << (numbers.bit % WORD).astype(np.uint64))
     files = fleet.files if ground.policy else 0
-    meta, node = empty_caches(ground.policy, np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), files)
+    meta, node, ring = empty_caches(
+        ground.policy, np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), files, by_file=True
+    )
     state = State(
         row_of=np.arange(fleet.regions, dtype=np.int32),
         holds=_origins(fleet),
@@ -69,6 +71,7 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
         load=np.zeros(fleet.sites, np.int64),
         cache_meta=meta,
         cache_node=node,
+        cache_ring=ring,
         cache_asked=empty_memory(ground.admission, fleet.sites, files),
         cached=np.zeros((files, -(-fleet.sites // WORD)), np.uint64),
         evicted=np.zeros(files, np.int32),

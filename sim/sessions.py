@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from demand.catalogue import Catalogue
+from demand.playback import order_problems
 from sim.fleet import BYTES_PER_GB
 from sim.series import even_rate_bps
 from topology.errors import InputError, Problem
@@ -134,12 +135,12 @@ def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalo
     Parameters
     ----------
     folder
-        A network folder with ``playback/date=YYYY-MM-DD/*.parquet``.
+        A network folder with ``playback/date=YYYY-MM-DD/*.parquet``, each file in the order of the starts.
 
     Raises
     ------
     InputError
-        No log of that day, an unknown region or a title and profile that name no file, a start on another day, a length or bytes of zero or
+        No log of that day, a file whose times go backwards, an unknown region or a title and profile that name no file, a start on another day, a length or bytes of zero or
         less.
     """
     log = _log_frame(folder, date)
@@ -205,6 +206,10 @@ def _log_frame(folder: Path, date: dt.date) -> pd.DataFrame:
     ]
     if problems:
         raise InputError([_with_mend_of_zero(problem) for problem in problems])
+    for path, frame in zip(paths, sound, strict=True):
+        problems += order_problems(frame["start"].to_numpy(), f"playback/{path.parent.name}/{path.name}")
+    if problems:
+        raise InputError(problems)
     return pd.concat(sound, ignore_index=True).astype(dict.fromkeys(("region", "title", "profile"), "category"))
 
 
