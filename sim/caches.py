@@ -162,8 +162,8 @@ def take_in(
 ) -> int:
     """Store a file that is known not to be held and to fit: :func:`admit` without asking."""
     if policy <= RINGED:
-        return _admit_ringed(meta, node, ring, sizes, file, evicted)
-    return _admit_linked(policy, meta, node, sizes, file, evicted)
+        return int(_admit_ringed(meta, node, ring, sizes, file, evicted))
+    return int(_admit_linked(policy, meta, node, sizes, file, evicted))
 
 
 @compiled
