@@ -177,19 +177,22 @@ def _refuse_overfull(network: Network, fleet: Fleet, placement: Placement) -> No
     """Refuse a placement that does not fit into its appliances; a byte a copy is left to rounding."""
     used, copies = np.zeros(fleet.appliances, np.int64), np.bincount(placement.appliance, minlength=fleet.appliances)
     np.add.at(used, placement.appliance, fleet.file_bytes[placement.file])
-    over = np.flatnonzero(used > fleet.appliance_storage_bytes + copies)
-    problems = [
+    over_by = used - fleet.appliance_storage_bytes - copies
+    over = np.flatnonzero(over_by > 0)
+    if not len(over):
+        return
+    worst = over[np.argmax(over_by[over])]
+    gb, room = used[worst] / BYTES_PER_GB, fleet.appliance_storage_bytes[worst] / BYTES_PER_GB
+    others = f"; {len(over) - 1} more appliances hold too much, this one the most" if len(over) > 1 else ""
+    raise InputError(
         Problem(
             table="placement",
             column="appliance",
-            value=str(network.appliance_ids[a]),
-            message=f"its files take {used[a] / BYTES_PER_GB:,.6g} GB of {fleet.appliance_storage_bytes[a] / BYTES_PER_GB:,.6g} GB",
+            value=str(network.appliance_ids[worst]),
+            message=f"its files take {gb:,.6g} GB of {room:,.6g} GB{others}",
             mend="make the plan again for this network",
         )
-        for a in over[:20]
-    ]
-    if problems:
-        raise InputError(problems)
+    )
 
 
 def _reactive(settings: Settings, policy: str, share: float) -> dict[str, Any]:

@@ -300,9 +300,33 @@ def _validate_file(
     if missing := [name for name in COLUMNS if name not in there]:
         problems.extend(_missing(table, name, there) for name in missing)
         return
+    before = len(problems)
     rows = report_faults(connection, _named_log(connection, [path]), _faults(date), table, problems)
     if rows == 0:
         problems.append(Problem(table=table, message="the file has no rows", mend="remove it, or add its sessions"))
+    if len(problems) == before:
+        start = connection.sql(f"SELECT start FROM {_named_log(connection, [path])} ORDER BY row")  # noqa: S608
+        problems.extend(order_problems(start.fetchnumpy()["start"], table))
+
+
+def order_problems(start: np.ndarray, table: str) -> list[Problem]:
+    """What to say of a file of the log whose times go backwards: one problem, of the first such row; none if they do not.
+
+    Parameters
+    ----------
+    start
+        (N,) datetime64, in the order of the rows.
+    table
+        The file, as messages call it.
+    """
+    start = start.astype("datetime64[ms]")
+    rows = np.flatnonzero(start[1:] < start[:-1]) + 1
+    if not len(rows):
+        return []
+    first, more = int(rows[0]), f" (and {len(rows) - 1} more such rows)" if len(rows) > 1 else ""
+    message = f"out of order: the row ahead of it starts at {start[first - 1]}{more}"
+    mend = "sort the file by start, or bring it in with fillplan import log, which sorts"
+    return [Problem(table=table, row=first + 1, column="start", value=str(start[first]), message=message, mend=mend)]
 
 
 def _faults(date: dt.date) -> tuple[Fault, ...]:

@@ -75,6 +75,7 @@ class State(NamedTuple):
     load: np.ndarray
     cache_meta: np.ndarray
     cache_node: np.ndarray
+    cache_ring: np.ndarray
     cache_asked: np.ndarray
     cached: np.ndarray
     evicted: np.ndarray

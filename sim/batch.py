@@ -249,6 +249,8 @@ class _Run:
             else:
                 self.done += len(part)
                 self._open_next_part()
+                if first == len(changes) and self.part and self.part.start_ms[0] >= until:
+                    return  # what ends before the next session ends as it comes
         end_all(self.ground, self.state, self.calendar, self.accounts.books, until, self.transfers, changes, first)
 
     def _open_next_part(self) -> None:

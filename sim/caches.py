@@ -1,19 +1,20 @@
 """Reactive caches for the kernels: the policies of :mod:`sim.policies` as numba functions over plain arrays, many caches at once.
 
-One cache is two arrays. ``meta`` (M,) int64 holds its capacity, the bytes used and what its policy counts; ``node`` (rows, width) int32 holds a row for every
-file, whose first number is above 0 while the file is held, and the queues. The caches of S sites are ``meta`` (S, M) and ``node`` (S, rows, width); a row
-of each is one cache. A row of zeros is a file that is not held, so a cache of many files costs the memory it touches. There are two ways to queue:
+One cache is three arrays. ``meta`` (M,) int64 holds its capacity, the bytes used and what its policy counts; ``node`` (rows, width) int32 holds a row for
+every file, whose first number is above 0 while the file is held; ``ring`` int32 a queue of requests. The caches of S sites are ``meta`` (S, M), ``node``
+(S, rows, width) and ``ring`` (S, places); a row of each is one cache. A row of zeros is a file that is not held, so a cache of many files costs the
+memory it touches. There are two ways to queue:
 
-- LRU and FIFO write requests into a ring, one behind the other; a file's row says where it stands there last, and any earlier place of it is void. A hit
-  writes two numbers and reads none of its neighbours. A ring that is full leaves out its void places, which is seldom, as it has two places for every file held.
+- LRU and FIFO write requests into the ring, one behind the other; a file's row says where it stands there last, and any earlier place of it is void. A hit
+  writes two numbers and reads none. A ring that is full leaves out its void places, which is seldom, as it has two places for every file held.
 - The others link files: a row (of four numbers, a quarter of a cache line) has its neighbours in the queue it stands in, which queue that is, and the
   requests counted. Queues are rings through these rows; each has an anchor, a row behind those of the files.
 
 The verbs are those of :class:`sim.policies.CachePolicy`, and every policy does exactly what its twin there does:
 
 - ``contains(node, file)``: whether the file is held; nothing changes.
-- ``access(policy, meta, node, file)``: ask for a file; True on a hit, which the policy remembers in its own way.
-- ``admit(policy, meta, node, sizes, file, evicted)``: store a file that is not held; what goes for it is written to ``evicted`` (int32, room for F) and
+- ``access(policy, meta, node, ring, file)``: ask for a file; True on a hit, which the policy remembers in its own way.
+- ``admit(policy, meta, node, ring, sizes, file, evicted)``: store a file that is not held; what goes for it is written to ``evicted`` (int32, room for F) and
   counted in the answer. A file larger than the cache is not admitted and evicts nothing.
 - ``admits(rule, largest_bytes, asked, sizes, file)``: after a miss, whether the rule of admission lets the file in; twins in ``sim.policies.admission``.
 """
@@ -34,7 +35,7 @@ assert KERNEL_POLICIES.keys() == POLICIES.keys()
 assert KERNEL_ADMISSIONS.keys() == ADMISSIONS.keys()
 
 CAPACITY, USED, ANCHOR, SMALL_BYTES, MAIN_BYTES, GHOST_BYTES, HAND, FREE, FRESH, WAS_FULL = range(10)
-OLDEST, LENGTH, RING = HAND, FREE, FRESH
+OLDEST, LENGTH, PLACES = HAND, FREE, FRESH
 """Of a ring: the place of its oldest request, how many places are taken, and how many it has."""
 META_WIDTH = 10
 WHERE, PREV, NEXT, COUNT = range(4)
@@ -43,7 +44,7 @@ SMALLEST_RING = 64
 SOON = 8
 """Places of a ring whose files are asked of the memory before their turn to go comes."""
 RINGED = FIFO
-"""Policies up to this number keep a ring; its places are the rows from ``meta[ANCHOR]`` on, and WHERE of a file is one more than its place."""
+"""Policies up to this number keep a ring; WHERE of a file is one more than its place there."""
 MAIN, SMALL, GHOST = 1, 2, -1
 """WHERE of a file, 0 if none of these. A file is held if it is positive. Under LFU it is the row of the file's frequency."""
 ANCHORS = 3
@@ -52,8 +53,8 @@ ANCHORS = 3
 
 def empty_caches(
     policy: int, capacity_bytes: np.ndarray, files: int, *, by_file: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """``meta`` and ``node`` of one empty cache a capacity.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``meta``, ``node`` and ``ring`` of one empty cache a capacity.
 
     Parameters
     ----------
@@ -64,35 +65,39 @@ def empty_caches(
     files
         F.
     by_file
-        In memory, put the rows of one file in all caches side by side: quicker where a request asks several caches for it, slower for one cache. Rings
-        have no use for it.
+        In memory, put the rows of one file in all caches side by side: quicker for many caches of the same files, as what is popular in one is in the
+        others, slower for one cache.
 
     Returns
     -------
-    (S, M) int64 and (S, rows, width) int32, rows >= F.
+    (S, M) int64, (S, rows, width) int32 with rows >= F, and (S, places) int32.
 
     Examples
     --------
-    >>> (meta, node), sizes, evicted = empty_caches(LRU, np.array([10]), 2), np.array([6, 6]), np.zeros(2, np.int32)
-    >>> access(LRU, meta[0], node[0], 0), admit(LRU, meta[0], node[0], sizes, 0, evicted), access(LRU, meta[0], node[0], 0)
+    >>> (meta, node, ring), sizes, evicted = empty_caches(LRU, np.array([10]), 2), np.array([6, 6]), np.zeros(2, np.int32)
+    >>> cache = meta[0], node[0], ring[0]
+    >>> access(LRU, *cache, 0), admit(LRU, *cache, sizes, 0, evicted), access(LRU, *cache, 0)
     (False, 0, True)
-    >>> admit(LRU, meta[0], node[0], sizes, 1, evicted), evicted[:1].tolist()
+    >>> admit(LRU, *cache, sizes, 1, evicted), evicted[:1].tolist()
     (1, [0])
     """
-    caches = len(capacity_bytes)
+    caches, width = len(capacity_bytes), 1 if policy <= RINGED else LINKED_WIDTH
     meta = np.zeros((caches, META_WIDTH), np.int64)
     meta[:, CAPACITY] = capacity_bytes
     meta[:, ANCHOR] = files
+    rows = files + (0 if policy <= RINGED else 1 + files if policy == LFU else ANCHORS)
+    node = np.zeros((caches, rows, width), np.int32)
+    if (
+        by_file
+    ):  # two rows at least and a column to spare: never contiguous, so that kernels are compiled for one form alone
+        node = np.zeros((max(rows, 2), caches + 1, width), np.int32)[:, :caches].transpose(1, 0, 2)
     if policy <= RINGED:
-        meta[:, RING] = 2 * files >> max((2 * files // SMALLEST_RING).bit_length() - 1, 0)
-        return meta, np.zeros((caches, 3 * files, 1), np.int32)
+        meta[:, PLACES] = 2 * files >> max((2 * files // SMALLEST_RING).bit_length() - 1, 0)
+        return meta, node, np.zeros((caches, 2 * files), np.int32)
     meta[:, HAND], meta[:, FRESH] = files, files + 1
-    rows = files + (1 + files if policy == LFU else ANCHORS)
-    node = np.zeros((rows, caches, LINKED_WIDTH) if by_file else (caches, rows, LINKED_WIDTH), np.int32)
-    node = node.transpose(1, 0, 2) if by_file else node
     for anchor in range(files, files + (1 if policy == LFU else ANCHORS)):
         node[:, anchor] = anchor
-    return meta, node
+    return meta, node, np.zeros((caches, 0), np.int32)
 
 
 def empty_memory(rule: int, caches: int, files: int) -> np.ndarray:
@@ -107,19 +112,19 @@ def contains(node: np.ndarray, file: int) -> bool:
 
 
 @inlined
-def access(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> bool:
+def access(policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, file: int) -> bool:
     """Ask for a file: True on a hit."""
     held = node[file, WHERE] > 0
     if held:
-        _touch(policy, meta, node, file)
+        touch(policy, meta, node, ring, file)
     return bool(held)
 
 
 @inlined
-def _touch(policy: int, meta: np.ndarray, node: np.ndarray, file: int) -> None:
-    """A file that is held was asked for."""
+def touch(policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, file: int) -> None:
+    """A file that is held was asked for: :func:`access` where that is known, which spares a look at the file's row."""
     if policy == LRU:
-        _write_down(meta, node, file)
+        _write_down(meta, node, ring, file)
     elif policy == LFU:
         _count_lfu(meta, node, file)
     elif policy == S3FIFO:
@@ -142,16 +147,33 @@ def admits(rule: int, largest_bytes: int, asked: np.ndarray, sizes: np.ndarray, 
 
 
 @compiled
-def admit(policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
+def admit(
+    policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray
+) -> int:
     """Store a file that is not held; returns how many files went for it."""
-    size = sizes[file]
-    if size > meta[CAPACITY] or node[file, WHERE] > 0:
+    if sizes[file] > meta[CAPACITY] or node[file, WHERE] > 0:
         return 0
+    return int(take_in(policy, meta, node, ring, sizes, file, evicted))
+
+
+@inlined
+def take_in(
+    policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray
+) -> int:
+    """Store a file that is known not to be held and to fit: :func:`admit` without asking."""
     if policy <= RINGED:
-        return int(_admit_ringed(meta, node, sizes, file, evicted))
+        return int(_admit_ringed(meta, node, ring, sizes, file, evicted))
+    return int(_admit_linked(policy, meta, node, sizes, file, evicted))
+
+
+@compiled
+def _admit_linked(
+    policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray
+) -> int:
+    """The policies that link files."""
     if policy == S3FIFO:
         return int(_admit_s3fifo(meta, node, sizes, file, evicted))
-    gone, anchor = 0, meta[ANCHOR]
+    size, gone, anchor = sizes[file], 0, meta[ANCHOR]
     while meta[USED] + size > meta[CAPACITY]:
         if policy == LFU:
             victim = node[node[anchor, COUNT], NEXT]
@@ -178,56 +200,61 @@ def resize(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, siz
 
 
 @inlined
-def _admit_ringed(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
-    """The file whose last request in the ring is the oldest goes first."""
-    size, gone, first, ring = sizes[file], 0, meta[ANCHOR], meta[RING]
-    at, taken = meta[OLDEST], meta[LENGTH]
-    while meta[USED] + size > meta[CAPACITY]:
-        victim = node[first + at, 0]
+def _admit_ringed(
+    meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray
+) -> int:
+    """The file whose last request in the ring is the oldest goes first; the memory is asked for the rows of those whose turn comes soon."""
+    places, stride, gone = meta[PLACES], node.strides[0] // node.itemsize, 0
+    at, taken, used, most = meta[OLDEST], meta[LENGTH], meta[USED], meta[CAPACITY] - sizes[file]
+    while used > most:
+        victim = ring[at]
+        soon = at + SOON
+        soon -= places if soon >= places else 0
+        fetch_ahead(node, ring[soon] * stride)
         at += 1
         taken -= 1
         if node[victim, WHERE] == at:
-            gone = _evict(meta, node, sizes, victim, evicted, gone)
-        at = 0 if at == ring else at
-    meta[OLDEST], meta[LENGTH] = at, taken
-    _write_down(meta, node, file)
-    meta[USED] += size
-    for soon in range(first + at, min(first + at + SOON, first + ring)):
-        fetch_ahead(node, node[soon, 0])
+            node[victim, WHERE] = 0
+            used -= sizes[victim]
+            evicted[gone] = victim
+            gone += 1
+        at = 0 if at == places else at
+    meta[OLDEST], meta[LENGTH], meta[USED] = at, taken, used + sizes[file]
+    _write_down(meta, node, ring, file)
     return gone
 
 
 @inlined
-def _write_down(meta: np.ndarray, node: np.ndarray, file: int) -> None:
+def _write_down(meta: np.ndarray, node: np.ndarray, ring: np.ndarray, file: int) -> None:
     """The latest request of a ring."""
-    if meta[LENGTH] == meta[RING]:
-        _close_up(meta, node)
+    if meta[LENGTH] == meta[PLACES]:
+        _close_up(meta, node, ring)
     at = meta[OLDEST] + meta[LENGTH]
-    at -= meta[RING] if at >= meta[RING] else 0
-    node[meta[ANCHOR] + at, 0] = file
+    at -= meta[PLACES] if at >= meta[PLACES] else 0
+    ring[at] = file
     node[file, WHERE] = at + 1
     meta[LENGTH] += 1
 
 
 @compiled
-def _close_up(meta: np.ndarray, node: np.ndarray) -> None:
+def _close_up(meta: np.ndarray, node: np.ndarray, ring: np.ndarray) -> None:
     """Leave out the void places of a full ring; if they were fewer than half, it grows twice as long."""
-    first, ring, kept = meta[ANCHOR], meta[RING], 0
-    for at in range(ring):
-        place = (meta[OLDEST] + at) % ring
-        file = node[first + place, 0]
+    places, kept = meta[PLACES], 0
+    for at in range(places):
+        place = (meta[OLDEST] + at) % places
+        file = ring[place]
         if node[file, WHERE] == place + 1:
-            to = (meta[OLDEST] + kept) % ring
-            node[first + to, 0] = file
+            to = (meta[OLDEST] + kept) % places
+            ring[to] = file
             node[file, WHERE] = to + 1
             kept += 1
     meta[LENGTH] = kept
-    if 2 * kept > ring and 2 * ring <= len(node) - first:
-        for place in range(meta[OLDEST] + kept - ring):  # those that went round now go on behind the old end
-            file = node[first + place, 0]
-            node[first + ring + place, 0] = file
-            node[file, WHERE] = ring + place + 1
-        meta[RING] = 2 * ring
+    if 2 * kept > places and 2 * places <= len(ring):
+        for place in range(meta[OLDEST] + kept - places):  # those that went round now go on behind the old end
+            file = ring[place]
+            ring[places + place] = file
+            node[file, WHERE] = places + place + 1
+        meta[PLACES] = 2 * places
 
 
 @inlined

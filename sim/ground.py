@@ -9,7 +9,7 @@ from sim.fleet import Fleet
 from sim.numbering import WORD, Numbers
 from sim.scheme import Fills, Rules, Scheme, dropped_copies
 from sim.sites import copies_there
-from sim.steer import intend, refresh, set_bits
+from sim.steer import intend, refresh, set_copies
 from topology.placement import Placement
 from topology.routing import Paths
 
@@ -59,7 +59,9 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
     up = np.zeros(numbers.width, np.uint64)  # gaps are never up
     np.bitwise_or.at(up, numbers.bit // WORD, np.uint64(1) << (numbers.bit % WORD).astype(np.uint64))
     files = fleet.files if ground.policy else 0
-    meta, node = empty_caches(ground.policy, np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), files)
+    meta, node, ring = empty_caches(
+        ground.policy, np.where(fleet.is_origin, 0, scheme.cache_bytes(fleet)), files, by_file=True
+    )
     state = State(
         row_of=np.arange(fleet.regions, dtype=np.int32),
         holds=_origins(fleet),
@@ -69,12 +71,14 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
         load=np.zeros(fleet.sites, np.int64),
         cache_meta=meta,
         cache_node=node,
+        cache_ring=ring,
         cache_asked=empty_memory(ground.admission, fleet.sites, files),
         cached=np.zeros((files, -(-fleet.sites // WORD)), np.uint64),
         evicted=np.zeros(files, np.int32),
     )
     if scheme.placement is not None:
-        intend(ground, state, *_sites_and_files(fleet, scheme.placement))
+        placement = scheme.placement
+        intend(ground, state, fleet.appliance_site, placement.appliance, placement.file)
         for placement in (scheme.placement, dropped_copies(fleet, scheme)):
             look_anew(fleet, ground, state, placement)
     return state
@@ -82,13 +86,12 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
 
 def look_anew(fleet: Fleet, ground: Ground, state: State, placement: Placement) -> None:
     """See which candidates have these files, at the sites of these appliances, whose copies have come or gone."""
-    refresh(ground, state, *_sites_and_files(fleet, placement))
+    refresh(ground, state, fleet.appliance_site, placement.appliance, placement.file)
 
 
 def drop(numbers: Numbers, state: State, placement: Placement) -> None:
     """Take copies away."""
-    place, value = _bits_of(numbers, placement)
-    set_bits(state.copies.reshape(-1), place, value, False)
+    set_copies(state.copies, numbers.bit, placement.appliance, placement.file, False)
 
 
 def throughput(fleet: Fleet, numbers: Numbers) -> np.ndarray:
@@ -112,11 +115,6 @@ def number_transfers(fleet: Fleet, fills: Fills, rules: Rules, numbers: Numbers)
     )
 
 
-def _sites_and_files(fleet: Fleet, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
-    """(P,) int64 both: of each copy."""
-    return fleet.appliance_site[placement.appliance].astype(np.int64), placement.file.astype(np.int64)
-
-
 def _seats(fleet: Fleet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where sites stand among the candidates: ``seat_row``, ``seat_place`` and ``seat_begin`` of :class:`sim.arrays.Ground`."""
     row, place = np.nonzero(fleet.candidate >= 0)
@@ -137,17 +135,9 @@ def _origins(fleet: Fleet) -> np.ndarray:
 
 def _copies(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers) -> np.ndarray:
     """(F, W) uint64: bits of the copies that are there when the clock starts."""
-    bits = np.zeros((fleet.files, numbers.width), np.uint64)
-    if scheme.placement is not None:
-        flat, (place, value) = bits.reshape(-1), _bits_of(numbers, scheme.placement)
-        now = copies_there(fleet, scheme, fills)
-        set_bits(flat, place[now], value[now], True)
-        set_bits(flat, *_bits_of(numbers, dropped_copies(fleet, scheme)), True)
+    bits, placement = np.zeros((fleet.files, numbers.width), np.uint64), scheme.placement
+    if placement is not None:
+        now, old = copies_there(fleet, scheme, fills), dropped_copies(fleet, scheme)
+        set_copies(bits, numbers.bit, placement.appliance[now], placement.file[now], True)
+        set_copies(bits, numbers.bit, old.appliance, old.file, True)
     return bits
-
-
-def _bits_of(numbers: Numbers, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
-    """Where the bits of copies stand in ``copies``, flat, and the words that have them alone set."""
-    bit = numbers.bit[placement.appliance]
-    place = placement.file.astype(np.int64) * numbers.width + bit // WORD
-    return place, np.uint64(1) << (bit % WORD).astype(np.uint64)

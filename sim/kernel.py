@@ -29,7 +29,7 @@ from sim.arrays import (
     State,
     Transfers,
 )
-from sim.caches import access, admit, admits, contains
+from sim.caches import access, admits, take_in, touch
 from sim.climb import PULLS
 from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
 from sim.machine import compiled, fetch_ahead, inlined, lowest_bit
@@ -68,14 +68,15 @@ def _lets_in(ground: Ground, state: State, site: int, file: int) -> bool:
 
 @inlined
 def _take_in(ground: Ground, state: State, site: int, file: int) -> None:
-    """A site's cache takes in a file that it missed."""
+    """A site's cache takes in a file that it missed and that fits into it."""
     node = state.cache_node[site]
-    gone = admit(ground.policy, state.cache_meta[site], node, ground.file_bytes, file, state.evicted)
+    gone = take_in(
+        ground.policy, state.cache_meta[site], node, state.cache_ring[site], ground.file_bytes, file, state.evicted
+    )
     word, bit = site >> 6, np.uint64(1) << np.uint64(site & 63)
     for i in range(gone):
         state.cached[state.evicted[i], word] &= ~bit
-    if contains(node, file):
-        state.cached[file, word] |= bit
+    state.cached[file, word] |= bit
 
 
 @inlined
@@ -252,7 +253,7 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
     """
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
     free, load, site_of = state.free, state.load, ground.site_of
-    cache_rows, cache_width = state.cache_node.shape[1], state.cache_node.shape[2]
+    cache_width, cache_stride = state.cache_node.shape[2], state.cache_node.strides[1] // state.cache_node.itemsize
     files, words, last = state.holds.shape[1], state.holds.shape[2], len(part.start_ms) - 1
     for i in range(begin, len(part.start_ms)):
         now = part.start_ms[i]
@@ -265,7 +266,7 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
         fetch_page(calendar, part.start_ms[ahead] + part.duration_ms[ahead])
         if ground.policy != 0:
             fetch_ahead(state.cached, file * state.cached.shape[1])
-            fetch_ahead(state.cache_node, (ground.candidate[row, 0] * cache_rows + file) * cache_width)
+            fetch_ahead(state.cache_node, file * cache_stride + ground.candidate[row, 0] * cache_width)
         ahead = min(i + NEAR, last)
         row, file = np.int64(state.row_of[part.region[ahead]]), np.int64(part.file[ahead])
         bits = np.int64(state.holds[row, file, 0]) & HELD
@@ -300,7 +301,13 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
                 if keeper >= 0:
                     provider, appliance, cached = there, its, from_cache
             if cached:
-                access(ground.policy, state.cache_meta[provider], state.cache_node[provider], file)
+                touch(
+                    ground.policy,
+                    state.cache_meta[provider],
+                    state.cache_node[provider],
+                    state.cache_ring[provider],
+                    file,
+                )
             if keeper >= 0:
                 k, source, appliance = front, appliance, front_appliance
                 fetched = max(ground.file_bytes[file], size) if ground.whole else size
@@ -362,8 +369,9 @@ def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) 
         site, file = ground.candidate[state.row_of[region[i]], 0], file_of[i]
         if ground.where[site].endless >= 0 or state.holds[state.row_of[region[i]], file, 0] & MEANT != 0:
             continue
-        hit = access(ground.policy, state.cache_meta[site], state.cache_node[site], file)
-        if not hit and _lets_in(ground, state, site, file):
+        hit = access(ground.policy, state.cache_meta[site], state.cache_node[site], state.cache_ring[site], file)
+        fits = ground.file_bytes[file] <= state.cache_meta[site, 0]
+        if not hit and fits and _lets_in(ground, state, site, file):
             _take_in(ground, state, site, file)
 
 

@@ -249,16 +249,16 @@ def replay_on_path(
         )
     code = KERNEL_POLICIES[policy]
     capacity, sizes = np.asarray(capacity_bytes, np.int64), np.ascontiguousarray(size_bytes, np.int64)
-    meta, node = empty_caches(code, capacity, len(sizes), by_file=True)
+    meta, node, ring = empty_caches(code, capacity, len(sizes), by_file=True)
     requests = np.asarray(receiver, np.int64), np.asarray(origin, np.int64), np.asarray(file, np.int64)
     if strategy in HASH_STRATEGIES:
         server, latency_ms = _answer_by_hash(
-            code, meta, node, sizes, np.asarray(own_cache, np.int64), *requests, walks.way_ms, walks.onward_ms,
+            code, meta, node, ring, sizes, np.asarray(own_cache, np.int64), *requests, walks.way_ms, walks.onward_ms,
             walks.deliver_ms, walks.keeps,
         )  # fmt: skip
     else:
         server, latency_ms = _answer(
-            STRATEGIES[strategy], code, meta, node, sizes, capacity,
+            STRATEGIES[strategy], code, meta, node, ring, sizes, capacity,
             np.zeros(len(capacity)) if weight is None else np.asarray(weight, float), *requests,
             walks.ask_start, walks.ask_cache, walks.ask_ms, walks.back_start, walks.back_cache, walks.back_adjacent,
             walks.way_ms, walks.onward_ms, rng,
@@ -277,7 +277,7 @@ def _refusal(column: str, value: str, message: str, mend: str) -> InputError:
 
 @nb.njit(cache=True)
 def _answer_by_hash(
-    policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, own_cache: np.ndarray,
+    policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, own_cache: np.ndarray,
     receiver: np.ndarray, origin: np.ndarray, file: np.ndarray,
     way_ms: np.ndarray, onward_ms: np.ndarray, deliver_ms: np.ndarray, keeps: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
@@ -286,20 +286,20 @@ def _answer_by_hash(
     for i in range(len(file)):
         r, o, f = receiver[i], origin[i], file[i]
         c = own_cache[f]
-        if access(policy, meta[c], node[c], f):
+        if access(policy, meta[c], node[c], ring[c], f):
             answered[i] = c
             latency[i] = 2 * way_ms[r, c]
             continue
         answered[i] = len(meta) + o
         latency[i] = way_ms[r, c] + onward_ms[c, o] + deliver_ms[r, o, c]
         if keeps[r, o, c]:
-            admit(policy, meta[c], node[c], sizes, f, evicted)
+            admit(policy, meta[c], node[c], ring[c], sizes, f, evicted)
     return answered, latency
 
 
 @nb.njit(cache=True)
 def _answer(
-    strategy: int, policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, capacity: np.ndarray, weight: np.ndarray,
+    strategy: int, policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, capacity: np.ndarray, weight: np.ndarray,
     receiver: np.ndarray, origin: np.ndarray, file: np.ndarray,
     ask_start: np.ndarray, ask_cache: np.ndarray, ask_ms: np.ndarray, back_start: np.ndarray, back_cache: np.ndarray,
     back_adjacent: np.ndarray, way_ms: np.ndarray, onward_ms: np.ndarray, rng: np.random.Generator,
@@ -317,13 +317,13 @@ def _answer(
             last = min(last, first + 1)
         for k in range(first, last):
             c = ask_cache[k]
-            if access(policy, meta[c], node[c], f):
+            if access(policy, meta[c], node[c], ring[c], f):
                 server, there = c, ask_ms[k]
                 break
         if strategy == EDGE and server >= caches and last > first:
             c = ask_cache[first]
             there = ask_ms[first] + onward_ms[c, o]
-            admit(policy, meta[c], node[c], sizes, f, evicted)
+            admit(policy, meta[c], node[c], ring[c], sizes, f, evicted)
         answered[i] = server
         latency[i] = there + way_ms[r, server]
         if strategy <= EDGE:
@@ -336,8 +336,8 @@ def _answer(
                 chance = _prob_cache(capacity, back_cache, back_adjacent, begin, k, end, server)
             else:
                 chance = BERNOULLI if strategy == RAND_BERNOULLI else 1.0
-            if (chance == 1.0 or rng.random() < chance) and not access(policy, meta[c], node[c], f):
-                admit(policy, meta[c], node[c], sizes, f, evicted)
+            if (chance == 1.0 or rng.random() < chance) and not access(policy, meta[c], node[c], ring[c], f):
+                admit(policy, meta[c], node[c], ring[c], sizes, f, evicted)
     return answered, latency
 
 

@@ -74,30 +74,32 @@ def replay(
         missed, missed_bytes = belady_misses(file, size_bytes, next_requests(file, files), files, capacity_bytes)
     else:
         code, rule = KERNEL_POLICIES[policy], KERNEL_ADMISSIONS[admission]
-        meta, node = empty_caches(code, np.array([capacity_bytes]), files)
+        meta, node, ring = empty_caches(code, np.array([capacity_bytes]), files)
         memory = empty_memory(rule, 1, files)
-        missed, missed_bytes = _misses(code, rule, largest_bytes, meta[0], node[0], memory[0], file, size_bytes, files)
+        missed, missed_bytes = _misses(
+            code, rule, largest_bytes, meta[0], node[0], ring[0], memory[0], file, size_bytes, files
+        )
     total = int(size_bytes.sum())
     return Misses(requests=len(file), bytes=total, missed_requests=int(missed), missed_bytes=int(missed_bytes))
 
 
 @nb.njit(cache=True)
 def _misses(
-    policy: int, rule: int, largest: int, meta: np.ndarray, node: np.ndarray, asked: np.ndarray, file: np.ndarray,
+    policy: int, rule: int, largest: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, asked: np.ndarray, file: np.ndarray,
     size: np.ndarray, files: int,
 ) -> tuple[int, int]:  # fmt: skip
     missed, missed_bytes = 0, 0
     sizes, evicted = np.zeros(files, np.int64), np.zeros(files, np.int32)
     for i in range(len(file)):
         f = file[i]
-        if access(policy, meta, node, f):
+        if access(policy, meta, node, ring, f):
             continue
         missed += 1
         missed_bytes += size[i]
         if sizes[f] != size[i]:
             resize(meta, node, sizes, f, size[i])
         if admits(rule, largest, asked, sizes, f):
-            admit(policy, meta, node, sizes, f, evicted)
+            admit(policy, meta, node, ring, sizes, f, evicted)
     return missed, missed_bytes
 
 

@@ -4,6 +4,7 @@ References
 ----------
 C. Waldspurger, N. Park, A. Garthwaite, I. Ahmad, "Efficient MRC construction with SHARDS", FAST 2015 (sampling by key, caches scaled down).
 W. Cochran, "Sampling Techniques", 1977, chapter 6 (the error of a ratio).
+F. Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 1946 (degrees of freedom).
 """
 
 import dataclasses
@@ -11,14 +12,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
 from sim.fleet import Fleet
 from sim.log import HIT, SessionLog
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem
 
-Z = float(ndtri(0.975))
+UPPER = 0.975
+"""Quantile of the upper ends: intervals are of 95 %."""
 
 
 def sample_titles(titles: int, share: float, rng: np.random.Generator, weight: np.ndarray | None = None) -> np.ndarray:
@@ -98,8 +100,10 @@ def sampled_ratios(
 ) -> pd.DataFrame:
     """Ratios of a sampled simulation, and their error.
 
-    The titles are the sample, so a ratio of two sums over titles has the standard error ``sqrt((1 - f) / n) * sd(y - r x) / mean(x)`` with n titles kept,
-    the share f of all: it is 0 when all are kept. (As if titles were drawn without looking at what they weigh: drawn as they are, the error is less.)
+    The titles are the sample, so a ratio r of two sums over titles has the standard error ``sqrt((1 - f) / n) * sd((y - r x) / (1 - h)) / mean(x)`` with n
+    titles kept, the share f of all: it is 0 when all are kept. A title's share h of x pulls r towards itself, which 1 - h undoes (the jackknife's error);
+    the interval is Student's, as few titles that weigh much leave few degrees of freedom. (As if titles were drawn without looking at what they weigh:
+    drawn as they are, the error is less.)
     What a smaller fleet does to caches comes on top: :func:`without_bias`.
 
     Parameters
@@ -109,7 +113,7 @@ def sampled_ratios(
 
     Returns
     -------
-    metric (request_hit_ratio, byte_hit_ratio, edge_offload), value, standard_error, ci_low, ci_high (95 %).
+    metric (request_hit_ratio, byte_hit_ratio, edge_offload), value, standard_error, degrees_of_freedom, ci_low, ci_high (95 %, within 0..1).
     """
     title, titles = title_of[sessions.file], len(kept)
     delivering = fleet.candidate[fleet.rows(sessions.region, sessions.start_ms), log.candidate]
@@ -124,10 +128,30 @@ def sampled_ratios(
     ):
         y, x = (np.bincount(title, values, titles)[kept] for values in (part, whole))
         value = float(y.sum() / x.sum()) if x.sum() else 0.0
-        spread = float(np.std(y - value * x, ddof=1)) if len(x) > 1 else 0.0
+        share = x / x.sum() if x.sum() else np.zeros(len(x))
+        residual = (y - value * x) / np.maximum(1 - share, 1 / len(x))
+        spread = float(np.std(residual, ddof=1)) if len(x) > 1 else 0.0
         error = np.sqrt((1 - kept.mean()) / len(x)) * spread / x.mean() if x.sum() else 0.0
-        rows.append((metric, value, error, value - Z * error, value + Z * error))
-    return pd.DataFrame(rows, columns=["metric", "value", "standard_error", "ci_low", "ci_high"])
+        rows.append((metric, value, error, degrees_of_freedom(residual)))
+    return _with_ends(pd.DataFrame(rows, columns=["metric", "value", "standard_error", "degrees_of_freedom"]))
+
+
+def degrees_of_freedom(residual: np.ndarray) -> float:
+    """Degrees of freedom of a variance estimated from residuals, (n,): Satterthwaite's, ``2 / (relative variance of the estimate)``.
+
+    That relative variance is ``(kurtosis - 1) / n``: a few titles that weigh much leave few degrees, n equal ones about n.
+    """
+    square = (residual - residual.mean()) ** 2
+    fourth = float((square**2).sum())
+    kurtosis = len(square) * fourth / float(square.sum()) ** 2 if fourth > 0 else 3.0
+    return min(2 * len(square) / max(kurtosis - 1, 1.0), len(square) - 1.0) if len(square) > 1 else 1.0
+
+
+def _with_ends(ratios: pd.DataFrame) -> pd.DataFrame:
+    """Ratios with their interval: Student's t, by the degrees of freedom of each error."""
+    value, error = ratios["value"].to_numpy(), ratios["standard_error"].to_numpy()
+    reach = stdtrit(ratios["degrees_of_freedom"].to_numpy(), UPPER) * error
+    return ratios.assign(ci_low=np.maximum(value - reach, 0), ci_high=np.minimum(value + reach, 1))
 
 
 def without_bias(ratios: pd.DataFrame, of_halves: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -154,5 +178,5 @@ def without_bias(ratios: pd.DataFrame, of_halves: Sequence[pd.DataFrame]) -> pd.
     value = ratios["value"].to_numpy()
     lost = value - np.mean([half["value"].to_numpy() for half in of_halves], axis=0)
     better = np.clip(value + lost, 0, 1)
-    error = np.hypot(ratios["standard_error"].to_numpy(), lost)
-    return ratios.assign(value=better, standard_error=error, ci_low=better - Z * error, ci_high=better + Z * error)
+    sample, freedom = ratios["standard_error"].to_numpy(), ratios["degrees_of_freedom"].to_numpy()
+    return _with_ends(ratios.assign(value=better, standard_error=np.hypot(sample, lost), degrees_of_freedom=freedom))

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from demand.catalogue import Catalogue
+from demand.playback import order_problems
 from sim.fleet import BYTES_PER_GB
 from sim.series import even_rate_bps
 from topology.errors import InputError, Problem
 from topology.network import Network
-from topology.tables import index_of, load_schema, read_table
+from topology.tables import Schema, index_of, load_schema, read_table
 
 DAY_MS = 86_400_000
 NO_BYTES = "leave such rows out, as fillplan import log does"
@@ -134,84 +135,57 @@ def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalo
     Parameters
     ----------
     folder
-        A network folder with ``playback/date=YYYY-MM-DD/*.parquet``.
+        A network folder with ``playback/date=YYYY-MM-DD/*.parquet``, each file in the order of the starts.
 
     Raises
     ------
     InputError
-        No log of that day, an unknown region or a title and profile that name no file, a start on another day, a length or bytes of zero or
+        No log of that day, a file whose times go backwards, an unknown region or a title and profile that name no file, a start on another day, a length or bytes of zero or
         less.
     """
-    log = _log_frame(folder, date)
-    region = index_of(network.region_ids, log["region"])
-    title = index_of(catalogue.title_ids, log["title"])
-    file = _file_of(catalogue, title, log["profile"])
-    start = (log["start"].to_numpy("datetime64[ms]") - np.datetime64(date, "ms")).astype(np.int64)
-    seconds, gb = log["seconds"].to_numpy(float), log["gb"].to_numpy(float)
-    problems = [
-        *_row_problems(
-            region < 0,
-            "region",
-            log["region"].to_numpy(),
-            "unknown id, not in table regions",
-            "add it to regions, or correct the name",
-        ),
-        *_row_problems(
-            title < 0,
-            "title",
-            log["title"].to_numpy(),
-            "unknown id, not in table titles",
-            "add it to titles, or correct the name",
-        ),
-        *_row_problems(
-            (title >= 0) & (file < 0),
-            "profile",
-            log["profile"].to_numpy(),
-            "the title has no file of this profile",
-            "add the file to files",
-        ),
-        *_row_problems(
-            (start < 0) | (start >= DAY_MS),
-            "start",
-            log["start"].to_numpy(),
-            f"not on {date} (UTC)",
-            "move the row to the folder of its day",
-        ),
-        *_row_problems(~(seconds > 0), "seconds", seconds, "the session has no length", "give seconds > 0"),
-        *_row_problems(~(gb > 0), "gb", gb, "the session has no bytes", NO_BYTES),
-    ]
+    paths = sorted((folder / "playback" / f"date={date}").glob("*.parquet"))
+    if not paths:
+        mend = "import that day, or choose another"
+        raise InputError(Problem(table="playback", value=str(date), message="no log of this day", mend=mend))
+    problems: list[Problem] = []
+    parts = [_columns_of(path, date, network, catalogue, problems) for path in paths]
     if problems:
         raise InputError(problems)
+    start, region, file, seconds, gb = (np.concatenate(column) for column in zip(*parts, strict=True))
     duration_ms = np.maximum(np.rint(seconds * 1000), 1).astype(np.int64)
     return build_sessions(start, region, file, duration_ms, np.maximum(np.rint(gb * BYTES_PER_GB), 1).astype(np.int64))
 
 
-def _log_frame(folder: Path, date: dt.date) -> pd.DataFrame:
-    problems: list[Problem] = []
-    paths = sorted((folder / "playback" / f"date={date}").glob("*.parquet"))
-    if not paths:
-        raise InputError(
-            Problem(
-                table="playback",
-                value=str(date),
-                message="no log of this day",
-                mend="import that day, or choose another",
-            )
-        )
+def _columns_of(
+    path: Path, date: dt.date, network: Network, catalogue: Catalogue, problems: list[Problem]
+) -> tuple[np.ndarray, ...]:
+    """Start in ms of the day, region, file, seconds and GB of one file of the log; what is wrong with it is appended, each kind once."""
+    name = f"playback/{path.parent.name}/{path.name}"
     schema = load_schema("demand", "playback")
-    frames = [read_table(path, schema, problems, categorical=True) for path in paths]
-    sound = [
-        frame.astype(dict.fromkeys(("region", "title", "profile"), object)) for frame in frames if frame is not None
-    ]
-    if problems:
-        raise InputError([_with_mend_of_zero(problem) for problem in problems])
-    return pd.concat(sound, ignore_index=True).astype(dict.fromkeys(("region", "title", "profile"), "category"))
-
-
-def _with_mend_of_zero(problem: Problem) -> Problem:
-    """Real logs have rows of zero bytes, and there is a way to be rid of them."""
-    zero = problem.column == "gb" and problem.value is not None and problem.value.strip("0.") == ""
-    return dataclasses.replace(problem, mend=NO_BYTES) if zero else problem
+    any_range = tuple(dataclasses.replace(attribute, range="") for attribute in schema.attributes)
+    log = read_table(path, Schema(table=name, attributes=any_range), problems, categorical=True)
+    if log is None:
+        return tuple(np.zeros(0) for _ in range(5))
+    before = len(problems)
+    region, title = index_of(network.region_ids, log["region"]), index_of(catalogue.title_ids, log["title"])
+    file = _file_of(catalogue, title, log["profile"])
+    start = (log["start"].to_numpy("datetime64[ms]") - np.datetime64(date, "ms")).astype(np.int64)
+    seconds, gb = log["seconds"].to_numpy(float), log["gb"].to_numpy(float)
+    outside, unknown = (start < 0) | (start >= DAY_MS), (title >= 0) & (file < 0)
+    add = "add it to {}, or correct the name"
+    for wrong, column, message, mend in (
+        (region < 0, "region", "unknown id, not in table regions", add.format("regions")),
+        (title < 0, "title", "unknown id, not in table titles", add.format("titles")),
+        (unknown, "profile", "the title has no file of this profile", "add the file to files"),
+        (outside, "start", f"not on {date} (UTC)", "move the row to the folder of its day"),
+        (~(seconds > 0), "seconds", "the session has no length", "give seconds > 0"),
+        (gb == 0, "gb", "the session has no bytes", NO_BYTES),
+        (gb < 0, "gb", "negative bytes", "give gb > 0"),
+    ):
+        problems += _row_problems(wrong, column, log[column].to_numpy(), message, mend, table=name)
+    if len(problems) == before:
+        problems += order_problems(log["start"].to_numpy(), name)
+    return start, region, file, seconds, gb
 
 
 def _file_of(catalogue: Catalogue, title: np.ndarray, profile: pd.Series) -> np.ndarray:
@@ -233,12 +207,12 @@ def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]
     ]
 
 
-def _row_problems(wrong: np.ndarray, column: str, values: np.ndarray, message: str, mend: str) -> list[Problem]:
+def _row_problems(
+    wrong: np.ndarray, column: str, values: np.ndarray, message: str, mend: str, table: str = "playback"
+) -> list[Problem]:
     rows = np.flatnonzero(wrong)
     more = f" (and {len(rows) - 1} more such rows)" if len(rows) > 1 else ""
     return [
-        Problem(
-            table="playback", row=int(i) + 1, column=column, value=str(values[i]), message=message + more, mend=mend
-        )
+        Problem(table=table, row=int(i) + 1, column=column, value=str(values[i]), message=message + more, mend=mend)
         for i in rows[:1]
     ]

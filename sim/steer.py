@@ -13,6 +13,9 @@ from sim.ends import NOBODY
 from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
 from sim.machine import compiled, inlined, lowest_bit
 
+AT_ONCE = 256
+"""Copies that are looked at for one region after the other: as many as stay near the processor."""
+
 
 @inlined
 def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, soft: bool, rate: int, best: int) -> int:
@@ -142,10 +145,24 @@ def front_site(
 
 
 @compiled
-def refresh(ground: Ground, state: State, site: np.ndarray, file: np.ndarray) -> None:
-    """Set or clear the bits in ``holds`` of sites and files whose copies have changed."""
-    for i in range(len(site)):
-        look_again(ground, state, site[i], file[i])
+def refresh(ground: Ground, state: State, appliance_site: np.ndarray, appliance: np.ndarray, file: np.ndarray) -> None:
+    """Set or clear the bits in ``holds`` of copies that have come or gone: (P,) appliances and files, those of one site together for the sake of speed."""
+    begin = 0
+    while begin < len(file):
+        site, end, last = appliance_site[appliance[begin]], begin + 1, min(begin + AT_ONCE, len(file))
+        while end < last and appliance_site[appliance[end]] == site:
+            end += 1
+        word, words, mask = ground.where[site].word, ground.where[site].words, ground.where[site].mask
+        for at in range(ground.seat_begin[site], ground.seat_begin[site + 1]):
+            row, place = ground.seat_row[at], ground.seat_place[at]
+            column, bit = place // PLACES, np.uint16(1 << place % PLACES)
+            for i in range(begin, end):
+                held = state.copies[file[i], word] & mask
+                for more in range(1, words):
+                    held |= state.copies[file[i], word + more]
+                bits = state.holds[row, file[i], column]
+                state.holds[row, file[i], column] = bits | bit if held != 0 else bits & ~bit
+        begin = end
 
 
 @inlined
@@ -162,16 +179,20 @@ def look_again(ground: Ground, state: State, site: int, file: int) -> None:
 
 
 @compiled
-def intend(ground: Ground, state: State, site: np.ndarray, file: np.ndarray) -> None:
-    """Note that these sites are planned to have these files, where they rank best."""
-    for i in range(len(site)):
-        for at in range(ground.seat_begin[site[i]], ground.seat_begin[site[i] + 1]):
+def intend(ground: Ground, state: State, appliance_site: np.ndarray, appliance: np.ndarray, file: np.ndarray) -> None:
+    """Note that these appliances' sites are planned to have these files, where they rank best."""
+    for i in range(len(file)):
+        site = appliance_site[appliance[i]]
+        for at in range(ground.seat_begin[site], ground.seat_begin[site + 1]):
             if ground.seat_place[at] == 0:
                 state.holds[ground.seat_row[at], file[i], 0] |= np.uint16(MEANT)
 
 
 @compiled
-def set_bits(words: np.ndarray, place: np.ndarray, value: np.ndarray, on: bool) -> None:
-    """Set, or else clear, the bits of (M,) values in the words at (M,) places."""
-    for i in range(len(place)):
-        words[place[i]] = words[place[i]] | value[i] if on else words[place[i]] & ~value[i]
+def set_copies(copies: np.ndarray, bit_of: np.ndarray, appliance: np.ndarray, file: np.ndarray, on: bool) -> None:
+    """Set, or else clear, the bits in ``copies`` of (P,) appliances and files; ``bit_of`` (A,) is the bit of each appliance."""
+    for i in range(len(file)):
+        place = bit_of[appliance[i]]
+        bit = np.uint64(1) << np.uint64(place & 63)
+        bits = copies[file[i], place >> 6]
+        copies[file[i], place >> 6] = bits | bit if on else bits & ~bit

@@ -169,7 +169,9 @@ def validate_network(folder: Path, problems: list[Problem]) -> Network | None:
                     )
                 )
             continue
-        tables[name] = read_table(path, schema, problems, known=known)
+        tables[name] = read_table(
+            path, schema, problems, known=known, may_be_empty=name == "links"
+        )  # one node needs none
         frame = tables[name]
         if frame is not None and name != "steering":
             known[name] = pd.Index(frame[schema.key[0]])

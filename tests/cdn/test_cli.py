@@ -434,11 +434,27 @@ def test_a_process_of_its_own_ends_with_the_same_status():
     assert json.loads(done.stdout)["ok"] is False
 
 
-def zero_bytes(folder):
+def respoil(folder, change):
     path = folder / f"net/playback/date={NIGHT}/part-0.parquet"
-    frame = pd.read_parquet(path)
-    frame.loc[3, "gb"] = 0.0
-    frame.to_parquet(path, index=False)
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+
+
+def zero_bytes(folder):
+    respoil(folder, lambda frame: frame.assign(gb=frame["gb"].where(frame.index != 3, 0.0)))
+
+
+def lengths_below_zero(folder):
+    respoil(folder, lambda frame: frame.assign(seconds=frame["seconds"].where(frame.index < 7, -1.0)))
+
+
+def an_unknown_region(folder):
+    respoil(
+        folder, lambda frame: frame.assign(region=frame["region"].astype(object).where(frame.index > 1, "Atlantis"))
+    )
+
+
+def out_of_order(folder):
+    respoil(folder, lambda frame: pd.concat([frame[5:], frame[:5]]))
 
 
 def an_appliance_gone(folder):
@@ -453,10 +469,19 @@ def little_storage(folder):
     )
 
 
+def half_the_storage(folder):
+    frame = pd.read_csv(folder / "net/appliances.csv")
+    frame.assign(storage_gb=frame["storage_gb"] / 2).to_csv(folder / "net/appliances.csv", index=False)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (zero_bytes, "row 4, column gb: out of range, must be >0 (value '0.0'). Mend: leave such rows out, as fillplan import log does"),
+        (lengths_below_zero, "row 8, column seconds: the session has no length (and "),
+        (an_unknown_region, f"playback/date={NIGHT}/part-0.parquet, row 1, column region: unknown id, not in table regions (and 1 more"),
+        (out_of_order, "column start: out of order: the row ahead of it starts at"),
+        (half_the_storage, "more appliances hold too much, this one the most"),
+        (zero_bytes, "row 4, column gb: the session has no bytes (value '0.0'). Mend: leave such rows out, as fillplan import log does"),
         (an_appliance_gone, "make the plan again for this network, or use the network it was made for"),
         (little_storage, "make the plan again for this network"),
     ],

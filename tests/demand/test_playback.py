@@ -228,6 +228,16 @@ def test_a_day_reads_back_in_the_order_of_starts(tmp_path):
     assert frame["region"].astype(str).tolist() == ["paris"] * 3
 
 
+def test_times_that_go_backwards_in_a_file_are_named(tmp_path, catalogue):
+    early = ("2026-01-15T20:29:59", *ROW[1:])
+    put(tmp_path, log(ROW, ROW), "a.parquet")
+    put(tmp_path, log(ROW, early, early, ROW, early), "b.parquet")
+    (problem,) = problems_of(tmp_path, catalogue)
+    assert (problem.table, problem.row, problem.column) == (f"playback/date={DAY}/b.parquet", 2, "start")
+    assert problem.value == "2026-01-15T20:29:59.000"
+    assert "2026-01-15T20:30:00.000 (and 1 more such rows)" in problem.message
+
+
 def test_times_with_a_zone_or_as_text_are_utc(tmp_path, catalogue):
     put(tmp_path, log(ROW).assign(start=pd.to_datetime(["2026-01-15T00:30:00+01:00"]).tz_convert("Asia/Tokyo")), date="2026-01-14")  # fmt: skip
     put(tmp_path, log(ROW).assign(start=["2026-01-15T20:30:00"]))

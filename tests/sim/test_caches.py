@@ -28,14 +28,14 @@ requests = st.lists(
 
 
 @nb.njit
-def replay(policy, meta, node, sizes, cache, file):
+def replay(policy, meta, node, ring, sizes, cache, file):
     """Hits and evictions, one after the other, as a caller's kernel would see them."""
     hits, gone = np.zeros(len(file), np.bool_), np.zeros(len(file), np.int64)
     evicted, went = np.zeros(len(sizes), np.int32), [np.int32(0) for _ in range(0)]
     for i in range(len(file)):
-        hits[i] = access(policy, meta[cache[i]], node[cache[i]], file[i])
+        hits[i] = access(policy, meta[cache[i]], node[cache[i]], ring[cache[i]], file[i])
         if not hits[i]:
-            gone[i] = admit(policy, meta[cache[i]], node[cache[i]], sizes, file[i], evicted)
+            gone[i] = admit(policy, meta[cache[i]], node[cache[i]], ring[cache[i]], sizes, file[i], evicted)
             for k in range(gone[i]):
                 went.append(evicted[k])
     return hits, gone, went
@@ -54,15 +54,16 @@ def replay_classes(policy, capacities, size, cache, file):
 
 def compare(policy, capacities, size, cache, file):
     code = KERNEL_POLICIES[policy]
-    meta, node = empty_caches(code, np.array(capacities), len(size))
     caches, hits, gone, evicted = replay_classes(policy, capacities, size, cache, file)
-    ours = replay(code, meta, node, np.array(size), np.array(cache, np.int64), np.array(file, np.int64))
-    assert ours[0].tolist() == hits
-    assert ours[1].tolist() == gone
-    assert ours[2] == evicted
-    for c, twin in enumerate(caches):
-        assert [f for f in range(len(size)) if contains(node[c], f)] == [f for f in range(len(size)) if f in twin]
-        assert meta[c, USED] == twin.used_bytes
+    for by_file in (False, True):
+        meta, node, ring = empty_caches(code, np.array(capacities), len(size), by_file=by_file)
+        ours = replay(code, meta, node, ring, np.array(size), np.array(cache, np.int64), np.array(file, np.int64))
+        assert ours[0].tolist() == hits
+        assert ours[1].tolist() == gone
+        assert ours[2] == evicted
+        for c, twin in enumerate(caches):
+            assert [f for f in range(len(size)) if contains(node[c], f)] == [f for f in range(len(size)) if f in twin]
+            assert meta[c, USED] == twin.used_bytes
     return hits
 
 

@@ -10,7 +10,7 @@ from demand.demand import build_demand
 from sim.batch import simulate
 from sim.draw import draw_sessions
 from sim.replicate import interval, replicate
-from sim.sampling import halves, sample_titles, sampled, sampled_ratios, without_bias
+from sim.sampling import degrees_of_freedom, halves, sample_titles, sampled, sampled_ratios, without_bias
 from sim.scheme import Scheme
 from topology.errors import InputError
 
@@ -112,6 +112,40 @@ def test_a_quarter_of_the_titles_comes_as_close_as_it_says(make, week):
         assert np.mean(within) >= 0.9
         assert np.mean(values) == pytest.approx(truth, abs=0.02)
         assert 0 < np.mean(errors) < 0.1
+
+
+def test_intervals_of_forty_titles_cover(make, week):
+    network, catalogue, demand, fleet = week
+    weight = np.bincount(catalogue.title_of[demand.file], demand.gb, FILES)
+    days = [
+        draw_sessions(demand, network, catalogue, np.random.default_rng(d), date=dt.date(2026, 1, 5)) for d in (5, 6)
+    ]
+
+    def ratios(day, scheme, kept):
+        part = sampled(fleet, day, catalogue.title_of, kept)
+        return sampled_ratios(*part, simulate(*part, scheme, keep_log=True).log, catalogue.title_of, kept)
+
+    for scheme in schemes(make):
+        within = []
+        for number, day in enumerate(days):
+            truth = simulate(fleet, day, scheme).totals()
+            for seed in range(60):
+                kept = sample_titles(FILES, 0.1, np.random.default_rng([seed, number]), weight)
+                found = ratios(day, scheme, kept)
+                if scheme.policy is not None:
+                    found = without_bias(found, [ratios(day, scheme, half) for half in halves(kept, weight)])
+                assert ((found["ci_low"] >= 0) & (found["ci_high"] <= 1)).all()
+                within += [row.ci_low <= truth[row.metric] <= row.ci_high for row in found.itertuples()]
+        assert np.mean(within) >= 0.92, scheme.label
+
+
+def test_one_title_that_weighs_most_leaves_few_degrees_of_freedom():
+    rng = np.random.default_rng(8)
+    even, steep = rng.normal(size=2000), np.where(np.arange(2000) < 2, 1000.0, 1.0) * rng.normal(size=2000)
+    assert degrees_of_freedom(even) == pytest.approx(2000, rel=0.15)
+    assert degrees_of_freedom(steep) < 5
+    assert degrees_of_freedom(np.zeros(7)) == 6
+    assert degrees_of_freedom(np.ones(1)) == 1
 
 
 def test_every_sample_has_its_share_of_what_is_asked_for_most():

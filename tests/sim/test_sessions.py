@@ -54,11 +54,11 @@ GOOD = ("2026-01-15T00:00:01.5", "r0", "t0", "h264", 10.0, 0.005)
 def test_a_log_becomes_whole_milliseconds_and_bytes_in_the_order_of_starts(tmp_path, network, catalogue):
     rows = [
         ("2026-01-15T20:00:00", "r1", "t1", "h264", 60.0004, 0.06),
-        ("2026-01-15T00:00:01.5", "r0", "t0", "h264", 10.0, 0.005),
         ("2026-01-15T20:00:00", "r2", "t2", "h264", 0.0001, 1e-9),
         ("2026-01-15T23:59:59.999", "r0", "t0", "h264", 7200.0, 1e-10),
     ]
     write_log(tmp_path, log(rows))
+    write_log(tmp_path, log([("2026-01-15T00:00:01.5", "r0", "t0", "h264", 10.0, 0.005)]), "part-1.parquet")
     sessions = sessions_from_playback(tmp_path, DATE, network, catalogue)
     assert sessions.start_ms.tolist() == [1500, 72_000_000, 72_000_000, DAY_MS - 1]
     assert sessions.region.tolist() == [0, 1, 2, 0]
@@ -89,9 +89,36 @@ def test_a_wrong_row_is_named(tmp_path, network, catalogue, change, column):
     with pytest.raises(InputError) as caught:
         sessions_from_playback(tmp_path, DATE, network, catalogue)
     problem = caught.value.problems[0]
-    assert problem.table == "playback"
-    assert problem.column == column
+    assert problem.table == f"playback/date={DATE}/part-0.parquet"
+    assert (problem.row, problem.column) == (2, column)
     assert problem.mend
+
+
+@pytest.mark.parametrize("change", [{"seconds": 0.0}, {"gb": -1.0}, {"gb": 0.0}, {"region": "nowhere"}])
+def test_rows_wrong_in_one_way_make_one_message(tmp_path, network, catalogue, change):
+    frame = log([GOOD] * 40)
+    for name, value in change.items():
+        frame.loc[5:, name] = value
+    write_log(tmp_path, frame)
+    with pytest.raises(InputError) as caught:
+        sessions_from_playback(tmp_path, DATE, network, catalogue)
+    (problem,) = caught.value.problems
+    assert problem.row == 6
+    assert "(and 34 more such rows)" in problem.message
+
+
+def test_a_log_whose_times_go_backwards_is_refused(tmp_path, network, catalogue):
+    rows = [GOOD, ("2026-01-15T00:00:09", *GOOD[1:]), ("2026-01-15T00:00:07", *GOOD[1:]), GOOD]
+    write_log(tmp_path, log([GOOD]))
+    write_log(tmp_path, log(rows), "part-1.parquet")
+    with pytest.raises(InputError) as caught:
+        sessions_from_playback(tmp_path, DATE, network, catalogue)
+    (problem,) = caught.value.problems
+    assert (problem.table, problem.row, problem.column) == (f"playback/date={DATE}/part-1.parquet", 3, "start")
+    assert problem.value == "2026-01-15T00:00:07.000"
+    assert "2026-01-15T00:00:09.000" in problem.message
+    assert "1 more such row" in problem.message
+    assert "import log" in problem.mend
 
 
 def test_a_day_without_a_log_is_refused(tmp_path, network, catalogue):

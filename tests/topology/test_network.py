@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.strategies import network_tables
 from topology.errors import InputError, Problem
 from topology.network import build_network, read_network, validate_network
+from topology.routing import region_paths, site_trees, steering_routes
 from topology.tables import write_table
 
 
@@ -120,6 +121,25 @@ def test_what_is_written_is_read_as_it_was_built(tmp_path_factory, tables):
         np.testing.assert_array_equal(getattr(read, name), getattr(built, name))
     for name in ("node_ids", "link_ids", "region_ids", "site_ids", "appliance_ids"):
         assert list(getattr(read, name)) == list(getattr(built, name))
+
+
+def test_a_network_of_one_node_needs_no_link(tmp_path):
+    tables = small()
+    tables["nodes"], tables["links"] = tables["nodes"].iloc[:1], tables["links"].iloc[:0]
+    for name in ("regions", "sites"):
+        tables[name] = tables[name].assign(node=tables["nodes"]["node"].iloc[0])
+    network = read_network(write(tmp_path, tables))
+    assert len(network.links) == 0
+    trees = site_trees(network)
+    assert (trees.cost_per_gb == 0).all()
+    assert len(region_paths(network, trees, steering_routes(network, trees)).arcs) == 0
+
+
+def test_several_nodes_without_a_link_are_cut_off(tmp_path):
+    tables = small()
+    tables["links"] = tables["links"].iloc[:0]
+    with pytest.raises(InputError, match="no path of links leads"):
+        read_network(write(tmp_path, tables))
 
 
 def test_no_folder(tmp_path):
