@@ -244,6 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--top10", type=Path)
     parser.add_argument("--calendar", type=Path)
+    parser.add_argument("--dates-only", action="store_true", help="leave the runtimes that the calendar tells")
     parser.add_argument("--origins", type=int, default=20, help="weeks of lists to forecast, back from the last")
     parser.add_argument("--refit-every", type=int, default=4, help="origins between two fits of the ranking model")
     parser.add_argument("--evidence", action="store_true", help="also ceilings and a learning curve of the lists")
@@ -252,7 +253,7 @@ def main() -> None:
     parser.add_argument("--youtube", type=Path, nargs="*", default=[])
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     args = parser.parse_args()
-    calendar = None if args.calendar is None else read_calendar(args.calendar)
+    calendar = None if args.calendar is None else read_calendar(args.calendar, runtimes=not args.dates_only)
     result: dict[str, Any] = {}
     series: dict[str, Table] = {}
     if args.top10:
