@@ -76,7 +76,7 @@ def read_calendar(path: Path, *, runtimes: bool = True) -> ReleaseCalendar:
         {"name": frame["title"].str.strip(), "day": day.dt.date, "season": season, "minutes": minutes}
     )
     # a title that several reports name has the runtime of the first that tells it
-    return build_calendar(releases.groupby(["name", "day", "season"], as_index=False)["minutes"].first())
+    return build_calendar(releases.groupby(["name", "day", "season"], as_index=False).agg(minutes=("minutes", "first")))
 
 
 def _refuse(frame: pd.DataFrame, column: str, wrong: pd.Series, table: str, message: str, mend: str) -> None:

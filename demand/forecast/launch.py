@@ -4,6 +4,8 @@ The model, for the volume ``W`` of a title over its launch period (a week, say) 
 
 - prior: ``log W = x' b + e``, ``e ~ N(0, s^2)``, ``b ~ N(0, s^2 / a)`` on standardised features ``x`` of the content; ``a`` and ``s`` are those of
   the largest evidence (Bayesian linear regression; Bishop 2006, 3.5). So ``log W ~ N(m, v)`` with ``v = s^2 + x' Cov(b) x``.
+- mean: ``E W = exp(m + u v / 2)``. Launches that follow the normal law up to their largest have ``u = 1``; where none is as large as that law lets some be, it is
+  less: that ``u`` in [0, 1] with which the past launches, each foretold from the others, come to what they drew together (a smearing factor; Duan 1983).
 - first days: of the views ``V_d`` in the first ``d`` days, ``log V_d = log W + c_d + n``, ``n ~ N(0, t_d^2)``, where ``c_d`` is the mean of the log
   share that the first ``d`` days of earlier launches held, ``t_d`` its deviation. The posterior of ``log W`` is normal with precision
   ``1/v + 1/t_d^2`` and mean ``(m/v + (log V_d - c_d)/t_d^2) / (1/v + 1/t_d^2)``: the prior shrinks towards the data, the more days the further.
@@ -30,19 +32,20 @@ STRENGTHS = np.logspace(-1, 4, 26)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Belief:
-    """Normal distributions of the log volume of titles (N): mean and variance."""
+    """Normal distributions of the log volume of titles (N): mean and variance; ``upper``, in [0, 1], is how much of the variance their upper tail bears out."""
 
     log_mean: np.ndarray
     log_variance: np.ndarray
+    upper: float = 1.0
 
     @property
     def mean(self) -> np.ndarray:
-        """(N,) expected volume, ``exp(m + v / 2)``."""
-        return np.asarray(np.exp(self.log_mean + self.log_variance / 2))
+        """(N,) expected volume, ``exp(m + u v / 2)``."""
+        return np.asarray(np.exp(self.log_mean + self.upper * self.log_variance / 2))
 
     def take(self, rows: np.ndarray | slice) -> "Belief":
         """Those of some titles."""
-        return Belief(log_mean=self.log_mean[rows], log_variance=self.log_variance[rows])
+        return Belief(log_mean=self.log_mean[rows], log_variance=self.log_variance[rows], upper=self.upper)
 
     def quantile(self, share: float) -> np.ndarray:
         """(N,) volume that is not exceeded with probability ``share``; the median errs least in absolute terms."""
@@ -61,13 +64,14 @@ class LaunchPrior:
     covariance: np.ndarray
     intercept: float
     noise: float
+    upper: float
 
     def predict(self, titles: pd.DataFrame) -> Belief:
         """Beliefs about the launches of titles, of the columns :func:`fit_launch_prior` describes."""
         later = np.full(len(titles), np.iinfo(np.int64).max)
         x = (_features(titles, self.levels, self.launches, later) - self.centre) / self.scale
         variance = self.noise + np.einsum("nm,mk,nk->n", x, self.covariance, x)
-        return Belief(log_mean=self.intercept + x @ self.coefficients, log_variance=variance)
+        return Belief(log_mean=self.intercept + x @ self.coefficients, log_variance=variance, upper=self.upper)
 
 
 def fit_launch_prior(
@@ -125,15 +129,21 @@ def fit_launch_prior(
     )
     noise = (n * noise + worth * law_variance) / (n + worth)
     precision = x.T @ x + strength * np.eye(x.shape[1])
+    covariance, coefficients = np.linalg.inv(precision), np.linalg.solve(precision, x.T @ (log_volume - intercept))
+    spread = np.einsum("nm,mk,nk->n", x, covariance, x)
+    own = np.minimum(spread + 1 / (n + worth), 0.99) if n else spread
+    others = log_volume - (log_volume - intercept - x @ coefficients) / (1 - own)
+    upper = _upper_tail(volume, others, noise * (1 + 1 / (n + worth) + spread)) if told else 1.0
     return LaunchPrior(
         levels=levels,
         launches=launches,
         centre=centre,
         scale=scale,
-        coefficients=np.linalg.solve(precision, x.T @ (log_volume - intercept)),
-        covariance=noise * np.linalg.inv(precision),
+        coefficients=coefficients,
+        covariance=noise * covariance,
         intercept=intercept,
         noise=noise * (1 + 1 / (n + worth)),
+        upper=upper,
     )
 
 
@@ -185,7 +195,9 @@ def update(
     precision = 1 / belief.log_variance + weight
     mean = (belief.log_mean / belief.log_variance + log_views * weight) / precision
     return Belief(
-        log_mean=np.where(seen, mean, belief.log_mean), log_variance=np.where(seen, 1 / precision, belief.log_variance)
+        log_mean=np.where(seen, mean, belief.log_mean),
+        log_variance=np.where(seen, 1 / precision, belief.log_variance),
+        upper=belief.upper,
     )
 
 
@@ -235,6 +247,18 @@ def _mixture_quantile(belief: Belief, chance: np.ndarray, share: np.ndarray, wan
 
 def _mean_square(values: np.ndarray) -> float:
     return float(values @ values) / max(len(values), 1)
+
+
+def _upper_tail(volume: np.ndarray, log_mean: np.ndarray, log_variance: np.ndarray) -> float:
+    """The ``upper`` of beliefs whose means sum to the sum of the volumes, by bisection; the nearer end of [0, 1] where there is none."""
+    low, high = 0.0, 1.0
+    if np.exp(log_mean + log_variance / 2).sum() <= volume.sum():
+        return high
+    for _ in range(40):
+        middle = (low + high) / 2
+        less = np.exp(log_mean + middle * log_variance / 2).sum() <= volume.sum()
+        low, high = (middle, high) if less else (low, middle)
+    return low
 
 
 def _largest_evidence(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -37,6 +37,21 @@ def test_the_prior_finds_what_made_the_launches() -> None:
     assert wape < 0.8 * np.abs(volume[:400].mean() - volume[400:]).sum() / volume[400:].sum()
 
 
+def test_the_mean_is_that_of_launches_whose_largest_are_smaller_than_the_normal_law_lets_them_be() -> None:
+    """Log volumes skewed to the left, as with a most watched title that none exceeds; and the normal law itself, whose mean is ``exp(m + v / 2)``."""
+    rng = np.random.default_rng(6)
+    titles = pd.DataFrame({"runtime_minutes": rng.uniform(60, 600, 4000)})
+    content = np.log(titles["runtime_minutes"].to_numpy() / 60)
+    for drawn, lower, upper in ((-rng.exponential(1.5, 4000), 0.0, 0.6), (rng.normal(0, 1, 4000), 0.9, 1.0)):
+        volume = np.exp(content + drawn)
+        belief = fit_launch_prior(titles[:2000], volume[:2000]).predict(titles[2000:])
+        assert lower < belief.upper <= upper
+        assert belief.mean.sum() == pytest.approx(volume[2000:].sum(), rel=0.1)
+        assert belief.mean == pytest.approx(np.exp(belief.log_mean + belief.upper * belief.log_variance / 2))
+    few = fit_launch_prior(titles[:2], np.array([1.0, 1.0])).predict(titles[2:4])
+    assert np.isfinite(few.mean).all() and (few.mean > 0).all()
+
+
 def test_content_that_says_nothing_is_shrunk_away() -> None:
     titles, _, _ = made_up_launches(2)
     volume = np.random.default_rng(3).lognormal(10, 1, len(titles))
