@@ -54,12 +54,13 @@ class Belief:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LaunchPrior:
-    """The regression: levels of the categories, launches by series, coefficients and their uncertainty."""
+    """The regression: levels of the categories, launches by series, least and largest of each standardised feature, coefficients and their uncertainty."""
 
     levels: dict[str, tuple[str, ...]]
     launches: pd.DataFrame
     centre: np.ndarray
     scale: np.ndarray
+    seen: tuple[np.ndarray, np.ndarray]
     coefficients: np.ndarray
     covariance: np.ndarray
     intercept: float
@@ -70,6 +71,7 @@ class LaunchPrior:
         """Beliefs about the launches of titles, of the columns :func:`fit_launch_prior` describes."""
         later = np.full(len(titles), np.iinfo(np.int64).max)
         x = (_features(titles, self.levels, self.launches, later) - self.centre) / self.scale
+        x = np.clip(x, *self.seen)  # nothing is drawn beyond what past launches were like
         variance = self.noise + np.einsum("nm,mk,nk->n", x, self.covariance, x)
         return Belief(log_mean=self.intercept + x @ self.coefficients, log_variance=variance, upper=self.upper)
 
@@ -119,7 +121,7 @@ def fit_launch_prior(
     x = _features(titles, levels, launches, np.arange(len(titles)))
     told, n = len(volume) >= (LEAST_LAUNCHES if law is not None else 2), len(volume)
     centre, scale = (x.mean(axis=0), x.std(axis=0)) if told else np.zeros((2, x.shape[1]))
-    scale = np.where(scale > 0, scale, np.inf)  # what never varied says nothing
+    scale = np.where(scale > 1e-9 * (1 + np.abs(centre)), scale, np.inf)  # what never varied says nothing
     x = (x - centre) / scale
     worth = 0.0 if law is None else law_launches
     law_mean, law_variance = (0.0, 0.0) if law is None else (float(law.log_mean[0]), float(law.log_variance[0]))
@@ -130,15 +132,14 @@ def fit_launch_prior(
     noise = (n * noise + worth * law_variance) / (n + worth)
     precision = x.T @ x + strength * np.eye(x.shape[1])
     covariance, coefficients = np.linalg.inv(precision), np.linalg.solve(precision, x.T @ (log_volume - intercept))
-    spread = np.einsum("nm,mk,nk->n", x, covariance, x)
-    own = np.minimum(spread + 1 / (n + worth), 0.99) if n else spread
-    others = log_volume - (log_volume - intercept - x @ coefficients) / (1 - own)
-    upper = _upper_tail(volume, others, noise * (1 + 1 / (n + worth) + spread)) if told else 1.0
+    foretold = intercept + x @ coefficients
+    upper = _upper_tail(volume, foretold, np.full(n, noise)) if told else 1.0
     return LaunchPrior(
         levels=levels,
         launches=launches,
         centre=centre,
         scale=scale,
+        seen=(x.min(axis=0, initial=0.0), x.max(axis=0, initial=0.0)),
         coefficients=coefficients,
         covariance=noise * covariance,
         intercept=intercept,

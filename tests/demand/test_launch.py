@@ -74,6 +74,18 @@ def test_a_predecessor_speaks_for_its_sequel_but_a_later_launch_does_not() -> No
     assert np.ptp(first_only.predict(again).log_mean) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_feature_that_hardly_varied_does_not_run_away() -> None:
+    """One predecessor among the past launches, and a launch like the mean: what a far larger one says of its sequel is not known, and not beyond all numbers."""
+    rng = np.random.default_rng(7)
+    titles = pd.DataFrame({"series": [f"s{n}" for n in range(99)] + ["s0"], "number": [1.0] * 99 + [2.0]})
+    volume = np.exp(np.append(rng.normal(8, 1, 99), 8.0))
+    volume[0] = np.exp(np.log(volume).mean() + 1e-4)
+    prior = fit_launch_prior(titles, volume)
+    belief = prior.predict(pd.DataFrame({"series": ["s1", "s0"], "number": [2.0, 3.0]}))
+    assert belief.log_mean == pytest.approx(np.full(2, np.log(volume).mean()), abs=1.0)
+    assert (belief.log_variance < 3).all() and (belief.mean < 10 * volume.max()).all()
+
+
 def test_levels_nobody_has_seen_fall_back_to_the_mean() -> None:
     titles, _, volume = made_up_launches(5)
     prior = fit_launch_prior(titles, volume)
