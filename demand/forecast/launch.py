@@ -5,7 +5,7 @@ The model, for the volume ``W`` of a title over its launch period (a week, say) 
 - prior: ``log W = x' b + e``, ``e ~ N(0, s^2)``, ``b ~ N(0, s^2 / a)`` on standardised features ``x`` of the content; ``a`` and ``s`` are those of
   the largest evidence (Bayesian linear regression; Bishop 2006, 3.5). So ``log W ~ N(m, v)`` with ``v = s^2 + x' Cov(b) x``.
 - mean: ``E W = exp(m + u v / 2)``. Launches that follow the normal law up to their largest have ``u = 1``; where none is as large as that law lets some be, it is
-  less: that ``u`` in [0, 1] with which the past launches, each foretold from the others, come to what they drew together (a smearing factor; Duan 1983).
+  less: that ``u`` in [0, 1] with which the regression gives for the past launches together what they drew together (a smearing factor; Duan 1983), drawn towards 1 while they are few.
 - first days: of the views ``V_d`` in the first ``d`` days, ``log V_d = log W + c_d + n``, ``n ~ N(0, t_d^2)``, where ``c_d`` is the mean of the log
   share that the first ``d`` days of earlier launches held, ``t_d`` its deviation. The posterior of ``log W`` is normal with precision
   ``1/v + 1/t_d^2`` and mean ``(m/v + (log V_d - c_d)/t_d^2) / (1/v + 1/t_d^2)``: the prior shrinks towards the data, the more days the further.
@@ -26,6 +26,8 @@ RAREST = 5
 """A kind, genre, language or weekday with fewer past launches has no coefficient of its own."""
 LEAST_LAUNCHES = 10
 """Launches from which on content has a say beside a law."""
+TAIL_LAUNCHES = 50.0
+"""Launches that count for a log-normal upper tail: few of them seldom hold one as large as may come."""
 STRENGTHS = np.logspace(-1, 4, 26)
 """Values of ``a`` that are compared."""
 
@@ -133,7 +135,8 @@ def fit_launch_prior(
     precision = x.T @ x + strength * np.eye(x.shape[1])
     covariance, coefficients = np.linalg.inv(precision), np.linalg.solve(precision, x.T @ (log_volume - intercept))
     foretold = intercept + x @ coefficients
-    upper = _upper_tail(volume, foretold, np.full(n, noise)) if told else 1.0
+    tail = _upper_tail(volume, foretold, np.full(n, noise)) if told else 1.0
+    upper = (n * tail + TAIL_LAUNCHES) / (n + TAIL_LAUNCHES)
     return LaunchPrior(
         levels=levels,
         launches=launches,
