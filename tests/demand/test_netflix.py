@@ -193,6 +193,13 @@ def test_seasons_are_cut_into_episodes_and_the_last_is_cut_short(published):
     assert len(everything.work) == 13  # what nobody watches is left out
 
 
+def test_seasons_of_a_show_are_of_one_series(published):
+    works = list_works(published, COUNTRIES, small.WEEKS)
+    sagas = works[works["key"].str.startswith("saga of de season")]
+    assert len(sagas) > 5 and set(sagas["show"]) == {"saga of de"}
+    assert set(works["show"][works["kind"] == FILM]) == {""}
+
+
 def test_languages_are_those_of_earlier_global_lists_or_of_names_in_two_languages(published):
     """A list of the log's own weeks says nothing: it would tell which titles were going to be watched everywhere."""
     listed = published.worldwide.iloc[:2].assign(
