@@ -8,6 +8,8 @@ can run here; regret of the plan as in ``fillplan forecast --backtest``, by the 
 ``python -m benchmarks.daily_forecast law [--seeds 3] [--sessions 20000 200000]``: regret beside that of the law itself, the mean of what the generator draws from:
 what chance alone costs a plan, and no forecaster can be expected to save.
 
+``python -m benchmarks.daily_forecast ceiling``: first days of new titles under that law: what one who knows it can do with all that is known of a title beforehand.
+
 ``python -m benchmarks.daily_forecast launches NETWORK [--regret-days 5]``: titles on their first days, and in regions where they are new, on any network with launches in its log.
 
 ``python -m benchmarks.daily_forecast memory [--json]``: 1,000,000 series by batches of regions, the world read first; CPU seconds and peak memory.
@@ -28,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.daily_launches import measure_launches
-from benchmarks.daily_law import law
+from benchmarks.daily_law import launch_ceiling, law
 from cdn.jobs import make_forecast
 from cdn.placement.solve import METHODS
 from cdn.sample import FIRST_DAY, SampleSize, write_sample
@@ -170,7 +172,7 @@ def memory(regions: int, titles: int, days: int, batch: int) -> list[dict[str, o
 def main() -> None:
     """Print a row a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("accuracy", "law", "launches", "speed", "memory"))
+    parser.add_argument("what", choices=("accuracy", "law", "ceiling", "launches", "speed", "memory"))
     parser.add_argument("network", type=Path, nargs="?", help="of launches: a network folder")
     parser.add_argument(
         "--sessions", type=int, nargs="+", default=[20_000, 200_000], help="of law: sessions a day of the small network"
@@ -196,6 +198,8 @@ def main() -> None:
         )
     elif args.what == "law":
         rows = law(args.seeds, args.origins, args.sessions, tuple(args.models or ("pooled", "last-day")), args.method)
+    elif args.what == "ceiling":
+        rows = launch_ceiling(1)
     elif args.what == "launches":
         if args.network is None:
             parser.error("launches needs a network folder")

@@ -90,7 +90,7 @@ def before_launch(history: History, known: Known) -> list[dict[str, object]]:
         for g in np.unique(group[age[origin] == 0]).tolist():
             own = group == g
             (at,) = np.flatnonzero(premieres.title == g)
-            lower = np.exp(-premieres.belief.log_variance[at] / 2)
+            lower = premieres.belief.quantile(0.5)[at] / premieres.belief.mean[at]
             for what, length in (("first day", 1), ("first week", WEEK)):
                 if origin + length > days:
                     continue

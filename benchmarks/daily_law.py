@@ -16,6 +16,7 @@ from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import Demand
 from demand.forecast import backtest, build_known, make_forecaster
 from demand.forecast.base import Learned, forecast_demand, require_history
+from demand.forecast.launch import fit_launch_prior
 from demand.laws import load_laws
 from demand.playback import History, playback_dates, read_history
 from demand.workload import draw_playback, sample_catalogue, wanted_by_day
@@ -23,6 +24,10 @@ from topology.network import Network, read_network
 
 DENSE_SESSIONS = 4_000_000
 """Sessions a day that the law's mean is averaged over."""
+PAST = 25, 50, 200
+"""Launches that the forecasts of new works have learnt from."""
+WORKS, REGIONS, NEW, TRIALS = 1000, 12, 100, 200
+"""Works of the catalogue, regions, and new works in each of so many trials."""
 
 
 def law(seeds: int, origins: int, sessions: list[int], models: tuple[str, ...], method: str) -> list[dict[str, object]]:
@@ -116,3 +121,49 @@ def law_means(
         mean[region, file] = total.to_numpy() / times
         means[date] = mean
     return means
+
+
+def launch_ceiling(seed: int) -> list[dict[str, object]]:
+    """WAPE and bias of new works by region under the law: mean of past launches, launch model, and one who knows the law, each told the content.
+
+    What a work draws is the minutes that are watched of its episodes, which its content tells, times a level and a taste of each region, which nothing tells before
+    its launch. The least absolute error has the median; the mean is what a sum needs. ``wape_less`` is against the mean of as many past launches.
+    """
+    laws, rng = load_laws(), np.random.default_rng(seed)
+    made, _ = sample_catalogue(rng, 20 * WORKS, laws, default_ladder(), first_day=FIRST_DAY, days=1)
+    made = made.assign(work=made["series"].where(made["series"] != "", made["title"]))
+    made["watched"] = laws.watching.mean_minutes(made["runtime_minutes"].to_numpy())
+    works = made.groupby("work").agg(
+        kind=("kind", "first"), runtime_minutes=("runtime_minutes", "first"), launch_minutes=("runtime_minutes", "sum"), watched=("watched", "sum"),
+    )  # fmt: skip
+    rank = (np.arange(WORKS) + 0.5) / WORKS
+    chance = laws.launches.chance(rank)
+    chance, weight = chance / chance.sum(), laws.popularity.weight(rank)
+    usual = rng.choice(weight, (1_000_000, 1), p=chance) * _tastes(rng, laws.taste_sd, (1_000_000, 1))
+    rows = []
+    for past in PAST:
+        errors: dict[str, np.ndarray] = {}
+        for _ in range(TRIALS):
+            drawn = works.iloc[rng.integers(len(works), size=past + NEW)]
+            content = drawn["watched"].to_numpy()
+            volume = content * rng.choice(weight, past + NEW, p=chance)
+            came = volume[past:, None] * _tastes(rng, laws.taste_sd, (NEW, REGIONS))
+            belief = fit_launch_prior(drawn[:past], volume[:past]).predict(drawn[past:])
+            for model, values in (
+                ("mean of past launches", np.full(NEW, volume[:past].mean())), ("launch model", belief.mean), ("its median", belief.quantile(0.5)),
+                ("mean of the law", content[past:] * usual.mean()), ("median of the law", content[past:] * np.median(usual)),
+                ("told the world's total", came.mean(axis=1)),
+            ):  # fmt: skip
+                off = values[:, None] - came
+                sums = np.array([np.abs(off).sum(), off.sum(), came.sum()])
+                errors[model] = errors.get(model, np.zeros(3)) + sums
+        baseline = errors["mean of past launches"][0]
+        rows += [
+            {"past_launches": past, "model": model, "wape": off / total, "bias": surplus / total, "wape_less": 1 - off / baseline}
+            for model, (off, surplus, total) in errors.items()
+        ]  # fmt: skip
+    return rows
+
+
+def _tastes(rng: np.random.Generator, sd: float, shape: tuple[int, int]) -> np.ndarray:
+    return np.asarray(np.exp(sd * rng.standard_normal(shape) - sd**2 / 2))

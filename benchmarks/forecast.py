@@ -1,13 +1,15 @@
 """How good forecasts of published lists and views are: ``python -m benchmarks.forecast --top10 FILE [--calendar FILE] [--origins N] [--json]``.
 
 Next week's Top 10 of each country and category (``--top10``: a file by country, tab- or comma-separated, also .gz). ``--calendar``: a release
-calendar, a CSV with the columns ``title`` and ``release_date`` (YYYY-MM-DD) and, optionally, ``kind`` (film or TV); Netflix's engagement report is
-one as it is. With it the default model knows which titles come out in the week it forecasts; without it a model that does not is the default.
+calendar, a CSV with the columns ``title`` and ``release_date`` (YYYY-MM-DD) and, optionally, ``kind`` (film or TV) and ``runtime_minutes`` (``--dates-only``
+leaves these); Netflix's engagement report is one as it is. With it the default model knows which titles come out in the week it forecasts; without it a model that
+does not is the default.
 
 ``--global-hours FILE``: next week's hours of the titles of the global lists, and of their places; first-week hours of titles that nobody has
 watched. ``--youtube FILE…``: tomorrow's views of trending videos, and of new ones after their first days. ``--elsewhere`` (with ``--top10``):
-a title's points in a country from those in others. ``--evidence`` (with ``--top10``): a perfect choice among the candidates, a model told in how
-many other countries a title will be listed, models that learnt from fewer weeks, and what came of titles by where they were before.
+a title's points in a country from those in others. ``--evidence``: launches from fewer past ones; with ``--top10`` a
+perfect choice among the candidates, a model told in how many other countries a title will be listed, models that learnt from fewer weeks, and what came of titles by
+where they were before.
 """
 
 import argparse
@@ -45,6 +47,8 @@ VIEW_ORIGINS = 14
 LAUNCH_WEEKS = 104
 """Weeks whose launches are forecast, back from the last; the model learns afresh every four."""
 
+LEARNING_LAUNCHES = (30, 60, 120)
+"""Latest launches that those of the learning curve learn from."""
 LEARNING_WEEKS = (8, 16, 24)
 """Latest weeks that the models of the learning curve learn from."""
 
@@ -131,13 +135,13 @@ def tell_holders(candidates: Candidates) -> Candidates:
     return replace(candidates, names=(*candidates.names, "holders_next"), features=features)
 
 
-def run_hours(path: Path, calendar: ReleaseCalendar | None) -> dict[str, Table]:
+def run_hours(path: Path, calendar: ReleaseCalendar | None, evidence: bool) -> dict[str, Table]:
     """Next week's hours of titles and of places, and the first week's of launches."""
     frame = read_hours(path)
     return {
         "hours of titles": by_model(backtest_growth(title_hours(frame), GrowthModel(), origins=HOUR_ORIGINS)),
         "hours of places": by_model(backtest_growth(place_hours(frame), GrowthModel(), origins=HOUR_ORIGINS)),
-        "first week of new titles": launches(hour_launches(frame, calendar)),
+        "first week of new titles": launches(hour_launches(frame, calendar), LEARNING_LAUNCHES if evidence else ()),
     }
 
 
@@ -148,24 +152,27 @@ def run_views(path: Path) -> dict[str, Table]:
     return {f"views {path.name}": by_model(growth), f"first days {path.name}": unfolding(*first_days(frame))}
 
 
-def launches(titles: pd.DataFrame) -> Table:
-    """First-week hours of the titles of the last weeks, each from the launches before its own."""
+def launches(titles: pd.DataFrame, latest: Sequence[int] = ()) -> Table:
+    """First-week hours of the titles of the last weeks, each from the launches before its own: median and mean of the prior, also from the ``latest`` launches alone."""
     first = int(titles["step"].max()) - LAUNCH_WEEKS + 1
     tested = titles[titles["step"] >= first]
     hours = tested["hours"].to_numpy()
-    forecast = {
-        name: np.zeros(len(tested)) for name in ("mean of past launches", "mean of the category", "launch prior")
-    }
+    known = {"launch prior": len(titles)} | {f"launch prior, {n} launches": n for n in latest}
+    names = "mean of past launches", "mean of the category", *known, *(f"{name}, mean" for name in known)
+    forecast = {name: np.zeros(len(tested)) for name in names}
     low, high = np.zeros(len(tested)), np.zeros(len(tested))
     began = time.perf_counter()
     for origin in range(first, int(titles["step"].max()) + 1, 4):
         past = titles[titles["step"] < origin]
         now = ((tested["step"] >= origin) & (tested["step"] < origin + 4)).to_numpy()
-        belief = fit_launch_prior(past, past["hours"].to_numpy()).predict(tested[now])
         forecast["mean of past launches"][now] = past["hours"].mean()
         forecast["mean of the category"][now] = tested["category"][now].map(past.groupby("category")["hours"].mean())
-        forecast["launch prior"][now] = belief.quantile(0.5)
-        low[now], high[now] = belief.quantile(0.1), belief.quantile(0.9)
+        for name, count in known.items():
+            some = past.iloc[-count:]
+            belief = fit_launch_prior(some, some["hours"].to_numpy()).predict(tested[now])
+            forecast[name][now], forecast[f"{name}, mean"][now] = belief.quantile(0.5), belief.mean
+            if name == "launch prior":
+                low[now], high[now] = belief.quantile(0.1), belief.quantile(0.9)
     table = {name: errors(values, hours) for name, values in forecast.items()}
     inside = float(((low <= hours) & (hours <= high)).mean())
     table["launch prior"] |= {"coverage": inside, "seconds": time.perf_counter() - began}
@@ -244,6 +251,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--top10", type=Path)
     parser.add_argument("--calendar", type=Path)
+    parser.add_argument("--dates-only", action="store_true", help="leave the runtimes that the calendar tells")
     parser.add_argument("--origins", type=int, default=20, help="weeks of lists to forecast, back from the last")
     parser.add_argument("--refit-every", type=int, default=4, help="origins between two fits of the ranking model")
     parser.add_argument("--evidence", action="store_true", help="also ceilings and a learning curve of the lists")
@@ -252,7 +260,7 @@ def main() -> None:
     parser.add_argument("--youtube", type=Path, nargs="*", default=[])
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     args = parser.parse_args()
-    calendar = None if args.calendar is None else read_calendar(args.calendar)
+    calendar = None if args.calendar is None else read_calendar(args.calendar, runtimes=not args.dates_only)
     result: dict[str, Any] = {}
     series: dict[str, Table] = {}
     if args.top10:
@@ -261,7 +269,7 @@ def main() -> None:
         if args.elsewhere:
             series["points elsewhere"] = elsewhere(lists)
     if args.global_hours:
-        series |= run_hours(args.global_hours, calendar)
+        series |= run_hours(args.global_hours, calendar, args.evidence)
     for path in args.youtube:
         series |= run_views(path)
     if args.json:

@@ -24,6 +24,8 @@ class ReleaseCalendar:
         (N,) bool: a season of a series, not a film.
     day
         (N,) datetime64[D].
+    minutes
+        (N,) float: runtime, of a season the whole one; NaN where not told.
     """
 
     names: tuple[str, ...]
@@ -31,19 +33,25 @@ class ReleaseCalendar:
     number: np.ndarray
     is_season: np.ndarray
     day: np.ndarray
+    minutes: np.ndarray
 
 
-def read_calendar(path: Path) -> ReleaseCalendar:
-    """Read a release calendar: a CSV (also compressed) with the columns ``title`` and ``release_date`` (YYYY-MM-DD) and, optionally, ``kind``.
+def read_calendar(path: Path, *, runtimes: bool = True) -> ReleaseCalendar:
+    """Read a release calendar: a CSV (also compressed) with the columns ``title`` and ``release_date`` (YYYY-MM-DD) and, optionally, ``kind`` and ``runtime_minutes``.
 
     Headers are compared without case and with ``_`` for blanks, and ``sheet`` is taken for ``kind``, so Netflix's engagement report is such a
     file as it is. Nothing else in it is looked at: its hours were counted later than any release. ``kind`` says film, movie, TV, show or
     series; where it says neither, a name that is written as a season is one. Rows without a date are left out.
 
+    Parameters
+    ----------
+    runtimes
+        False: leave the runtimes, too, for what the dates alone tell.
+
     Raises
     ------
     InputError
-        A column is missing, or a date is none.
+        A column is missing, a date is none, or a runtime is not a number above 0.
     """
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     frame.columns = frame.columns.str.strip().str.casefold().str.replace(" ", "_")
@@ -55,27 +63,31 @@ def read_calendar(path: Path) -> ReleaseCalendar:
         )
     frame = frame[frame["release_date"].str.strip() != ""]
     day = pd.to_datetime(frame["release_date"].str.strip(), format="%Y-%m-%d", errors="coerce")
-    if day.isna().any():
-        at = int(np.flatnonzero(day.isna())[0])
-        raise InputError(
-            Problem(
-                table=path.name,
-                row=int(frame.index[at]) + 1,
-                column="release_date",
-                value=frame["release_date"].iloc[at],
-                message="not a date",
-                mend="write it as YYYY-MM-DD, or leave it empty",
-            )
-        )
+    _refuse(frame, "release_date", day.isna(), path.name, "not a date", "write it as YYYY-MM-DD, or leave it empty")
+    minutes = pd.Series(np.nan, frame.index)
+    if runtimes and "runtime_minutes" in frame:
+        told = frame["runtime_minutes"].str.strip()
+        minutes = pd.to_numeric(told.where(told != ""), errors="coerce")
+        wrong = (told != "") & ~((minutes > 0) & np.isfinite(minutes))
+        _refuse(frame, "runtime_minutes", wrong, path.name, "not a number above 0", "give minutes, or leave it empty")
     kind = frame["kind"] if "kind" in frame else frame["sheet"] if "sheet" in frame else pd.Series("", frame.index)
+    season = _seasons(frame["title"], kind)
     releases = pd.DataFrame(
-        {"name": frame["title"].str.strip(), "day": day.dt.date, "season": _seasons(frame["title"], kind)}
+        {"name": frame["title"].str.strip(), "day": day.dt.date, "season": season, "minutes": minutes}
     )
-    return build_calendar(releases.drop_duplicates().sort_values(["name", "day"]))
+    # a title that several reports name has the runtime of the first that tells it
+    return build_calendar(releases.groupby(["name", "day", "season"], as_index=False).agg(minutes=("minutes", "first")))
+
+
+def _refuse(frame: pd.DataFrame, column: str, wrong: pd.Series, table: str, message: str, mend: str) -> None:
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        row, value = int(frame.index[at]) + 1, frame[column].iloc[at]
+        raise InputError(Problem(table=table, row=row, column=column, value=value, message=message, mend=mend))
 
 
 def build_calendar(releases: pd.DataFrame) -> ReleaseCalendar:
-    """A calendar from the columns ``name``, ``day`` and ``season`` (bool)."""
+    """A calendar from the columns ``name``, ``day``, ``season`` (bool) and, optionally, ``minutes``."""
     names = tuple(releases["name"])
     keys = [title_key(name) for name in names]
     return ReleaseCalendar(
@@ -84,6 +96,7 @@ def build_calendar(releases: pd.DataFrame) -> ReleaseCalendar:
         number=np.array([number for _, number in keys], np.int64),
         is_season=releases["season"].to_numpy(bool),
         day=releases["day"].to_numpy("datetime64[D]"),
+        minutes=releases["minutes"].to_numpy(float) if "minutes" in releases else np.full(len(releases), np.nan),
     )
 
 

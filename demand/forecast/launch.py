@@ -4,6 +4,8 @@ The model, for the volume ``W`` of a title over its launch period (a week, say) 
 
 - prior: ``log W = x' b + e``, ``e ~ N(0, s^2)``, ``b ~ N(0, s^2 / a)`` on standardised features ``x`` of the content; ``a`` and ``s`` are those of
   the largest evidence (Bayesian linear regression; Bishop 2006, 3.5). So ``log W ~ N(m, v)`` with ``v = s^2 + x' Cov(b) x``.
+- mean: ``E W = exp(m + u v / 2)``. Launches that follow the normal law up to their largest have ``u = 1``; where none is as large as that law lets some be, it is
+  less: that ``u`` in [0, 1] with which the regression gives for the past launches together what they drew together (a smearing factor; Duan 1983), drawn towards 1 while they are few.
 - first days: of the views ``V_d`` in the first ``d`` days, ``log V_d = log W + c_d + n``, ``n ~ N(0, t_d^2)``, where ``c_d`` is the mean of the log
   share that the first ``d`` days of earlier launches held, ``t_d`` its deviation. The posterior of ``log W`` is normal with precision
   ``1/v + 1/t_d^2`` and mean ``(m/v + (log V_d - c_d)/t_d^2) / (1/v + 1/t_d^2)``: the prior shrinks towards the data, the more days the further.
@@ -24,25 +26,28 @@ RAREST = 5
 """A kind, genre, language or weekday with fewer past launches has no coefficient of its own."""
 LEAST_LAUNCHES = 10
 """Launches from which on content has a say beside a law."""
+TAIL_LAUNCHES = 50.0
+"""Launches that count for a log-normal upper tail: few of them seldom hold one as large as may come."""
 STRENGTHS = np.logspace(-1, 4, 26)
 """Values of ``a`` that are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Belief:
-    """Normal distributions of the log volume of titles (N): mean and variance."""
+    """Normal distributions of the log volume of titles (N): mean and variance; ``upper``, in [0, 1], is how much of the variance their upper tail bears out."""
 
     log_mean: np.ndarray
     log_variance: np.ndarray
+    upper: float = 1.0
 
     @property
     def mean(self) -> np.ndarray:
-        """(N,) expected volume, ``exp(m + v / 2)``."""
-        return np.asarray(np.exp(self.log_mean + self.log_variance / 2))
+        """(N,) expected volume, ``exp(m + u v / 2)``."""
+        return np.asarray(np.exp(self.log_mean + self.upper * self.log_variance / 2))
 
     def take(self, rows: np.ndarray | slice) -> "Belief":
         """Those of some titles."""
-        return Belief(log_mean=self.log_mean[rows], log_variance=self.log_variance[rows])
+        return Belief(log_mean=self.log_mean[rows], log_variance=self.log_variance[rows], upper=self.upper)
 
     def quantile(self, share: float) -> np.ndarray:
         """(N,) volume that is not exceeded with probability ``share``; the median errs least in absolute terms."""
@@ -51,23 +56,26 @@ class Belief:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LaunchPrior:
-    """The regression: levels of the categories, launches by series, coefficients and their uncertainty."""
+    """The regression: levels of the categories, launches by series, least and largest of each standardised feature, coefficients and their uncertainty."""
 
     levels: dict[str, tuple[str, ...]]
     launches: pd.DataFrame
     centre: np.ndarray
     scale: np.ndarray
+    seen: tuple[np.ndarray, np.ndarray]
     coefficients: np.ndarray
     covariance: np.ndarray
     intercept: float
     noise: float
+    upper: float
 
     def predict(self, titles: pd.DataFrame) -> Belief:
         """Beliefs about the launches of titles, of the columns :func:`fit_launch_prior` describes."""
         later = np.full(len(titles), np.iinfo(np.int64).max)
         x = (_features(titles, self.levels, self.launches, later) - self.centre) / self.scale
+        x = np.clip(x, *self.seen)  # nothing is drawn beyond what past launches were like
         variance = self.noise + np.einsum("nm,mk,nk->n", x, self.covariance, x)
-        return Belief(log_mean=self.intercept + x @ self.coefficients, log_variance=variance)
+        return Belief(log_mean=self.intercept + x @ self.coefficients, log_variance=variance, upper=self.upper)
 
 
 def fit_launch_prior(
@@ -115,7 +123,7 @@ def fit_launch_prior(
     x = _features(titles, levels, launches, np.arange(len(titles)))
     told, n = len(volume) >= (LEAST_LAUNCHES if law is not None else 2), len(volume)
     centre, scale = (x.mean(axis=0), x.std(axis=0)) if told else np.zeros((2, x.shape[1]))
-    scale = np.where(scale > 0, scale, np.inf)  # what never varied says nothing
+    scale = np.where(scale > 1e-9 * (1 + np.abs(centre)), scale, np.inf)  # what never varied says nothing
     x = (x - centre) / scale
     worth = 0.0 if law is None else law_launches
     law_mean, law_variance = (0.0, 0.0) if law is None else (float(law.log_mean[0]), float(law.log_variance[0]))
@@ -125,15 +133,21 @@ def fit_launch_prior(
     )
     noise = (n * noise + worth * law_variance) / (n + worth)
     precision = x.T @ x + strength * np.eye(x.shape[1])
+    covariance, coefficients = np.linalg.inv(precision), np.linalg.solve(precision, x.T @ (log_volume - intercept))
+    foretold = intercept + x @ coefficients
+    tail = _upper_tail(volume, foretold, np.full(n, noise)) if told else 1.0
+    upper = (n * tail + TAIL_LAUNCHES) / (n + TAIL_LAUNCHES)
     return LaunchPrior(
         levels=levels,
         launches=launches,
         centre=centre,
         scale=scale,
-        coefficients=np.linalg.solve(precision, x.T @ (log_volume - intercept)),
-        covariance=noise * np.linalg.inv(precision),
+        seen=(x.min(axis=0, initial=0.0), x.max(axis=0, initial=0.0)),
+        coefficients=coefficients,
+        covariance=noise * covariance,
         intercept=intercept,
         noise=noise * (1 + 1 / (n + worth)),
+        upper=upper,
     )
 
 
@@ -185,7 +199,9 @@ def update(
     precision = 1 / belief.log_variance + weight
     mean = (belief.log_mean / belief.log_variance + log_views * weight) / precision
     return Belief(
-        log_mean=np.where(seen, mean, belief.log_mean), log_variance=np.where(seen, 1 / precision, belief.log_variance)
+        log_mean=np.where(seen, mean, belief.log_mean),
+        log_variance=np.where(seen, 1 / precision, belief.log_variance),
+        upper=belief.upper,
     )
 
 
@@ -235,6 +251,18 @@ def _mixture_quantile(belief: Belief, chance: np.ndarray, share: np.ndarray, wan
 
 def _mean_square(values: np.ndarray) -> float:
     return float(values @ values) / max(len(values), 1)
+
+
+def _upper_tail(volume: np.ndarray, log_mean: np.ndarray, log_variance: np.ndarray) -> float:
+    """The ``upper`` of beliefs whose means sum to the sum of the volumes, by bisection; the nearer end of [0, 1] where there is none."""
+    low, high = 0.0, 1.0
+    if np.exp(log_mean + log_variance / 2).sum() <= volume.sum():
+        return high
+    for _ in range(40):
+        middle = (low + high) / 2
+        less = np.exp(log_mean + middle * log_variance / 2).sum() <= volume.sum()
+        low, high = (middle, high) if less else (low, middle)
+    return low
 
 
 def _largest_evidence(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -16,8 +16,8 @@ STEPS, HALVINGS, ENOUGH = 50, 30, 1e-6
 """Newton steps at most, halvings of one, and the gain in log likelihood below which they end."""
 YOUNG_DAYS = 14
 """Age up to which the days since a release count one by one."""
-SOON_DAYS = 300
-"""A season that follows the last within so many days is one of many that are made at once, as for children, and seldom listed."""
+RUNTIMES = 30, 60, 90, 120, 240, 480, 960
+"""Minutes at which the line of a release's log runtime may bend: shorts, specials, films, seasons of few and many episodes."""
 _ROWS = 100_000
 """Rows that are weighed at once."""
 _LISTED = ("weeks", "published_weeks", "holders", "holders_1", "points", "mean_points", "near_points", "most_countries", "nearest", "since_first_anywhere")  # fmt: skip
@@ -126,8 +126,9 @@ def columns_of_releases(column: Column) -> np.ndarray:
     made = [column("weekday") == day for day in range(WEEK_DAYS)]
     made += [_log(column(name)) for name in (*_SERIES, "rivals", "seasons_released", "letters", "words", "debuts")]
     made += [series > 0, column("series_debut"), column("number") > 1, column("colon"), column("limited")]
-    gap = column("season_gap")
-    made += [gap > 0, (gap > 0) & (gap < SOON_DAYS), _log(gap) * (gap > 0)]
+    gap, minutes = column("season_gap"), np.maximum(column("runtime"), 1.0)
+    made += [gap > 0, _log(gap) * (gap > 0), np.log(minutes)]
+    made += [np.log(np.maximum(minutes / bend, 1)) for bend in RUNTIMES]
     made += [script == 0, script == 1, script > 1, column("kept")]
     category = column("category")
     made += [part * category for part in made]

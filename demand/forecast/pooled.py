@@ -274,7 +274,8 @@ def _premiere_bands(
         at = of[rows] == n
         chance, out = premieres.outcomes(n, date.toordinal(), state.attention.curve)
         low[at], high[at] = launch_band(
-            gb[rows[at]], chance, out, float(premieres.belief.log_variance[n]), taste.spread, worth[at], sessions.variation, rng
+            gb[rows[at]], chance, out, float(premieres.belief.log_variance[n]), taste.spread, worth[at], sessions.variation, rng,
+            upper=premieres.belief.upper,
         )  # fmt: skip
     return rows, low, high
 

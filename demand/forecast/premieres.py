@@ -200,7 +200,7 @@ def session_sizes(history: History, profile_of: np.ndarray, noise_gb: float) -> 
 
 def launch_band(
     gb: np.ndarray, chance: np.ndarray, out: np.ndarray, log_variance: float, spread: float, session_gb: np.ndarray,
-    variation: float, rng: np.random.Generator,
+    variation: float, rng: np.random.Generator, *, upper: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """(N,) 10 % and 90 % quantiles of entries of one title that nobody has watched, by drawing :data:`DRAWS` days.
 
@@ -213,7 +213,7 @@ def launch_band(
         (N,) mean of each entry, > 0.
     chance, out
         Of :meth:`Premieres.outcomes`, not all 0.
-    log_variance
+    log_variance, upper
         Of the level.
     spread
         Variance of tastes.
@@ -224,7 +224,7 @@ def launch_band(
     factor = (
         np.append(out, 0.0)[rng.choice(len(out) + 1, DRAWS, p=np.append(chance, max(0.0, 1 - chance.sum())))] / mean
     )
-    factor *= np.exp(np.sqrt(log_variance) * rng.standard_normal(DRAWS) - log_variance / 2)
+    factor *= np.exp(np.sqrt(log_variance) * rng.standard_normal(DRAWS) - upper * log_variance / 2)
     low, high = np.zeros((2, len(gb)))
     for start in range(0, len(gb), 10_000):
         at = slice(start, start + 10_000)

@@ -11,6 +11,8 @@ from demand.names import script_class, title_key, wording
 NEVER = -(10**6)
 """The day of a release that is not known of."""
 WEEK_DAYS = 7
+USUAL_MINUTES = 100.0, 300.0
+"""Runtime of a film, and of a season, of which none is told."""
 SERIES_DAYS = 10**7
 """More than any two days lie apart."""
 
@@ -35,6 +37,8 @@ class Universe:
         (U,) int: :func:`demand.names.script_class` of calendar titles, -1 for the others.
     wording
         (U, 4) float: :func:`demand.names.wording` of each name.
+    minutes
+        (U,) float: runtime as the calendar tells, ``usual_minutes`` where it does not.
     release_title, release_day
         (N,) releases of the calendar: entry among the U, and days since 1970-01-01.
     season_series, season_day
@@ -51,6 +55,8 @@ class Universe:
     number: np.ndarray
     script: np.ndarray
     wording: np.ndarray
+    minutes: np.ndarray
+    usual_minutes: float
     release_title: np.ndarray
     release_day: np.ndarray
     season_series: np.ndarray
@@ -107,18 +113,22 @@ def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | N
     own = np.flatnonzero(lists.category_of == category)
     names = [lists.titles[title] for title in own]
     keys = [title_key(name) for name in names]
-    releases = _releases(calendar, "tv" in lists.categories[category].casefold())
+    of_seasons = "tv" in lists.categories[category].casefold()
+    releases, usual = _releases(calendar, of_seasons), USUAL_MINUTES[of_seasons]
     span = lists.weeks.astype(np.int64)
     listed = set(keys)
     near = [r for r in releases if r[0] in listed or span[0] - 2 * WEEK_DAYS < r[1] <= span[-1] + WEEK_DAYS]
     planned: dict[tuple[str, int], str] = {}
-    for key, _, name in near:
+    runtime: dict[tuple[str, int], float] = {}
+    for key, _, name, minutes in near:
         planned.setdefault(key, name)
+        if minutes > 0:
+            runtime.setdefault(key, minutes)
     order = sorted(planned)
     place = {key: len(own) + k for k, key in enumerate(order)}
     all_keys = keys + order
     series_index = {name: s for s, name in enumerate(sorted({series for series, _ in all_keys}))}
-    seasons = [(series_index[key[0]], day) for key, day, _ in releases if key[0] in series_index]
+    seasons = [(series_index[key[0]], day) for key, day, *_ in releases if key[0] in series_index]
     mine = np.isin(lists.title, own)
     return Universe(
         category=category,
@@ -129,8 +139,10 @@ def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | N
         number=np.array([number for _, number in all_keys], np.int64),
         script=np.array([-1] * len(own) + [script_class(planned[key]) for key in order], np.int64),
         wording=np.array([wording(name) for name in names + [planned[key] for key in order]], float),
-        release_title=np.array([place[key] for key, _, _ in near], np.int64),
-        release_day=np.array([day for _, day, _ in near], np.int64),
+        minutes=np.array([runtime.get(key, usual) for key in keys + order]),
+        usual_minutes=usual,
+        release_title=np.array([place[key] for key, *_ in near], np.int64),
+        release_day=np.array([day for _, day, *_ in near], np.int64),
         season_series=np.array([series for series, _ in seasons], np.int64),
         season_day=np.array([day for _, day in seasons], np.int64),
         week=lists.week[mine],
@@ -141,12 +153,12 @@ def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | N
     )
 
 
-def _releases(calendar: ReleaseCalendar | None, seasons: bool) -> list[tuple[tuple[str, int], int, str]]:
-    """Key, day and name of every release of the calendar that is, or is not, of a season."""
+def _releases(calendar: ReleaseCalendar | None, seasons: bool) -> list[tuple[tuple[str, int], int, str, float]]:
+    """Key, day, name and runtime of every release of the calendar that is, or is not, of a season."""
     if calendar is None:
         return []
     days = calendar.day.astype(np.int64)
     return [
-        ((calendar.series[n], int(calendar.number[n])), int(days[n]), calendar.names[n])
+        ((calendar.series[n], int(calendar.number[n])), int(days[n]), calendar.names[n], float(calendar.minutes[n]))
         for n in np.flatnonzero(calendar.is_season == seasons)
     ]

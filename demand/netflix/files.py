@@ -28,7 +28,7 @@ class Published:
     Parameters
     ----------
     lists
-        Weekly lists by country: country, week, kind, rank, name, key.
+        Weekly lists by country: country, week, kind, rank, name, key, show: the :func:`demand.names.plain_name` of a season's show, else "".
     worldwide
         Hours of the weekly global lists: week, category, kind, language (English, Non-English), hours, key.
     engagement
@@ -140,7 +140,7 @@ def _lists(frame: pd.DataFrame) -> pd.DataFrame:
             "kind": np.where(frame["category"] == "Films", FILM, SERIES),
             "rank": frame["weekly_rank"].astype(int),
             "name": name,
-            "series": np.where(name == frame["show_title"], "", frame["show_title"]),
+            "show": _keys(frame["show_title"]).where(name != frame["show_title"], ""),
             "key": _keys(name),
         }
     )

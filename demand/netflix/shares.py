@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from demand.laws import Ageing
-from demand.netflix.files import Published
+from demand.names import title_key
+from demand.netflix.files import FILM, Published
 from demand.netflix.ranks import LIST, RankLaw
 
 WEEK = 7
@@ -20,8 +21,8 @@ def list_works(published: Published, countries: pd.Index, weeks: Sequence[dt.dat
 
     Returns
     -------
-    kind, key, name, series, language ("" where not known), release_date, runtime_minutes (NaN, NaT where not known), share: of the hours of the
-    report, 0 where it is not there; and first, last: the days of the report.
+    kind, key, name, show (of a season, as the lists or its own name say; of a film ""), language ("" where not known), release_date, runtime_minutes
+    (NaN, NaT where not known), share: of the hours of the report, 0 where it is not there; and first, last: the days of the report.
     """
     report = nearest_report(published.engagement, weeks[-1])
     hours = report["hours"].sum()
@@ -30,8 +31,11 @@ def list_works(published: Published, countries: pd.Index, weeks: Sequence[dt.dat
     runtime = known.dropna(subset="runtime_minutes").groupby(["kind", "key"])["runtime_minutes"].first()
     best = report.sort_values("hours", ascending=False, kind="stable").drop_duplicates(["kind", "key"])
     listed = recent_lists(published.lists, countries, weeks[-1]).drop_duplicates(["kind", "key"])
-    columns = ["kind", "key", "name", "series"]
-    both = pd.concat([listed[columns], best[["kind", "key", "name"]].assign(series="")])
+    both = pd.concat([listed[["kind", "key", "name", "show"]], best[["kind", "key", "name"]].assign(show="")])
+    both["show"] = [
+        "" if kind == FILM else show or title_key(name)[0]
+        for kind, show, name in zip(both["kind"], both["show"], both["name"], strict=True)
+    ]
     works = both.drop_duplicates(["kind", "key"]).set_index(["kind", "key"])
     works["language"] = _languages(published, weeks[0]).reindex(works.index).fillna("")
     works["release_date"] = release.reindex(works.index)

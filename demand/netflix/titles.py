@@ -65,7 +65,7 @@ def cut_into_titles(works: pd.DataFrame, viewed: np.ndarray, titles: int, engage
 
 
 def title_table(works: pd.DataFrame, cut: Cut) -> pd.DataFrame:
-    """The contract's titles: an id made of the name, unique; episodes belong to the series of their season."""
+    """The contract's titles: an id made of the name, unique; episodes of all seasons of a show belong to one series."""
     order = np.unique(cut.work, return_index=True)[1]
     taken = cut.work[np.sort(order)]  # the works in order of their titles
     slug = dict(zip(taken.tolist(), _unique([slug_of(name) for name in works["name"].iloc[taken]]), strict=True))
@@ -89,7 +89,7 @@ def title_table(works: pd.DataFrame, cut: Cut) -> pd.DataFrame:
             "language": chosen["language"],
             "release_date": chosen["release_date"].dt.strftime("%Y-%m-%d").fillna(""),
             "runtime_minutes": cut.runtime_minutes,
-            "series": np.where(series, base, ""),
+            "series": chosen["show"],
         }
     )
 

@@ -37,6 +37,21 @@ def test_the_prior_finds_what_made_the_launches() -> None:
     assert wape < 0.8 * np.abs(volume[:400].mean() - volume[400:]).sum() / volume[400:].sum()
 
 
+def test_the_mean_is_that_of_launches_whose_largest_are_smaller_than_the_normal_law_lets_them_be() -> None:
+    """Log volumes skewed to the left, as with a most watched title that none exceeds; and the normal law itself, whose mean is ``exp(m + v / 2)``."""
+    rng = np.random.default_rng(6)
+    titles = pd.DataFrame({"runtime_minutes": rng.uniform(60, 600, 4000)})
+    content = np.log(titles["runtime_minutes"].to_numpy() / 60)
+    for drawn, lower, upper in ((-rng.exponential(1.5, 4000), 0.0, 0.6), (rng.normal(0, 1, 4000), 0.9, 1.0)):
+        volume = np.exp(content + drawn)
+        belief = fit_launch_prior(titles[:2000], volume[:2000]).predict(titles[2000:])
+        assert lower < belief.upper <= upper
+        assert belief.mean.sum() == pytest.approx(volume[2000:].sum(), rel=0.1)
+        assert belief.mean == pytest.approx(np.exp(belief.log_mean + belief.upper * belief.log_variance / 2))
+    few = fit_launch_prior(titles[:2], np.array([1.0, 1.0])).predict(titles[2:4])
+    assert np.isfinite(few.mean).all() and (few.mean > 0).all()
+
+
 def test_content_that_says_nothing_is_shrunk_away() -> None:
     titles, _, _ = made_up_launches(2)
     volume = np.random.default_rng(3).lognormal(10, 1, len(titles))
@@ -57,6 +72,18 @@ def test_a_predecessor_speaks_for_its_sequel_but_a_later_launch_does_not() -> No
     first_only = fit_launch_prior(titles[:150], volume[:150])
     again = pd.DataFrame({"series": ["s0", "s1"], "number": [1.0, 1.0]})
     assert np.ptp(first_only.predict(again).log_mean) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_feature_that_hardly_varied_does_not_run_away() -> None:
+    """One predecessor among the past launches, and a launch like the mean: what a far larger one says of its sequel is not known, and not beyond all numbers."""
+    rng = np.random.default_rng(7)
+    titles = pd.DataFrame({"series": [f"s{n}" for n in range(99)] + ["s0"], "number": [1.0] * 99 + [2.0]})
+    volume = np.exp(np.append(rng.normal(8, 1, 99), 8.0))
+    volume[0] = np.exp(np.log(volume).mean() + 1e-4)
+    prior = fit_launch_prior(titles, volume)
+    belief = prior.predict(pd.DataFrame({"series": ["s1", "s0"], "number": [2.0, 3.0]}))
+    assert belief.log_mean == pytest.approx(np.full(2, np.log(volume).mean()), abs=1.0)
+    assert (belief.log_variance < 3).all() and (belief.mean < 10 * volume.max()).all()
 
 
 def test_levels_nobody_has_seen_fall_back_to_the_mean() -> None:

@@ -164,6 +164,7 @@ def test_seasons_are_cut_into_episodes_and_the_last_is_cut_short(published):
         {
             "kind": [SERIES, FILM, SERIES, FILM],
             "name": ["Saga: Season 1", "Élan", "Saga; Season 1", "Nothing"],
+            "show": ["saga", "", "saga", ""],
             "language": ["English", "Non-English", "", ""],
             "release_date": pd.to_datetime(["2022-01-01", None, None, None]),
             "runtime_minutes": [180.0, 90.0, np.nan, 100.0],
@@ -185,11 +186,18 @@ def test_seasons_are_cut_into_episodes_and_the_last_is_cut_short(published):
     table = title_table(works, cut)
     assert table["title"].tolist()[:3] == ["elan", "saga-season-1-e01", "saga-season-1-e02"]
     assert table["title"].tolist()[-1] == "saga-season-1-2-e02"
-    assert table["series"].tolist() == ["", *["saga-season-1"] * 4, *["saga-season-1-2"] * 2]
+    assert table["series"].tolist() == ["", *["saga"] * 6]
     assert table["release_date"].tolist()[:2] == ["", "2022-01-01"]
     assert table["language"].tolist() == ["Non-English", *["English"] * 4, "", ""]
     everything = cut_into_titles(works, np.array([0.4, 0.2, 0.3, 0.0]), 100, published.engagement)
     assert len(everything.work) == 13  # what nobody watches is left out
+
+
+def test_seasons_of_a_show_are_of_one_series(published):
+    works = list_works(published, COUNTRIES, small.WEEKS)
+    sagas = works[works["key"].str.startswith("saga of de season")]
+    assert len(sagas) > 5 and set(sagas["show"]) == {"saga of de"}
+    assert set(works["show"][works["kind"] == FILM]) == {""}
 
 
 def test_languages_are_those_of_earlier_global_lists_or_of_names_in_two_languages(published):

@@ -47,7 +47,14 @@ def made_up_calendar(frame: pd.DataFrame) -> ReleaseCalendar:
     frame = frame.assign(name=frame["season_title"].where(season, frame["show_title"]), season=season)
     first = frame.groupby(["name", "season"])["week"].min().reset_index()
     day = pd.to_datetime(first["week"]) - pd.Timedelta(days=3)
-    releases = pd.DataFrame({"name": first["name"], "day": day.dt.date, "season": first["season"]})
+    releases = pd.DataFrame(
+        {
+            "name": first["name"],
+            "day": day.dt.date,
+            "season": first["season"],
+            "minutes": 30.0 + 7 * np.arange(len(first)),
+        }
+    )
     return build_calendar(
         pd.concat(
             [releases, pd.DataFrame({"name": ["Flop"], "day": [pd.Timestamp("2022-03-03").date()], "season": [False]})]
@@ -113,9 +120,25 @@ def test_a_calendar_takes_simple_files_and_engagement_reports(tmp_path: Path) ->
     assert read_calendar(report).names == calendar.names
 
 
+def test_a_title_has_the_runtime_of_the_first_report_that_tells_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.csv"
+    path.write_text(
+        "Title,Release Date,Runtime,runtime_minutes\nBuba,2022-08-03,,\nBuba,2022-08-03,1:40,100\nBuba,2022-08-03,1:41,101\nAlba,2022-08-04,,\n"
+    )
+    calendar = read_calendar(path)
+    assert calendar.names == ("Alba", "Buba")
+    assert np.array_equal(calendar.minutes, [np.nan, 100.0], equal_nan=True)
+    assert np.isnan(read_calendar(path, runtimes=False).minutes).all()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("title,day\nA,2022-01-01\n", "release_date"), ("title,release_date\nA,2022-01-01\nB,soon\n", "row 2")],
+    [
+        ("title,day\nA,2022-01-01\n", "release_date"),
+        ("title,release_date\nA,2022-01-01\nB,soon\n", "row 2"),
+        ("title,release_date,runtime_minutes\nA,2022-01-01,\nB,2022-01-02,0\n", "row 2, column runtime_minutes"),
+        ("title,release_date,runtime_minutes\nA,2022-01-01,1:40\n", "row 1, column runtime_minutes"),
+    ],
 )
 def test_a_broken_calendar_is_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "calendar.csv"
@@ -186,6 +209,30 @@ def test_the_future_changes_nothing(
     assert sum(len(table) for table in scored[0]) > 100
     for before, after in zip(*scored, strict=True):
         pd.testing.assert_frame_equal(before, after)
+
+
+def test_the_calendar_beyond_next_week_changes_nothing(frame: pd.DataFrame) -> None:
+    """Releases after the week that is forecast are taken out, and their runtimes changed; one of next week is seen."""
+    origin, lists = 8, build_top_lists(frame)
+    season = frame["season_title"] != "N/A"
+    named = frame.assign(name=frame["season_title"].where(season, frame["show_title"]), season=season)
+    releases = named.groupby(["name", "season"])["week"].min().reset_index()
+    releases["day"] = releases["week"].dt.date
+    releases["minutes"] = 30.0 + 7 * np.arange(len(releases))
+    horizon = pd.Timestamp("2022-01-02") + pd.Timedelta(weeks=origin + 1)
+    later = (releases["week"] > horizon).to_numpy()
+    assert 5 < later.sum() < len(later) - 5
+    longer = releases.assign(minutes=np.where(later, 999.0, releases["minutes"]))
+    near = releases.assign(minutes=np.where(releases["week"] == horizon, 999.0, releases["minutes"]))
+
+    def told(planned: pd.DataFrame) -> pd.DataFrame:
+        weeks = weekly_candidates(lists, build_calendar(planned))
+        return pd.concat([described(c) for c in weeks if c.week == origin], ignore_index=True)
+
+    before = told(releases)
+    pd.testing.assert_frame_equal(before, told(releases[~later]))
+    pd.testing.assert_frame_equal(before, told(longer))
+    assert not before.equals(told(near))
 
 
 def test_the_past_changes_something(frame: pd.DataFrame) -> None:
