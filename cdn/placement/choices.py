@@ -69,7 +69,7 @@ class Choices(NamedTuple):
 def build_choices(problem: Problem) -> Choices:
     """Split candidates into edge sites and origins, and gather every limit on rates into one matrix.
 
-    Sites without storage are no candidates, nor those without throughput where everything has a peak; nor is a site that costs at least as much as the region's dearest origin column.
+    Sites without storage are no candidates, nor those without throughput where everything has a peak.
     """
     R, S = len(problem.site), problem.sites
     known = problem.site >= 0

@@ -54,21 +54,22 @@ def improve(
     R, K = candidates.site.shape
     origins = candidates.origin_cost.shape[1]
     S = len(opening.storage)
-    pos = np.full(R, -1, np.int64)
     cost = np.empty((R, K))
+    way_start, way_end = np.zeros(S, np.int64), np.zeros(S, np.int64)  # by site: the file's ways below an origin's cost
+    way_entry, way_rank = np.empty(R * K, np.int32), np.empty(R * K, np.int32)
     base, base_at = np.empty(R), np.empty(R, np.int64)
     best, second, best_at = np.empty(R), np.empty(R), np.empty(R, np.int64)
     potential, price, loss, extra = np.zeros(S), np.empty(S), np.zeros(S), np.zeros(S)
     dirty, seen = np.zeros(S, np.bool_), np.zeros(S, np.bool_)
     touched, relevant, partners = np.empty(S, np.int64), np.empty(S, np.int64), np.empty(S, np.int64)
+    ranks = (candidates.site, cost, base, base_at, best, second, best_at)
     total = 0.0
     for f in files:
         first, n = entries.start[f], entries.start[f + 1] - entries.start[f]
-        near = 0
+        regions, open_, near = entries.region[first : first + n], stored[f], 0
         for i in range(n):
             r = entries.region[first + i]
             gb, peak = entries.gb[first + i], entries.peak[first + i]
-            pos[r] = i
             base[i] = np.inf
             for o in range(origins):
                 value = gb * candidates.origin_cost[r, o] + peak * toll[r, K + o]
@@ -87,7 +88,9 @@ def improve(
                         touched[near] = s
                         near += 1
                         potential[s] = 0.0
+                        way_end[s] = 0
                     potential[s] += base[i] - value
+                    way_end[s] += 1
         count = 0
         for j in range(near):
             s = touched[j]
@@ -105,15 +108,28 @@ def improve(
                 if not opening.state[f, s] & PREVIOUS:
                     total += opening.size[f] * opening.fill[s]
                     filled[s] += opening.size[f]
+        ways = 0
         for j in range(count):
             s = relevant[j]
             dirty[s] = True  # for now: relevant
             loss[s] = 0.0
+            way_start[s] = ways
+            ways += way_end[s]
+            way_end[s] = way_start[s]
+        for i in range(n if count else 0):
+            r = regions[i]
+            for k in range(K):
+                s = candidates.site[r, k]
+                if s < 0:
+                    break
+                if dirty[s] and cost[i, k] < base[i]:
+                    way_entry[way_end[s]], way_rank[way_end[s]] = i, k
+                    way_end[s] += 1
         for s in range(S):
             if stored[f, s] and not dirty[s] and not opening.state[f, s] & PINNED:
                 stored[f, s] = False
         for i in range(n):
-            _rank(i, entries.region[first + i], candidates.site, cost, base, base_at, stored[f], best, second, best_at)
+            _rank(i, entries.region[first + i], candidates.site, cost, base, base_at, open_, best, second, best_at)
             if best_at[i] < K:
                 loss[candidates.site[entries.region[first + i], best_at[i]]] += second[i] - best[i]
         for _ in range(rounds if count else 0):
@@ -127,18 +143,16 @@ def improve(
                 if stored[f, s]:
                     if loss[s] < price[s] - tiny:
                         stored[f, s] = False
-                        _update(s, f, pos, candidates, cost, base, base_at, stored, best, second, best_at, loss, dirty)
+                        _update(way_start[s], way_end[s], way_entry, regions, open_, *ranks, loss, dirty)
                         changed = True
                     continue
                 gain, others = -price[s], 0
-                for q in range(candidates.start[s], candidates.start[s + 1]):
-                    i = pos[candidates.region[q]]
-                    if i < 0:
-                        continue
-                    value = cost[i, candidates.rank[q]]
+                for q in range(way_start[s], way_end[s]):
+                    i = way_entry[q]
+                    value = cost[i, way_rank[q]]
                     if value < second[i]:
                         if best_at[i] < K:
-                            t = candidates.site[candidates.region[q], best_at[i]]
+                            t = candidates.site[entries.region[first + i], best_at[i]]
                             if not seen[t]:
                                 seen[t] = True
                                 partners[others] = t
@@ -158,10 +172,8 @@ def improve(
                     stored[f, s] = True
                     if out >= 0:
                         stored[f, out] = False
-                        _update(
-                            out, f, pos, candidates, cost, base, base_at, stored, best, second, best_at, loss, dirty
-                        )
-                    _update(s, f, pos, candidates, cost, base, base_at, stored, best, second, best_at, loss, dirty)
+                        _update(way_start[out], way_end[out], way_entry, regions, open_, *ranks, loss, dirty)
+                    _update(way_start[s], way_end[s], way_entry, regions, open_, *ranks, loss, dirty)
                     changed = True
             if not changed:
                 break
@@ -176,7 +188,6 @@ def improve(
             r = entries.region[first + i]
             total += best[i]
             flow[r, best_at[i]] += entries.peak[first + i]
-            pos[r] = -1
     return total
 
 
@@ -198,24 +209,22 @@ def _rank(i, r, site, cost, base, base_at, open_, best, second, best_at):  # typ
 
 
 @nb.njit(cache=True, nogil=True)
-def _update(s, f, pos, candidates, cost, base, base_at, stored, best, second, best_at, loss, dirty):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """After opening or closing s: rank its regions' ways again, and mark the sites that may feel it."""
-    K = candidates.site.shape[1]
-    for q in range(candidates.start[s], candidates.start[s + 1]):
-        r = candidates.region[q]
-        i = pos[r]
-        if i < 0:
-            continue
+def _update(first, last, way_entry, regions, open_, site, cost, base, base_at, best, second, best_at, loss, dirty):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """After a site opened or closed: rank the ways of the entries that know it again, and mark the sites that may feel it."""
+    K = site.shape[1]
+    for q in range(first, last):
+        i = way_entry[q]
+        r = regions[i]
         low, next_, at = best[i], second[i], best_at[i]
-        _rank(i, r, candidates.site, cost, base, base_at, stored[f], best, second, best_at)
+        _rank(i, r, site, cost, base, base_at, open_, best, second, best_at)
         if low == best[i] and next_ == second[i] and at == best_at[i]:
             continue
         if at < K:
-            loss[candidates.site[r, at]] -= next_ - low
+            loss[site[r, at]] -= next_ - low
         if best_at[i] < K:
-            loss[candidates.site[r, best_at[i]]] += second[i] - best[i]
+            loss[site[r, best_at[i]]] += second[i] - best[i]
         for k in range(K):
-            t = candidates.site[r, k]
+            t = site[r, k]
             if t < 0:
                 break
             dirty[t] = True

@@ -374,24 +374,26 @@ class _Search:
 
 def _limits(problem: Problem, choices: Choices) -> Limits:
     storage = np.where(problem.is_origin, np.inf, choices.room)
-    saving = _savings(problem, choices)
+    saving, detour = _savings(problem, choices)
     size, peak = float(np.sum(choices.size)), float(np.sum(problem.peak_gbps))
     return Limits(
         storage=storage,
         fill=choices.window,
         rate=choices.rate_limit,
         storage_scale=saving / size if size > 0 else 1.0,
-        rate_scale=saving / peak if peak > 0 else 1.0,
+        rate_scale=detour / peak if peak > 0 else 1.0,
     )
 
 
-def _savings(problem: Problem, choices: Choices) -> float:
-    """What serving everything from its nearest candidate saves over the origins."""
+def _savings(problem: Problem, choices: Choices) -> tuple[float, float]:
+    """What serving everything from its nearest candidate saves over the origins, and over the dearest: links may make any of them the way to go."""
     candidates = choices.candidates
     origin = candidates.origin_cost.min(axis=1)
     nearest = np.minimum(candidates.cost.min(axis=1), origin)
+    dearest = np.maximum(np.where(candidates.site >= 0, candidates.cost, -np.inf).max(axis=1), origin)
     asked = add_up(problem.region, problem.gb, len(origin))
-    return float(np.sum((asked * (origin - nearest))[asked > 0])) or 1.0
+    saving, detour = ((asked * (worse - nearest))[asked > 0].sum() for worse in (origin, dearest))
+    return float(saving) or 1.0, float(detour) or 1.0
 
 
 def _first_prices(

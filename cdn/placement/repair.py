@@ -34,28 +34,30 @@ def site_values(
     s: int, entries: Entries, candidates: Candidates, toll: np.ndarray, opening: Opening, stored: np.ndarray, value: np.ndarray
 ) -> None:  # fmt: skip
     """(F,) what each file saves by being at site s, given where else it is: serving less fill."""
-    K = candidates.site.shape[1]
-    low, high = candidates.start[s], candidates.start[s + 1]
+    K, low, high = candidates.site.shape[1], candidates.start[s], candidates.start[s + 1]
+    rank = np.full(len(candidates.site), -1, np.int64)
+    for q in range(low, high):
+        rank[candidates.region[q]] = candidates.rank[q]
     for f in range(len(value)):
         value[f] = 0.0 if opening.state[f, s] & PREVIOUS else -opening.size[f] * opening.fill[s]
         first, last = entries.start[f], entries.start[f + 1]
-        if first == last:
-            continue
-        dense = last - first == len(candidates.site)
-        at = first
-        for q in range(low, high):
-            r = candidates.region[q]
-            if dense:
-                n = first + r
+        by_entry, dense, at = last - first <= high - low, last - first == len(candidates.site), first
+        for q in range(last - first if by_entry else high - low):
+            if by_entry:
+                n = first + q
+                r = entries.region[n]
+                k = rank[r]
+                if k < 0:
+                    continue
             else:
-                n = at + np.searchsorted(entries.region[at:last], r)
+                r, k = candidates.region[low + q], candidates.rank[low + q]
+                n = first + r if dense else at + np.searchsorted(entries.region[at:last], r)
                 if n == last:
                     break
                 at = n
                 if entries.region[n] != r:
                     continue
             gb, peak = entries.gb[n], entries.peak[n]
-            k = candidates.rank[q]
             own = gb * candidates.cost[r, k] + peak * toll[r, k]
             other = np.inf
             for o in range(candidates.origin_cost.shape[1]):

@@ -293,6 +293,21 @@ def test_link_limits_are_kept_and_priced(case):
     assert (load <= problem.arc_capacity_gbps * (1 + 1e-6) + 1e-9).all()
 
 
+def test_a_copy_that_only_a_full_link_asks_for_is_found():
+    """Tests that link prices rise far enough where the origin is the cheapest for every region, so that nothing but a link makes a copy worth its while."""
+    problem = Problem(
+        size_gb=np.array([40.0]), storage_gb=np.array([41.0, np.inf]), throughput_gbps=np.array([9.0, np.inf]), is_origin=np.array([False, True]),
+        site=np.array([[1, -1], [1, 0]], np.int32), cost_per_gb=np.array([[0.0, np.inf], [0.0, 5.0]]),
+        region=np.array([0, 1], np.int32), file=np.array([0, 0], np.int32), gb=np.array([874.0, 765.0]), peak_gbps=np.array([60.0, 1.01]),
+        file_start=np.array([0, 2]), fill_cost=np.array([0.14, 0.0]), previous=np.array([[False], [True]]),
+        arc_capacity_gbps=np.array([0.5]), path_start=np.array([0, 0, 0, 1, 1]), path_arcs=np.array([0], np.int32),
+    )  # fmt: skip
+    found = solve_lagrangian(problem, gap=0.0, time_limit=20.0)
+    least = 0.14 * 40 + 5.0 * 765 * (1 - 0.5 / 1.01)
+    assert found.objective_cost == pytest.approx(least, rel=1e-6)
+    assert found.stored[0, 0]
+
+
 @pytest.mark.parametrize("solver", ["highs", "cbc"])
 def test_the_exact_solver_goes_on_from_the_decomposition(solver):
     """Tests that the program starts from the decomposition's plan and bound, ends no worse with either engine, and agrees with the relaxation."""
