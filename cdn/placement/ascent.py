@@ -10,6 +10,65 @@ import numpy as np
 
 
 @nb.njit(cache=True, nogil=True)
+def gather_ways(f, entries, candidates, toll, base, way_cost, way_site, ways, seen, touched, potential):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Origin costs of the entries of a file, and their ways below them in ascending order; notes the sites met and what they could save at most.
+
+    Parameters
+    ----------
+    base, way_cost, way_site, ways
+        (n,), (n, K), (n, K), (n,): results, as :func:`ascend` takes them.
+    seen, touched, potential
+        (S,): whether a site was met, all False before; the sites met; what each could save at most, of those only.
+
+    Returns
+    -------
+    How many sites were met.
+    """
+    K, near = candidates.site.shape[1], 0
+    for i in range(entries.start[f + 1] - entries.start[f]):
+        n = entries.start[f] + i
+        r, gb, peak = entries.region[n], entries.gb[n], entries.peak[n]
+        low = np.inf
+        for o in range(candidates.origin_cost.shape[1]):
+            low = min(low, gb * candidates.origin_cost[r, o] + peak * toll[r, K + o])
+        base[i] = low
+        count = 0
+        for k in range(K):
+            s = candidates.site[r, k]
+            if s < 0:
+                break
+            cost = gb * candidates.cost[r, k] + peak * toll[r, k]
+            if cost >= low:
+                continue
+            if not seen[s]:
+                seen[s] = True
+                touched[near] = s
+                near += 1
+                potential[s] = 0.0
+            potential[s] += low - cost
+            q = count
+            while q > 0 and way_cost[i, q - 1] > cost:
+                way_cost[i, q], way_site[i, q] = way_cost[i, q - 1], way_site[i, q - 1]
+                q -= 1
+            way_cost[i, q], way_site[i, q] = cost, s
+            count += 1
+        ways[i] = count
+    return near
+
+
+@nb.njit(cache=True, nogil=True)
+def keep_ways(n, way_cost, way_site, ways, usable):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Forget the ways to sites that are not ``usable`` (S,), in place."""
+    for i in range(n):
+        kept = 0
+        for q in range(ways[i]):
+            if usable[way_site[i, q]]:
+                way_cost[i, kept], way_site[i, kept] = way_cost[i, q], way_site[i, q]
+                kept += 1
+        ways[i] = kept
+
+
+@nb.njit(cache=True, nogil=True)
 def ascend(
     entries: int, way_cost: np.ndarray, way_site: np.ndarray, ways: np.ndarray, base: np.ndarray, slack: np.ndarray,
     value: np.ndarray, level: np.ndarray, active: np.ndarray,

@@ -17,7 +17,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from cdn.errors import InfeasiblePlanError
-from cdn.placement.problem import Problem, Shares, add_up, loads, rate_limits, rate_uses
+from cdn.placement.holders import HolderGroups, group_entries, salts
+from cdn.placement.problem import Problem, Shares, loads, rate_limits, rate_uses
 
 SLACK = 2e-7
 """Relative share of every limit that is left unused, so that rounding never exceeds it; it is used only where nothing else is left."""
@@ -33,17 +34,6 @@ WIDTH, GROWTH, WIDEST, STEPS = 0.05, 4.0, 4.0, 14
 
 PRIMAL = 4
 """HiGHS's number of the primal simplex method."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Groups:
-    """G groups of entries: (N,) ``of``; (G,) ``region``, ``gb``, ``peak``; (G, K) bool ``holds``."""
-
-    of: np.ndarray
-    region: np.ndarray
-    gb: np.ndarray
-    peak: np.ndarray
-    holds: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +53,7 @@ class Start:
 class Serving:
     """(W,) ``group``, ``candidate`` and ``share`` of the ways in use; ``cost`` of serving; where the program ended."""
 
-    groups: _Groups
+    groups: HolderGroups
     group: np.ndarray
     candidate: np.ndarray
     share: np.ndarray
@@ -100,7 +90,7 @@ def best_shares(
     InfeasiblePlanError
         If what is stored leaves more to the links than they can carry.
     """
-    groups = _group(problem, stored)
+    groups = group_entries(problem, stored)
     region, G = groups.region, len(groups.region)
     cheapest = np.where(groups.holds, problem.cost_per_gb[region], np.inf).argmin(axis=1)
     R, K = problem.site.shape
@@ -127,92 +117,10 @@ def refuse_hopeless(problem: Problem) -> None:
 
 
 def _serving(
-    problem: Problem, groups: _Groups, group: np.ndarray, candidate: np.ndarray, share: np.ndarray, start: Start
+    problem: Problem, groups: HolderGroups, group: np.ndarray, candidate: np.ndarray, share: np.ndarray, start: Start
 ) -> Serving:
     cost = np.sum(groups.gb[group] * problem.cost_per_gb[groups.region[group], candidate] * share)
     return Serving(groups=groups, group=group, candidate=candidate, share=share, cost=float(cost), start=start)
-
-
-def _salt(candidates: int) -> np.ndarray:
-    """(K + 1,) uint64: what sets of holders are hashed with."""
-    return np.random.default_rng(0).integers(1, 2**63, candidates + 1, dtype=np.int64).astype(np.uint64)
-
-
-def _group(problem: Problem, stored: np.ndarray) -> _Groups:
-    of, first = _assign_groups(
-        problem.site, problem.is_origin, problem.region, problem.file, stored, _salt(problem.candidates)
-    )
-    region = problem.region[first]
-    site = problem.site[region]
-    safe = np.maximum(site, 0)
-    holds = (site >= 0) & (stored[safe, problem.file[first][:, None]] | problem.is_origin[safe])
-    return _Groups(
-        of=of, region=region, gb=add_up(of, problem.gb, len(first)), peak=add_up(of, problem.peak_gbps, len(first)), holds=holds
-    )  # fmt: skip
-
-
-@nb.njit(cache=True, nogil=True)
-def _assign_groups(
-    site: np.ndarray, is_origin: np.ndarray, region: np.ndarray, file: np.ndarray, stored: np.ndarray, salt: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Number the groups in the order of their first entries, by a hash table that compares in full: (N,) group and (G,) first entry of each."""
-    N, K = len(region), site.shape[1]
-    of = np.empty(N, np.int32)
-    first = np.empty(1024, np.int64)
-    table = np.full(4096, -1, np.int32)
-    hashes = np.empty(1024, np.uint64)
-    count = 0
-    for n in range(N):
-        r, f = region[n], file[n]
-        key = (np.uint64(r) + np.uint64(1)) * salt[K]
-        for k in range(K):
-            s = site[r, k]
-            if s >= 0 and (is_origin[s] or stored[s, f]):
-                key ^= salt[k]
-        key ^= key >> np.uint64(31)
-        key *= np.uint64(0x9E3779B97F4A7C15)
-        key ^= key >> np.uint64(29)
-        at = np.int64(key & np.uint64(len(table) - 1))
-        while True:
-            g = table[at]
-            if g < 0:
-                break
-            if hashes[g] == key and _same(site, is_origin, region, file, stored, n, first[g]):
-                break
-            at = (at + 1) & (len(table) - 1)
-        if table[at] < 0:
-            if count == len(first):
-                first = np.append(first, np.empty(count, np.int64))
-                hashes = np.append(hashes, np.empty(count, np.uint64))
-            table[at] = count
-            first[count] = n
-            hashes[count] = key
-            count += 1
-            of[n] = count - 1
-            if 4 * count > len(table):
-                table = np.full(4 * len(table), -1, np.int32)
-                for g in range(count):
-                    at = np.int64(hashes[g] & np.uint64(len(table) - 1))
-                    while table[at] >= 0:
-                        at = (at + 1) & (len(table) - 1)
-                    table[at] = g
-        else:
-            of[n] = table[at]
-    return of, first[:count].copy()
-
-
-@nb.njit(cache=True, nogil=True)
-def _same(
-    site: np.ndarray, is_origin: np.ndarray, region: np.ndarray, file: np.ndarray, stored: np.ndarray, n: int, m: int
-) -> bool:  # fmt: skip
-    """Whether two entries are of one region and one set of holders."""
-    if region[n] != region[m]:
-        return False
-    for k in range(site.shape[1]):
-        s = site[region[n], k]
-        if s >= 0 and not is_origin[s] and stored[s, file[n]] != stored[s, file[m]]:
-            return False
-    return True
 
 
 class _Split:
@@ -222,7 +130,7 @@ class _Split:
     then of their excesses, those ``aside`` are basic. Prices are for the whole of a limit.
     """
 
-    def __init__(self, problem: Problem, groups: _Groups) -> None:
+    def __init__(self, problem: Problem, groups: HolderGroups) -> None:
         self.problem, self.groups = problem, groups
         limit = rate_limits(problem)
         self.limited = np.flatnonzero(np.isfinite(limit))
@@ -294,7 +202,7 @@ class _Split:
 
     def _keys(self) -> np.ndarray:
         """(G, K) uint64: a number of each way that is the same in every program: from the region, the holders and the candidate."""
-        salt = _salt(self.problem.candidates)
+        salt = salts(self.problem.candidates)
         key = np.bitwise_xor.reduce(np.where(self.groups.holds, salt[:-1], 0), axis=1)
         key = (key ^ (self.groups.region.astype(np.uint64) + np.uint64(1)) * salt[-1]) * np.uint64(0x9E3779B97F4A7C15)
         return np.asarray(key[:, None] + np.arange(self.ways.shape[1], dtype=np.uint64))
@@ -464,7 +372,7 @@ def _solver() -> highspy.Highs:
     return solver
 
 
-def _named(groups: _Groups, group: np.ndarray, candidate: np.ndarray, share: np.ndarray) -> Shares:
+def _named(groups: HolderGroups, group: np.ndarray, candidate: np.ndarray, share: np.ndarray) -> Shares:
     """Keep the groups that differ from 'all from the best-ranked holder', and write them out entry by entry."""
     G = len(groups.gb)
     differs = np.zeros(G, bool)
