@@ -481,7 +481,7 @@ def half_the_storage(folder):
         (an_unknown_region, f"playback/date={NIGHT}/part-0.parquet, row 1, column region: unknown id, not in table regions (and 1 more"),
         (out_of_order, "column start: out of order: the row ahead of it starts at"),
         (half_the_storage, "more appliances hold too much, this one the most"),
-        (zero_bytes, "row 4, column gb: the session has no bytes (value '0.0'). Mend: leave such rows out, as fillplan import log does"),
+        (zero_bytes, "row 4, column gb: the session has no bytes (value '0.0'). Mend: give a finite number of GB > 0, or leave the session out"),
         (an_appliance_gone, "make the plan again for this network, or use the network it was made for"),
         (little_storage, "make the plan again for this network"),
     ],
