@@ -251,7 +251,9 @@ def place(evening, tmp_path_factory):
     (shutil.copytree(small, folder / "set") / "fillplan.toml").write_text("[placement]\ngapp = 1\n")
     (folder / "elsewhere").mkdir()
     placement = pd.read_parquet(shutil.copytree(folder / "plan", folder / "strange") / "placement.parquet")
-    placement.assign(appliance="of-another-network").to_parquet(folder / "strange/placement.parquet", index=False)
+    placement.assign(appliance="foreign-" + placement["appliance"].astype(str)).to_parquet(
+        folder / "strange/placement.parquet", index=False
+    )
     return folder
 
 
