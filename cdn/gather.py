@@ -45,7 +45,7 @@ def gather(folder: Path, settings: Settings) -> ReportData:
         decomposition=[tuple(row) for row in night["decomposition"]],
         by_hour=tables["by_hour"],
         links=links,
-        link_load=_link_load(links, np.load(published.folder / "rehearsal" / "arc_gbps_plan.npy")),
+        link_load=_link_load(links, _arc_gbps(published.folder / "rehearsal" / "arc_gbps.parquet")),
         sites=_sites(
             network, catalogue.size_gb, plan.placement.appliance, plan.placement.file, tables["by_site"], plan.prices
         ),
@@ -96,6 +96,12 @@ def _links(network: Network, by_arc: pd.DataFrame, prices: pd.DataFrame) -> pd.D
             "price": price.reindex(names).to_numpy(float),
         }
     )  # fmt: skip
+
+
+def _arc_gbps(path: Path) -> np.ndarray:
+    """(2L, 288) float: the plan's load of each arc in every five minutes."""
+    loads = pd.read_parquet(path, filters=[("policy", "==", "plan")])
+    return loads.pivot(index="arc", columns="minute", values="gbps").to_numpy(float)
 
 
 def _link_load(links: pd.DataFrame, arc_gbps: np.ndarray) -> pd.DataFrame:

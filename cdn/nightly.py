@@ -128,7 +128,7 @@ class _Night:
             guard(self.settings, metrics)
         with self._stage("publish"):
             held = placement_frame(before, network, catalogue)
-            published = self._publish(plan_id, fingerprint, metrics, rehearsal, held)
+            published = self._publish(network, plan_id, fingerprint, metrics, rehearsal, held)
         return NightResult(
             plan_id=plan_id, published=True, folder=published.folder, stages=self.stages, metrics=metrics
         )
@@ -255,12 +255,18 @@ class _Night:
         }
 
     def _publish(
-        self, plan_id: str, fingerprint: str, metrics: dict[str, Any], rehearsal: Rehearsal, held: pd.DataFrame
+        self,
+        network: Network,
+        plan_id: str,
+        fingerprint: str,
+        metrics: dict[str, Any],
+        rehearsal: Rehearsal,
+        held: pd.DataFrame,
     ) -> Published:
         draft = self.work / "draft"
         shutil.rmtree(draft, ignore_errors=True)
         shutil.copytree(self.work / "filled", draft)
-        write_rehearsal(rehearsal, draft / "rehearsal")
+        write_rehearsal(rehearsal, network, draft / "rehearsal")
         write_json(metrics, draft / NIGHT)
         write_table(held, draft / BEFORE / "placement.parquet")
         published = self.store.publish(draft, plan_id, self.date, fingerprint, metrics)

@@ -244,8 +244,13 @@ def _each_once(problems: Sequence[Wrong]) -> list[Wrong]:
     return [replace(p, mend=mend) if p.message.startswith("unknown id") else p for p in reversed(first.values())]
 
 
-def read_placement(folder: Path, network: Network, catalogue: Catalogue) -> Placement:
+def read_placement(folder: Path, network: Network, catalogue: Catalogue, *, own: bool = False) -> Placement:
     """The copies of an earlier plan that still mean something: appliances and files that are gone do not count.
+
+    Parameters
+    ----------
+    own
+        Whether to refuse the plan of another network: one that names no appliance of this one, or no file.
 
     Raises
     ------
@@ -262,6 +267,10 @@ def read_placement(folder: Path, network: Network, catalogue: Catalogue) -> Plac
         raise InputError(problems)
     appliance, file = index_of(network.appliance_ids, frame["appliance"]), index_of(catalogue.file_ids, frame["file"])
     there = (appliance >= 0) & (file >= 0)
+    if own and len(there) and not there.any():
+        message = "names no copy that this network could hold"
+        mend = "give an earlier plan of this network, or none"
+        raise InputError(Wrong(table="placement", value=str(folder), message=message, mend=mend))
     return Placement.of(appliance[there], file[there])
 
 

@@ -5,6 +5,8 @@ every site left to a reactive cache (``plan+lru`` …), or the ``oracle``: the s
 plan as if every file were there at midnight: what lies between it and ``plan`` is the price of filling during the day.
 """
 
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,7 @@ from sim.metrics import SimulationResult, with_expected_stalls, with_stalls
 from sim.policies import POLICIES
 from sim.sampling import halves, sampled, sampled_ratios, without_bias
 from sim.scheme import Fills, Outage, Rules, Scheme
+from sim.series import SLOT_MS
 from sim.sessions import Sessions
 from sim.steering import SteeringChange, change_steering
 from topology.errors import InputError, Problem
@@ -72,6 +75,7 @@ def rehearse(
     before: Placement | None = None,
     outages: Sequence[Outage] = (),
     steering: Sequence[SteeringChange] = (),
+    switch_ms: int | None = None,
     kept: np.ndarray | None = None,
     stall_ms: np.ndarray | None = None,
     progress: Callable[[str], None] | None = None,
@@ -92,8 +96,12 @@ def rehearse(
         Tonight's transfers; without them every planned file is there from the start.
     before
         Last night's placement: with ``fills``, what is there at midnight; and the oracle pays for fills as the plan did.
+    outages
+        When appliances and sites are out of service, the same for every policy.
     steering
         Changes of steering during the day.
+    switch_ms
+        With ``fills``: until then, in ms from 00:00 UTC, what ``plan`` no longer holds serves on; without, it is gone at midnight.
     kept
         (titles,) bool, a sample as :func:`sim.sampling.sample_titles` draws it: only sessions of these titles run, on a fleet scaled to them.
     stall_ms
@@ -130,7 +138,13 @@ def rehearse(
         own_fills = None
         if name in ("plan", FILLED):
             own_fills = fills if name == "plan" else None
-            scheme = Scheme(label=name, placement=plan.placement, initial=before if own_fills is not None else None)
+            filled = own_fills is not None
+            scheme = Scheme(
+                label=name,
+                placement=plan.placement,
+                initial=before if filled else None,
+                switch_ms=switch_ms if filled else None,
+            )
         elif name == PREVIOUS:
             scheme = Scheme(label=name, placement=before)
         elif name == "oracle":
@@ -258,16 +272,59 @@ def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
     ]  # fmt: skip
 
 
-def write_rehearsal(rehearsal: Rehearsal, folder: Path) -> None:
-    """Write the figures and tidy tables of a rehearsal: totals.json; by_hour, by_site, by_site_hour and by_arc as Parquet; the five-minute averages of arcs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    frames: dict[str, list[pd.DataFrame]] = {"by_hour": [], "by_site": [], "by_site_hour": [], "by_arc": []}
+def write_rehearsal(rehearsal: Rehearsal, network: Network, folder: Path) -> None:
+    """Write the figures of a rehearsal, totals.json, and its tidy tables as Parquet: by_hour, by_site, by_site_hour, by_arc and arc_gbps.
+
+    All are written beside the folder first, so that none is there by half; other files of the folder stay. Beside the numbers of sites and arcs stand
+    their names (``site_name``; ``link`` and ``towards``, a node).
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    folder = folder.absolute()
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    draft.mkdir(parents=True)
+    try:
+        for table, parts in _tables(rehearsal, network).items():
+            pd.concat(parts, ignore_index=True).to_parquet(draft / f"{table}.parquet", index=False)
+        _write_totals(rehearsal, draft)
+        folder.mkdir(exist_ok=True)
+        for path in sorted(draft.iterdir()):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _tables(rehearsal: Rehearsal, network: Network) -> dict[str, list[pd.DataFrame]]:
+    """Each table, a part a policy."""
+    sites = network.site_ids.to_numpy(object)
+    links = np.repeat(network.link_ids.to_numpy(object), 2)
+    towards = network.node_ids.to_numpy(object)[network.link_ends[:, ::-1].ravel()]  # arc 2 * link leads to the target
+    frames: dict[str, list[pd.DataFrame]] = {}
     for name, result in rehearsal.results.items():
-        for table, parts in frames.items():
-            parts.append(getattr(result, table).assign(policy=name))
-        np.save(folder / f"arc_gbps_{name}.npy", result.arc_gbps.astype(np.float32))
-    for table, parts in frames.items():
-        pd.concat(parts, ignore_index=True).to_parquet(folder / f"{table}.parquet", index=False)
+        arcs, slots = result.arc_gbps.shape
+        loads = pd.DataFrame(
+            {
+                "arc": np.repeat(np.arange(arcs), slots),
+                "minute": np.tile(np.arange(slots) * (SLOT_MS // 60_000), arcs),
+                "gbps": result.arc_gbps.ravel().astype(np.float32),
+            }
+        )
+        by_arc = result.by_arc.assign(link=links[result.by_arc["arc"]], towards=towards[result.by_arc["arc"]])
+        for table, frame in (
+            ("by_hour", result.by_hour),
+            ("by_site", result.by_site.assign(site_name=sites[result.by_site["site"]])),
+            ("by_site_hour", result.by_site_hour.assign(site_name=sites[result.by_site_hour["site"]])),
+            ("by_arc", by_arc),
+            ("arc_gbps", loads),
+        ):
+            frames.setdefault(table, []).append(frame.assign(policy=name))
+    return frames
+
+
+def _write_totals(rehearsal: Rehearsal, folder: Path) -> None:
     document = {
         "policies": rehearsal.totals(),
         "oracle_gap": rehearsal.oracle_gap,

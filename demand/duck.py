@@ -56,8 +56,9 @@ def report_faults(
     faults: Sequence[Fault],
     table: str,
     problems: list[Problem],
+    most: int = MOST_PER_COLUMN,
 ) -> int:
-    """Append the faulty rows of each kind to ``problems``, the first 20 one by one, the rest counted in the last of them.
+    """Append the faulty rows of each kind to ``problems``, the first ``most`` one by one, the rest counted in the last of them.
 
     Parameters
     ----------
@@ -77,10 +78,10 @@ def report_faults(
             continue
         listed = connection.sql(
             f"SELECT row, CAST({fault.value or fault.column} AS VARCHAR) FROM {source} WHERE {fault.where} "  # noqa: S608
-            f"ORDER BY row LIMIT {MOST_PER_COLUMN}"
+            f"ORDER BY row LIMIT {most}"
         ).fetchall()
         for i, (row, value) in enumerate(listed, 1):
-            more = f" (and {count - i} more such rows)" if i == MOST_PER_COLUMN and count > i else ""
+            more = f" (and {count - i} more such rows)" if i == most and count > i else ""
             problems.append(
                 Problem(
                     table=table, row=row, column=fault.column, value="" if value is None else value,

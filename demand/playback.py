@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from demand.duck import Fault, connect, parquet_scan, report_faults
+from topology.columns import MOST_PER_COLUMN
 from topology.errors import InputError, Problem
 from topology.tables import load_schema
 
@@ -122,7 +123,7 @@ def read_history(
         register_names(connection, regions, catalogue)
         for i, date in enumerate(days):
             try:
-                totals = _sum_day(connection, _parts_of(folder, date), date, hourly[i])
+                totals = _sum_day(connection, parts_of(folder, date), date, hourly[i])
             except duckdb.Error:
                 totals = None
             if totals is None:
@@ -175,7 +176,7 @@ def log_frame(folder: Path, date: dt.date) -> pd.DataFrame:
         No log of that day, or one that is not a whole Parquet file.
     """
     with connect() as connection:
-        paths = _parts_of(folder, date)
+        paths = parts_of(folder, date)
         try:
             columns, source = ", ".join(_cleaned(connection, paths)), parquet_scan(paths)
             table = connection.sql(f"SELECT {columns} FROM {source} ORDER BY 1, filename, file_row_number")  # noqa: S608
@@ -263,13 +264,16 @@ def validate_playback(
     catalogue: Catalogue,
     problems: list[Problem],
     dates: Sequence[dt.date] | None = None,
+    most: int = MOST_PER_COLUMN,
 ) -> None:
-    """Append all that is wrong with a log to ``problems``: of each kind and file the first 20 rows, the last of which counts the rest.
+    """Append all that is wrong with a log to ``problems``: of each kind and file the first rows, the last of which counts the rest.
 
     Parameters
     ----------
     dates
         The days to look at; None: all there are, and the names of the folders.
+    most
+        Rows listed one by one, of each kind and file.
     """
     if dates is None:
         for path in sorted((folder / "playback").glob("date=*")):
@@ -280,20 +284,20 @@ def validate_playback(
         register_names(connection, regions, catalogue)
         for date in playback_dates(folder) if dates is None else sorted(set(dates)):
             try:
-                paths = _parts_of(folder, date)
+                paths = parts_of(folder, date)
             except InputError as error:
                 problems.extend(error.problems)
                 continue
             for path in paths:
                 table = f"playback/{path.parent.name}/{path.name}"
                 try:
-                    _validate_file(connection, path, date, table, problems)
+                    _validate_file(connection, path, date, table, problems, most)
                 except (duckdb.Error, pa.ArrowException, OSError) as error:
                     problems.append(_unreadable(table, str(error)))
 
 
 def _validate_file(
-    connection: duckdb.DuckDBPyConnection, path: Path, date: dt.date, table: str, problems: list[Problem]
+    connection: duckdb.DuckDBPyConnection, path: Path, date: dt.date, table: str, problems: list[Problem], most: int
 ) -> None:
     with path.open("rb") as file:
         there = pq.read_schema(file).names
@@ -301,24 +305,16 @@ def _validate_file(
         problems.extend(_missing(table, name, there) for name in missing)
         return
     before = len(problems)
-    rows = report_faults(connection, _named_log(connection, [path]), _faults(date), table, problems)
+    rows = report_faults(connection, named_log(connection, [path]), _faults(date), table, problems, most)
     if rows == 0:
         problems.append(Problem(table=table, message="the file has no rows", mend="remove it, or add its sessions"))
     if len(problems) == before:
-        start = connection.sql(f"SELECT start FROM {_named_log(connection, [path])} ORDER BY row")  # noqa: S608
-        problems.extend(order_problems(start.fetchnumpy()["start"], table))
+        start = connection.sql(f"SELECT start FROM {named_log(connection, [path])} ORDER BY row")  # noqa: S608
+        problems.extend(_order_problems(start.fetchnumpy()["start"], table))
 
 
-def order_problems(start: np.ndarray, table: str) -> list[Problem]:
-    """What to say of a file of the log whose times go backwards: one problem, of the first such row; none if they do not.
-
-    Parameters
-    ----------
-    start
-        (N,) datetime64, in the order of the rows.
-    table
-        The file, as messages call it.
-    """
+def _order_problems(start: np.ndarray, table: str) -> list[Problem]:
+    """What to say of a file of the log whose times go backwards: one problem, of the first such row; none if they do not."""
     start = start.astype("datetime64[ms]")
     rows = np.flatnonzero(start[1:] < start[:-1]) + 1
     if not len(rows):
@@ -370,8 +366,8 @@ def _cast(name: str, kind: str) -> str:
     return "TRY_CAST(start AS TIMESTAMP) AS start"
 
 
-def _named_log(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> str:
-    """SQL of the rows with the places of their region and file, NULL where unknown."""
+def named_log(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> str:
+    """SQL of the rows of a log with ``region_at`` and ``file_at``, NULL where unknown (after :func:`register_names`), and ``row``, counted from 1 in each file."""
     columns = ", ".join(_cleaned(connection, paths))
     return (
         f"(SELECT {columns}, file_row_number + 1 AS row FROM {parquet_scan(paths)}) "  # noqa: S608
@@ -423,7 +419,8 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
-def _parts_of(folder: Path, date: dt.date) -> list[Path]:
+def parts_of(folder: Path, date: dt.date) -> list[Path]:
+    """The files of a day's log, by name; raises InputError where there are none."""
     paths = _parts(folder / "playback" / f"date={date}")
     if not paths:
         mend = "import that day, or choose another"

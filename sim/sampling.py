@@ -40,7 +40,9 @@ def sample_titles(titles: int, share: float, rng: np.random.Generator, weight: n
     """
     if not 0 < share <= 1:
         mend = "give a number above 0, at most 1"
-        raise InputError([Problem(table="arguments", column="share", value=str(share), message="no share", mend=mend)])
+        raise InputError(
+            [Problem(table="arguments", column="--title-share", value=str(share), message="no share", mend=mend)]
+        )
     kept = np.zeros(titles, bool)
     edges = np.linspace(0, titles, min(max(round(share * titles), 2), titles) + 1).astype(np.int64)
     kept[_by_weight(titles, weight)[rng.integers(edges[:-1], edges[1:])]] = True

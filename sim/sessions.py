@@ -1,24 +1,18 @@
 """Playback sessions, in the order of their starts: read from a playback log or built from columns."""
 
-import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from demand.catalogue import Catalogue
-from demand.playback import order_problems
+from demand.day import DAY_MS as DAY_MS
+from demand.day import read_day
 from sim.fleet import BYTES_PER_GB
 from sim.series import even_rate_bps
 from topology.errors import InputError, Problem
 from topology.network import Network
-from topology.tables import Schema, index_of, load_schema, read_table
-
-DAY_MS = 86_400_000
-NO_BYTES = "leave such rows out, as fillplan import log does"
-"""How a log with rows of zero bytes is mended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,63 +135,12 @@ def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalo
     ------
     InputError
         No log of that day, a file whose times go backwards, an unknown region or a title and profile that name no file, a start on another day, a length or bytes of zero or
-        less.
+        less; in the words of ``fillplan check``, the first row of each kind.
     """
-    paths = sorted((folder / "playback" / f"date={date}").glob("*.parquet"))
-    if not paths:
-        mend = "import that day, or choose another"
-        raise InputError(Problem(table="playback", value=str(date), message="no log of this day", mend=mend))
-    problems: list[Problem] = []
-    parts = [_columns_of(path, date, network, catalogue, problems) for path in paths]
-    if problems:
-        raise InputError(problems)
-    start, region, file, seconds, gb = (np.concatenate(column) for column in zip(*parts, strict=True))
-    duration_ms = np.maximum(np.rint(seconds * 1000), 1).astype(np.int64)
-    return build_sessions(start, region, file, duration_ms, np.maximum(np.rint(gb * BYTES_PER_GB), 1).astype(np.int64))
-
-
-def _columns_of(
-    path: Path, date: dt.date, network: Network, catalogue: Catalogue, problems: list[Problem]
-) -> tuple[np.ndarray, ...]:
-    """Start in ms of the day, region, file, seconds and GB of one file of the log; what is wrong with it is appended, each kind once."""
-    name = f"playback/{path.parent.name}/{path.name}"
-    schema = load_schema("demand", "playback")
-    any_range = tuple(dataclasses.replace(attribute, range="") for attribute in schema.attributes)
-    log = read_table(path, Schema(table=name, attributes=any_range), problems, categorical=True)
-    if log is None:
-        return tuple(np.zeros(0) for _ in range(5))
-    before = len(problems)
-    region, title = index_of(network.region_ids, log["region"]), index_of(catalogue.title_ids, log["title"])
-    file = _file_of(catalogue, title, log["profile"])
-    start = (log["start"].to_numpy("datetime64[ms]") - np.datetime64(date, "ms")).astype(np.int64)
-    seconds, gb = log["seconds"].to_numpy(float), log["gb"].to_numpy(float)
-    outside, unknown = (start < 0) | (start >= DAY_MS), (title >= 0) & (file < 0)
-    add = "add it to {}, or correct the name"
-    for wrong, column, message, mend in (
-        (region < 0, "region", "unknown id, not in table regions", add.format("regions")),
-        (title < 0, "title", "unknown id, not in table titles", add.format("titles")),
-        (unknown, "profile", "the title has no file of this profile", "add the file to files"),
-        (outside, "start", f"not on {date} (UTC)", "move the row to the folder of its day"),
-        (~(seconds > 0), "seconds", "the session has no length", "give seconds > 0"),
-        (gb == 0, "gb", "the session has no bytes", NO_BYTES),
-        (gb < 0, "gb", "negative bytes", "give gb > 0"),
-    ):
-        problems += _row_problems(wrong, column, log[column].to_numpy(), message, mend, table=name)
-    if len(problems) == before:
-        problems += order_problems(log["start"].to_numpy(), name)
-    return start, region, file, seconds, gb
-
-
-def _file_of(catalogue: Catalogue, title: np.ndarray, profile: pd.Series) -> np.ndarray:
-    """(N,) int64: the file that a title's profile names, -1 where none does."""
-    profiles = pd.Index(catalogue.files["profile"].unique())
-    keys = catalogue.title_of.astype(np.int64) * len(profiles) + index_of(profiles, catalogue.files["profile"])
-    order = np.argsort(keys)
-    wanted_profile = index_of(profiles, profile)
-    wanted = title * len(profiles) + wanted_profile
-    at = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
-    found = (title >= 0) & (wanted_profile >= 0) & (keys[order[at]] == wanted)
-    return np.where(found, order[at], -1)
+    log = read_day(folder, date, network.region_ids, catalogue)
+    duration_ms = np.maximum(np.rint(log.seconds * 1000), 1).astype(np.int64)
+    size = np.maximum(np.rint(log.gb * BYTES_PER_GB), 1).astype(np.int64)
+    return build_sessions(log.start_ms, log.region, log.file, duration_ms, size)
 
 
 def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]:
@@ -207,12 +150,12 @@ def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]
     ]
 
 
-def _row_problems(
-    wrong: np.ndarray, column: str, values: np.ndarray, message: str, mend: str, table: str = "playback"
-) -> list[Problem]:
+def _row_problems(wrong: np.ndarray, column: str, values: np.ndarray, message: str, mend: str) -> list[Problem]:
     rows = np.flatnonzero(wrong)
     more = f" (and {len(rows) - 1} more such rows)" if len(rows) > 1 else ""
     return [
-        Problem(table=table, row=int(i) + 1, column=column, value=str(values[i]), message=message + more, mend=mend)
+        Problem(
+            table="playback", row=int(i) + 1, column=column, value=str(values[i]), message=message + more, mend=mend
+        )
         for i in rows[:1]
     ]

@@ -153,7 +153,7 @@ def sessions_from_requests(
     origin_s: float | None = None,
     file_number: np.ndarray | None = None,
 ) -> Sessions:
-    """Playback sessions of the trace's first day: each request becomes a session at a bit rate, as long as its bytes last.
+    """Playback sessions of the trace's first day: each request becomes a session at a bit rate, as long as its bytes last; requests of no bytes are left out.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def sessions_from_requests(
         raise InputError(Problem(table="sessions", message="there is nowhere or nothing to play", mend=mend))
     origin = requests.time_s[0] if origin_s is None else origin_s
     start_ms = np.floor((requests.time_s - origin) * 1000).astype(np.int64)
-    day = (start_ms >= 0) & (start_ms < DAY_MS)
+    day = (start_ms >= 0) & (start_ms < DAY_MS) & (requests.size_bytes > 0)
     size = requests.size_bytes[day]
     length = np.maximum(np.rint(size * 8 / bitrate_kbps), 1).astype(np.int64)
     file = requests.file if file_number is None else np.asarray(file_number)[requests.file]

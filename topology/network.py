@@ -212,6 +212,11 @@ def _check_shape(network: Network, problems: list[Problem]) -> None:
     for node in set(network.site_node[network.is_origin].tolist()):
         if node not in reached:
             reached |= nx.node_connected_component(graph, node)
+    apart = sum(node not in reached for node in [*network.region_node.tolist(), *network.site_node.tolist()])
+    if apart and not len(network.links):
+        message = f"the table is empty, so no path leads to an origin from {apart} regions and sites"
+        problems.append(Problem(table="links", message=message, mend="add the links between the nodes"))
+        reached |= set(range(len(network.nodes)))
     for table, nodes in (("regions", network.region_node), ("sites", network.site_node)):
         frame = getattr(network, table)
         problems.extend(

@@ -202,7 +202,7 @@ def place(
     network, catalogue = read_network(folder), read_catalogue(folder)
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
     refuse_foreign(output)
-    before = read_placement(previous, network, catalogue) if previous else None
+    before = read_placement(previous, network, catalogue, own=True) if previous else None
     prices = read_prices(previous, network) if previous and find_table(previous, "prices") else None
     candidates: list[dict[str, Any]] = []
     with (
@@ -281,7 +281,11 @@ def fill(
     network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
     made = read_plan(plan, network, catalogue)
     held = previous or (published_plan(folder, settings).folder if (folder / "plans").is_dir() else None)
-    before = read_placement(held, network, catalogue) if held else Placement.of(np.zeros(0), np.zeros(0))
+    before = (
+        read_placement(held, network, catalogue, own=previous is not None)
+        if held
+        else Placement.of(np.zeros(0), np.zeros(0))
+    )
     night = date.date() if date else dt.datetime.now(dt.UTC).date()
     with console.stage(f"fill {plan} on {night}"):
         filled = schedule_night(network, catalogue, made, before, settings, night)

@@ -1,6 +1,7 @@
 """Verbs that rehearse: ``simulate`` and ``whatif``."""
 
 import datetime as dt
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import typer
 from rich.table import Table
 
@@ -28,7 +30,7 @@ from cdn.replications import draw_day, rehearse_replications
 from cdn.report.numbers import percent
 from cdn.sample import FIRST_DAY
 from cdn.scenario import Scenario, SteeringEdit, read_scenarios, steering_changes
-from cdn.settings import Settings, read_settings
+from cdn.settings import POLICY_NAMES, Settings, read_settings
 from cdn.whatif import compare_scenarios
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import read_demand
@@ -36,12 +38,13 @@ from demand.playback import playback_dates
 from sim.abr import read_sabre_traces
 from sim.encode_mix import expected_rebuffering, rebuffering, switch_by_access
 from sim.sampling import sample_titles
-from sim.scheme import Fills
+from sim.scheme import Fills, Outage
 from sim.sessions import Sessions, sessions_from_playback
 from sim.steering import SteeringChange
 from topology.errors import InputError, Problem
 from topology.network import Network, read_network
 from topology.placement import Placement
+from topology.tables import index_of
 
 
 @app.command()
@@ -56,7 +59,10 @@ def simulate(
         typer.Option(help="Draw sessions from this demand table: PLAN/demand.parquet is what the plan was made for."),
     ] = None,
     policy: Annotated[
-        list[str] | None, typer.Option(help="May be given several times; default: the setting simulation.policies.")
+        list[str] | None,
+        typer.Option(
+            help=f"May be given several times: {', '.join(POLICY_NAMES)}. Default: the setting simulation.policies."
+        ),
     ] = None,
     replications: Annotated[
         int,
@@ -93,6 +99,20 @@ def simulate(
             help="From this time (UTC) on the region is steered to these sites, best first, an origin among them; may be given several times.",
         ),
     ] = None,
+    switch_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HH:MM",
+            help="With --previous: until this time (UTC) what the new plan drops still serves. Absent: it is gone at midnight.",
+        ),
+    ] = None,
+    down: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HH:MM-HH:MM/NAME",
+            help="A site or appliance that fails at the first time (UTC) and is repaired at the second, for every policy; may be given several times.",
+        ),
+    ] = None,
     traces: Annotated[
         Path | None,
         typer.Option(
@@ -122,6 +142,8 @@ def simulate(
     began = time.perf_counter()
     day, names = playback.date() if playback else None, policy or settings.simulation.policies
     _one_source(day, demand, plan, replications, output)
+    if switch_at is not None and previous is None:
+        raise _unfit("--switch-at", switch_at, "nothing to switch from", "give last night's plan: --previous PLAN")
     kept = None
     if title_share is not None:
         rng, weight = np.random.default_rng([seed, 2]), title_weight(made.demand, catalogue)
@@ -132,6 +154,8 @@ def simulate(
         "before": before,
         "fills": fills,
         "steering": _steering(steering_at or [], network),
+        "switch_ms": None if switch_at is None else _clock_ms("--switch-at", switch_at, switch_at, "HH:MM"),
+        "outages": _outages(down or [], network),
     }
     stalled = expected_rebuffering(settings.simulation.access)
     throughputs = None if traces is None else read_sabre_traces(traces)
@@ -154,16 +178,26 @@ def simulate(
         sessions, warm_up = _sessions(folder, network, catalogue, playback=day, demand=demand, seed=seed)
         if throughputs is not None:
             rng = np.random.default_rng([seed, 3])
+            played = len(sessions)
             sessions, more["stall_ms"] = switch_by_access(
                 sessions, catalogue, throughputs, settings.simulation.access, rng
             )
             stalled = rebuffering(sessions, more["stall_ms"])
+            console.say(
+                f"{played:,} sessions in {len(sessions):,} pieces, one an encode: what is counted below is pieces"
+            )
         rehearsal = rehearse(
             network, catalogue, made, sessions, names, settings, warm_up=warm_up, progress=console.say, **more
         )
         if output:
-            write_rehearsal(rehearsal, output)
+            try:
+                write_rehearsal(rehearsal, network, output)
+            except OSError as error:
+                mend = "give another folder for the tables"
+                raise _unfit("--output", str(output), f"cannot be written: {error.strerror}", mend) from error
         document = {"policies": rehearsal.totals(), "sessions": len(sessions), "replications": 1}
+        if throughputs is not None:
+            document["played_sessions"] = played
         text = [*policies_tables(rehearsal.totals()), *decomposition_table(decomposition(rehearsal))]
         if kept is not None:
             rows = [{"policy": n, **row} for n, table in rehearsal.ratios.items() for row in table.to_dict("records")]
@@ -197,12 +231,22 @@ def _one_source(
             "--replications",
             "give --demand, or one replication",
         )
-    elif output is not None and output.exists() and not output.is_dir():
-        message, column, mend = f"{output} is there and no folder", "--output", "give another folder for the tables"
+    elif output is not None and (obstacle := _obstacle(output)):
+        message, column, mend = obstacle, "--output", "give another folder for the tables"
     elif output is not None and replications > 1:
         message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
     if message:
         raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
+
+
+def _obstacle(output: Path) -> str:
+    """Why a folder cannot be made or written to, as far as can be told beforehand; empty if nothing is in the way."""
+    there = output.absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        return f"{there} is there and no folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
 
 
 def _filling(
@@ -216,7 +260,7 @@ def _filling(
     """What appliances hold at midnight, and the transfers that bring the rest of the plan."""
     if previous is None:
         return None, None
-    before = read_placement(previous, network, catalogue)
+    before = read_placement(previous, network, catalogue, own=True)
     filled = schedule_night(network, catalogue, plan, before, settings, night)
     return before, filled.schedule.for_simulation()
 
@@ -242,6 +286,46 @@ def _steering(changes: Sequence[str], network: Network) -> list[SteeringChange]:
         hour, minute, region, sites = form.groups()
         edits.append(SteeringEdit(region=region, sites=tuple(sites.split(",")), at=f"{hour}:{minute}"))
     return steering_changes(Scenario(name="--steering-at", steering=tuple(edits)), network)
+
+
+def _outages(given: Sequence[str], network: Network) -> list[Outage]:
+    """Failures and repairs as the command line has them; a name that a site and an appliance share means the site.
+
+    Raises
+    ------
+    InputError
+        A failure of another form, an unknown name, an origin, a repair that comes before its failure.
+    """
+    found = []
+    for text in given:
+        times, _, name = text.partition("/")
+        begin, _, end = times.partition("-")
+        from_ms, to_ms = (_clock_ms("--down", part, text, "HH:MM-HH:MM/NAME") for part in (begin, end))
+        if to_ms <= from_ms:
+            raise _unfit("--down", text, "the repair does not come after the failure", "give a later second time")
+        site, appliance = (
+            int(index_of(ids, pd.Series([name]))[0]) for ids in (network.site_ids, network.appliance_ids)
+        )
+        if site < 0 and appliance < 0:
+            raise _unfit(
+                "--down", text, f"no site or appliance {name!r}", "use a name of the table sites or appliances"
+            )
+        if network.is_origin[site if site >= 0 else network.appliance_site[appliance]]:
+            raise _unfit("--down", text, "origins do not fail here", "take it out of the steering: --steering-at")
+        times_ms = {"from_ms": from_ms, "to_ms": to_ms}
+        found.append(Outage(site=site, **times_ms) if site >= 0 else Outage(appliance=appliance, **times_ms))
+    return found
+
+
+def _clock_ms(option: str, clock: str, given: str, form: str) -> int:
+    """HH:MM, up to 24:00, as milliseconds from 00:00; ``given`` and ``form`` are what a complaint shows."""
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d|24:00", clock):
+        raise _unfit(option, given, "no time of the day", f"say {form}")
+    return (int(clock[:2]) * 60 + int(clock[3:])) * 60_000
+
+
+def _unfit(option: str, value: str, message: str, mend: str) -> InputError:
+    return InputError(Problem(table="arguments", column=option, value=value, message=message, mend=mend))
 
 
 @app.command()

@@ -68,7 +68,9 @@ def hit_ratio_figure(data: ReportData) -> Figure:
     names = list(dict.fromkeys(rows["policy"]))
     colours, dashes = _series(names)
     lines = (
-        alt.Chart(inline(rows))
+        alt.Chart(
+            inline(rows.sort_values("policy", key=lambda names: names == "plan", kind="stable"))
+        )  # drawn last, on top
         .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=22))
         .encode(
             x=alt.X(

@@ -16,7 +16,7 @@ USE_LABELS = ("under 25 %", "25 to 50 %", "50 to 75 %", "75 to 100 %", "over cap
 SITE_COLOURS = {"embedded": "#0072b2", "ix": "#009e73", "origin": "#3a3a3a"}
 KIND_LABELS = {"embedded": "site in a provider's network", "ix": "site at an exchange", "origin": "origin"}
 MOST_LABELS = 25
-ABOVE, BELOW = -14, 18
+ABOVE, BELOW = -17, 18
 """Pixels from a site to its name; an origin often stands where an edge site does."""
 HEIGHT = 480
 """About how many pixels the map is high on a wide screen: where a name stands, in degrees."""

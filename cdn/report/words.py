@@ -170,7 +170,13 @@ GLOSSARY = (
     ("LRU", "A cache that keeps what was asked for last and drops what was not asked for longest; the usual reactive policy."),
     ("Oracle", "The same solver, told the day's real demand beforehand: what perfect foresight could reach."),
     ("plan-filled", "The plan as if every file were in place at midnight; the difference to the plan is the price of filling during the day."),
+    ("plan+lru", "A plan made for less storage than there is, and an LRU cache in the share that was left."),
+    ("previous", "Last night's plan, kept for another day: what filling nothing tonight would have given."),
     ("95 % link load", "The load that a link stays below in 95 % of the day's five-minute slots; carriers often bill by it."),
     ("WAPE", "Weighted absolute percentage error of a forecast: the sum of all misses over the sum of all demand."),
     ("Bias", "Forecast demand over real demand, less one; positive means too much was expected."),
+    ("Within 10–90 % band", "How often the demand that came lay in the forecast's band; 80 % is right."),
+    ("MASE", "The forecast's mean error over that of repeating the day before; below 1 is better than repeating."),
+    ("Precision@10, NDCG@10", "How many of the ten titles expected to be watched most were, and how well they were ranked; 1 is perfect."),
+    ("Peer, tier", "Where a fill comes from when not from an origin: a peer is an appliance of the same site, a tier source one of another edge site."),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from cdn.settings import Settings
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import write_demand
 from demand.playback import actual_demand
+from tests.cdn.evening import Evening, spend_evening
 from tests.small_network import DAYS, FIRST, write_small_network
 from topology.network import Network, read_network
 
@@ -43,3 +44,9 @@ def planned(tmp_path_factory) -> Planned:
         folder=folder, network=network, catalogue=catalogue, demand=folder.parent / "demand.parquet", plan=plan,
         plan_folder=folder.parent / "plan", settings=settings,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def evening(tmp_path_factory) -> Evening:
+    """Every verb run once."""
+    return spend_evening(tmp_path_factory.mktemp("evening"))

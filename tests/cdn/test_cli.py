@@ -1,23 +1,19 @@
 """The command line: the keys and statuses of the contract, one JSON document on stdout and nothing else, nothing written on wrong input."""
 
-import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from cdn import console
-from tests.command import Ran, fillplan, tree
+from tests.cdn.evening import NEW, NIGHT
+from tests.command import fillplan, tree
 from tests.small_network import write_small_network
 
-NIGHT = "2026-01-08"
-NEW = "new net --topology sndlib/polska --sites 4 --regions 6 --titles 30 --days 8 --sessions-per-day 1500 --seed 3 --json"
-FIGURES = {"request_hit_ratio", "byte_hit_ratio", "edge_offload", "misses", "backbone_gb", "backbone_gb_km", "backbone_cost", "peak_link_gbps", "p95_link_gbps"}  # fmt: skip
 KEYS = {
     "new": {"path", "counts"},
     "check": {"ok", "problems"},
@@ -32,57 +28,6 @@ KEYS = {
     "explain": {"stored", "value", "price", "rank", "margin"},
 }  # fmt: skip
 """The contract's table: what each verb's JSON holds at least."""
-
-SCENARIO = """
-[[scenario]]
-name = "twice the storage, a title promoted"
-plan = "replan"
-[[scenario.site]]
-site = "SITE"
-storage_factor = 2.0
-[[scenario.promote]]
-title = "TITLE"
-share = 0.2
-
-[[scenario]]
-name = "a site down"
-[[scenario.site]]
-site = "SITE"
-down = true
-"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evening:
-    """A sample network after one run of every verb with ``--json``."""
-
-    folder: Path
-    ran: dict[str, Ran]
-    site: str
-    file: str
-
-
-@pytest.fixture(scope="session")
-def evening(tmp_path_factory) -> Evening:
-    folder = tmp_path_factory.mktemp("evening")
-    ran = {"new": fillplan(NEW, cwd=folder)}
-    site = pd.read_csv(folder / "net/sites.csv").query("kind != 'origin'")["site"].iloc[0]
-    files = pd.read_csv(folder / "net/files.csv")
-    (folder / "scenario.toml").write_text(SCENARIO.replace("SITE", site).replace("TITLE", files["title"].iloc[0]))
-    for line in (
-        "check net",
-        f"forecast net --for {NIGHT} -o demand.parquet --origins 2",
-        "place net --demand demand.parquet -o plan",
-        "verify net --demand demand.parquet plan",
-        f"fill net plan --for {NIGHT}",
-        f"simulate net --plan plan --playback {NIGHT} -o tables",
-        "whatif net scenario.toml --plan plan --replications 2",
-        f"nightly net --for {NIGHT}",
-        "report net -o report.html",
-        f"explain net plan --site {site} --file {files['file'].iloc[0]}",
-    ):
-        ran[line.split()[0]] = fillplan(line, "--json", cwd=folder)
-    return Evening(folder, ran, site, files["file"].iloc[0])
 
 
 @pytest.mark.parametrize("verb", KEYS)
@@ -158,62 +103,6 @@ def test_fill_wrote_its_tables_into_the_plan(evening):
     assert {p.name for p in (evening.folder / "plan/manifests").iterdir()} == {
         f"{a}.jsonl" for a in appliances["appliance"]
     }
-
-
-def test_simulate_measures_every_policy_on_the_same_sessions(evening):
-    document = evening.ran["simulate"].document
-    assert set(document["policies"]) == {"plan", "lru", "plan+lru", "oracle"}
-    for totals in document["policies"].values():
-        assert set(totals) >= FIGURES
-        assert totals["sessions"] == document["sessions"] > 0
-        assert set(totals["misses"]) == {"content", "not_yet_filled", "health"}
-    requested = {totals["requested_gb"] for totals in document["policies"].values()}
-    assert len(requested) == 1
-    assert json.loads((evening.folder / "tables/totals.json").read_text())["policies"] == document["policies"]
-
-
-def test_the_tables_of_a_simulation_tell_sites_and_hours(evening):
-    hours, cells = (pd.read_parquet(evening.folder / f"tables/{name}.parquet") for name in ("by_hour", "by_site_hour"))
-    for policy, totals in evening.ran["simulate"].document["policies"].items():
-        mine, whole = cells[cells["policy"] == policy], hours[hours["policy"] == policy].set_index("hour")
-        summed = mine.groupby("hour")[["sessions", "gb", "hits", "hit_gb", "content", "health"]].sum()
-        for column in summed:
-            assert summed[column].to_numpy() == pytest.approx(whole.loc[summed.index, column].to_numpy())
-        assert mine["sessions"].sum() == totals["sessions"]
-        kept = mine["sessions"] > 0
-        watched_s = (mine["gb"] * 8e6 / mine["mean_kbps"])[kept].sum()
-        assert totals["mean_kbps"] == pytest.approx(totals["requested_gb"] * 8e6 / watched_s)
-        weighed = (mine["startup_ms_mean"] * mine["sessions"]).sum() / totals["sessions"]
-        assert weighed == pytest.approx(totals["startup_ms_mean"])
-
-
-def test_what_was_not_held_at_midnight_comes_in_fills(evening, tmp_path):
-    held = shutil.copytree(evening.folder / "plan", tmp_path / "held")
-    placement = pd.read_parquet(held / "placement.parquet")
-    placement.iloc[::2].to_parquet(held / "placement.parquet", index=False)
-    line = f"simulate net --plan plan --playback {NIGHT} --policy plan --policy plan-filled --json"
-    totals = fillplan(line, "--previous", str(held), cwd=evening.folder).document["policies"]
-    plan, filled = totals["plan"], totals["plan-filled"]
-    schedule = fillplan(f"fill net plan --for {NIGHT} --json", "--previous", str(held), cwd=evening.folder).document
-    assert plan["fills_due"] == schedule["transfers"] > 0
-    assert schedule["transfers"] + schedule["unfinished"] == len(placement) - len(placement.iloc[::2])
-    assert plan["fills_finished"] == plan["fills_due"]
-    assert plan["misses"]["not_yet_filled"] > filled["misses"]["not_yet_filled"] == filled["fills_due"] == 0
-    assert plan["backbone_fill_gb"] > 0
-
-
-def test_steering_changes_at_a_time_of_the_run(evening):
-    sites = pd.read_csv(evening.folder / "net/sites.csv")
-    origin = sites.loc[sites["kind"] == "origin", "site"].iloc[0]
-    regions = pd.read_csv(evening.folder / "net/regions.csv")["region"]
-    line = f"simulate net --plan plan --playback {NIGHT} --policy plan --json"
-    before = evening.ran["simulate"].document["policies"]["plan"]
-    changes = [part for region in regions for part in ("--steering-at", f"12:00/{region}={origin}")]
-    after = fillplan(line, *changes, cwd=evening.folder).document["policies"]["plan"]
-    assert after["requested_gb"] == before["requested_gb"]
-    assert 0 < after["edge_offload"] < before["edge_offload"]
-    alone = fillplan(line, *(part.replace("12:00", "00:00") for part in changes), cwd=evening.folder).document
-    assert alone["policies"]["plan"]["edge_offload"] == 0
 
 
 def test_whatif_gives_value_delta_and_interval_of_every_metric(evening):
@@ -305,6 +194,17 @@ WRONG = {
     "simulate steering of another form": ("simulate net --plan plan --demand demand.parquet --steering-at noon", "HH:MM/REGION"),
     "simulate steering to nowhere": ("simulate net --plan plan --demand demand.parquet --steering-at 12:00/SITE=SITE", "unknown region"),
     "simulate with no traces": ("simulate net --plan plan --demand demand.parquet --traces other.csv", "archive of traces"),
+    "simulate into a folder below a file": ("simulate net --plan plan --demand demand.parquet -o other.csv/tables", "is there and no folder"),
+    "simulate a plan of another network": ("simulate net --plan strange --demand demand.parquet", "make the plan again for this network"),
+    "simulate a demand of another network": ("simulate net --plan plan --demand other.csv", "unknown id"),
+    "simulate after a plan of another network": ("simulate net --plan plan --demand demand.parquet --previous strange", "an earlier plan of this network"),
+    "place after a plan of another network": ("place net --demand demand.parquet --previous strange -o p", "an earlier plan of this network"),
+    "simulate a failure of another form": ("simulate net --plan plan --demand demand.parquet --down 8:00/SITE", "HH:MM-HH:MM/NAME"),
+    "simulate a repair before its failure": ("simulate net --plan plan --demand demand.parquet --down 12:00-12:00/SITE", "later second time"),
+    "simulate a failure of nothing": ("simulate net --plan plan --demand demand.parquet --down 12:00-13:00/nobody", "no site or appliance 'nobody'"),
+    "simulate a failure of an origin": ("simulate net --plan plan --demand demand.parquet --down 12:00-13:00/ORIGIN", "origins do not fail"),
+    "simulate a switch from nothing": ("simulate net --plan plan --demand demand.parquet --switch-at 03:00", "--previous PLAN"),
+    "simulate a switch at no time": ("simulate net --plan plan --demand demand.parquet --previous plan --switch-at 3am", "say HH:MM"),
     "simulate into a file": ("simulate net --plan plan --demand demand.parquet -o other.csv", "another folder"),
     "simulate after no plan": ("simulate net --plan plan --demand demand.parquet --previous none", "none"),
     "whatif with an unknown site": ("whatif net unknown.toml --plan plan", "unknown site"),
@@ -350,19 +250,25 @@ def place(evening, tmp_path_factory):
     sites.assign(node=["nowhere", *sites["node"][1:]]).to_csv(spoilt / "sites.csv", index=False)
     (shutil.copytree(small, folder / "set") / "fillplan.toml").write_text("[placement]\ngapp = 1\n")
     (folder / "elsewhere").mkdir()
+    placement = pd.read_parquet(shutil.copytree(folder / "plan", folder / "strange") / "placement.parquet")
+    placement.assign(appliance="foreign-" + placement["appliance"].astype(str)).to_parquet(
+        folder / "strange/placement.parquet", index=False
+    )
     return folder
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_input_is_told_once_and_nothing_is_written(evening, place, name):
     line, message = WRONG[name]
+    sites = pd.read_csv(place / "net/sites.csv")
+    line = line.replace("SITE", evening.site).replace("ORIGIN", sites.loc[sites["kind"] == "origin", "site"].iloc[0])
     before, folders = tree(place), sorted(p for p in place.rglob("*") if p.is_dir())
-    ran = fillplan(line.replace("SITE", evening.site), cwd=place)
+    ran = fillplan(line, cwd=place)
     assert ran.status == console.WRONG_INPUT, (ran.status, ran.out, ran.err)
     assert message in ran.out + ran.err
     assert "Traceback" not in ran.err and "defect" not in ran.err
     assert ran.out == "" or line.startswith("check")
-    told = fillplan(line.replace("SITE", evening.site), "--json", cwd=place)
+    told = fillplan(line, "--json", cwd=place)
     assert told.status == console.WRONG_INPUT
     assert message in json.dumps(told.document, ensure_ascii=False)
     assert tree(place) == before
@@ -432,67 +338,3 @@ def test_a_process_of_its_own_ends_with_the_same_status():
     )
     assert done.returncode == console.WRONG_INPUT
     assert json.loads(done.stdout)["ok"] is False
-
-
-def respoil(folder, change):
-    path = folder / f"net/playback/date={NIGHT}/part-0.parquet"
-    change(pd.read_parquet(path)).to_parquet(path, index=False)
-
-
-def zero_bytes(folder):
-    respoil(folder, lambda frame: frame.assign(gb=frame["gb"].where(frame.index != 3, 0.0)))
-
-
-def lengths_below_zero(folder):
-    respoil(folder, lambda frame: frame.assign(seconds=frame["seconds"].where(frame.index < 7, -1.0)))
-
-
-def an_unknown_region(folder):
-    respoil(
-        folder, lambda frame: frame.assign(region=frame["region"].astype(object).where(frame.index > 1, "Atlantis"))
-    )
-
-
-def out_of_order(folder):
-    respoil(folder, lambda frame: pd.concat([frame[5:], frame[:5]]))
-
-
-def an_appliance_gone(folder):
-    frame = pd.read_csv(folder / "net/appliances.csv")
-    frame[1:].to_csv(folder / "net/appliances.csv", index=False)
-
-
-def little_storage(folder):
-    frame = pd.read_csv(folder / "net/appliances.csv")
-    frame.assign(storage_gb=frame["storage_gb"].where(frame.index > 0, 0.5)).to_csv(
-        folder / "net/appliances.csv", index=False
-    )
-
-
-def half_the_storage(folder):
-    frame = pd.read_csv(folder / "net/appliances.csv")
-    frame.assign(storage_gb=frame["storage_gb"] / 2).to_csv(folder / "net/appliances.csv", index=False)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lengths_below_zero, "row 8, column seconds: the session has no length (and "),
-        (an_unknown_region, f"playback/date={NIGHT}/part-0.parquet, row 1, column region: unknown id, not in table regions (and 1 more"),
-        (out_of_order, "column start: out of order: the row ahead of it starts at"),
-        (half_the_storage, "more appliances hold too much, this one the most"),
-        (zero_bytes, "row 4, column gb: the session has no bytes (value '0.0'). Mend: leave such rows out, as fillplan import log does"),
-        (an_appliance_gone, "make the plan again for this network, or use the network it was made for"),
-        (little_storage, "make the plan again for this network"),
-    ],
-)  # fmt: skip
-def test_simulate_says_once_what_does_not_fit(evening, tmp_path, spoil, said):
-    for part in ("net", "plan"):
-        shutil.copytree(evening.folder / part, tmp_path / part)
-    spoil(tmp_path)
-    before = tree(tmp_path)
-    ran = fillplan(f"simulate net --plan plan --playback {NIGHT} --policy plan -o tables", cwd=tmp_path)
-    assert (ran.status, ran.out) == (console.WRONG_INPUT, "")
-    assert said in ran.err
-    assert len(ran.err.strip().splitlines()) == 1
-    assert tree(tmp_path) == before

@@ -77,13 +77,14 @@ def test_what_was_not_run_is_not_guessed(planned, sessions):
     assert [value for _, value, _ in decomposition(alone)] == [None] * 5
 
 
-def test_tables_are_written_for_every_policy(rehearsal, tmp_path):
-    write_rehearsal(rehearsal, tmp_path / "out")
+def test_tables_are_written_for_every_policy(rehearsal, planned, tmp_path):
+    write_rehearsal(rehearsal, planned.network, tmp_path / "out")
     document = json.loads((tmp_path / "out/totals.json").read_text())
     assert document["policies"].keys() == rehearsal.totals().keys()
-    for table, rows in (("by_hour", 24), ("by_site", 4), ("by_arc", 10)):
+    for table, rows in (("by_hour", 24), ("by_site", 4), ("by_arc", 10), ("arc_gbps", 2880)):
         frame = pd.read_parquet(tmp_path / f"out/{table}.parquet")
         assert frame.groupby("policy").size().to_dict() == dict.fromkeys(document["policies"], rows)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     served = pd.read_parquet(tmp_path / "out/by_site.parquet").groupby("policy")["gb"].sum()
     assert served.to_numpy() == pytest.approx(rehearsal.totals()["plan"]["requested_gb"])
 

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdn.report import ReportData, build_report, geography, write_report
+from cdn.report.charts import hit_ratio_figure
 from cdn.report.map import map_figure
 from cdn.report.numbers import column, number, percent, percents
 from cdn.report.tables import backtest_table, policies_table, sites_table
-from cdn.report.words import headlines, in_short, limits
+from cdn.report.words import GLOSSARY, headlines, in_short, limits
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
 
@@ -415,3 +416,17 @@ def test_land_is_land_and_sea_is_sea():
     ):
         (x,), (y,) = view.place(np.array([lat]), np.array([lon]))
         assert inside(x, y, polygons) == land, (lat, lon)
+
+
+def test_the_plan_is_drawn_on_top_and_stays_first_in_the_legend(sample):
+    figure = hit_ratio_figure(sample)
+    (values,) = figure.spec["datasets"].values()
+    drawn = list(dict.fromkeys(row["policy"] for row in values))
+    assert drawn[-1] == "plan"
+    assert figure.keys[0].label == "plan"
+
+
+def test_every_policy_and_score_is_explained(sample):
+    terms = " ".join(term for term, _ in GLOSSARY).lower()
+    heads = [c.head for c in backtest_table(sample).columns[1:]] + list(sample.by_hour["policy"].unique())
+    assert not [head for head in heads if head.lower() not in terms and head not in ("Time", "plan")]

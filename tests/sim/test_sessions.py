@@ -11,6 +11,7 @@ from scipy.stats import chi2, lognorm
 
 from demand.demand import build_demand
 from demand.diurnal import EVENING, quarter_hour_weights
+from demand.playback import validate_playback
 from sim.draw import cut_lognormal_mean, draw_sessions
 from sim.sessions import DAY_MS, build_sessions, check_sessions, sessions_from_playback
 from topology.errors import InputError
@@ -92,6 +93,41 @@ def test_a_wrong_row_is_named(tmp_path, network, catalogue, change, column):
     assert problem.table == f"playback/date={DATE}/part-0.parquet"
     assert (problem.row, problem.column) == (2, column)
     assert problem.mend
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("region", "nowhere"), ("region", ""), ("region", None), ("title", "nothing"), ("profile", "vp9"),
+        ("start", pd.Timestamp("2026-01-16")), ("start", pd.NaT), ("seconds", 0.0), ("seconds", -1.0), ("seconds", np.nan), ("seconds", np.inf),
+        ("gb", -0.1), ("gb", 0.0), ("gb", np.nan), ("gb", np.inf),
+    ],
+)  # fmt: skip
+def test_a_wrong_row_is_named_as_check_names_it(tmp_path, network, catalogue, column, value):
+    frame = log([GOOD, GOOD, GOOD])
+    frame.loc[1, column] = value
+    write_log(tmp_path, frame)
+    with pytest.raises(InputError) as caught:
+        sessions_from_playback(tmp_path, DATE, network, catalogue)
+    said = []
+    validate_playback(tmp_path, network.region_ids, catalogue, said)
+    assert [str(problem) for problem in caught.value.problems] == [str(problem) for problem in said]
+    assert (said[0].row, said[0].column) == (2, column)
+
+
+@pytest.mark.parametrize("spoil", ["no rows", "no column", "no Parquet"])
+def test_a_wrong_file_is_named_as_check_names_it(tmp_path, network, catalogue, spoil):
+    write_log(tmp_path, log([GOOD]))
+    part = tmp_path / "playback" / f"date={DATE}" / "part-1.parquet"
+    if spoil == "no Parquet":
+        part.write_bytes(b"PAR1")
+    else:
+        write_log(tmp_path, log([]) if spoil == "no rows" else log([GOOD]).drop(columns="gb"), part.name)
+    with pytest.raises(InputError, match=r"part-1\.parquet") as caught:
+        sessions_from_playback(tmp_path, DATE, network, catalogue)
+    said = []
+    validate_playback(tmp_path, network.region_ids, catalogue, said)
+    assert [str(problem) for problem in caught.value.problems] == [str(problem) for problem in said]
 
 
 @pytest.mark.parametrize("change", [{"seconds": 0.0}, {"gb": -1.0}, {"gb": 0.0}, {"region": "nowhere"}])

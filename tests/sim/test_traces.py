@@ -44,21 +44,6 @@ def test_oracle_general_is_read_as_libcachesim_writes_it(tmp_path, suffix, pack)
     assert (len(trace), trace.files) == (3, 2)
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "no requests"),
-        (records(ROWS)[:-1], "71 bytes are no whole number of requests of 24"),
-        (records([ROWS[1], ROWS[0]]), "row 2, column time: earlier than the request before.*5"),
-    ],
-)
-def test_what_is_no_oracle_general_is_named(tmp_path, data, message):
-    path = tmp_path / "bad.bin"
-    path.write_bytes(data)
-    with pytest.raises(InputError, match=message):
-        read_oracle_general(path)
-
-
 def test_a_file_that_is_not_there_or_not_what_it_says_is_named(tmp_path):
     for reader in (read_oracle_general, read_csv_trace, read_umass_youtube):
         with pytest.raises(InputError, match=r"gone\.bin.*no such file"):
@@ -77,25 +62,6 @@ def test_csv_columns_are_counted_from_one(tmp_path):
     assert trace.size_bytes.tolist() == [5, 6, 7]
     unsized = read_csv_trace(path, time=2, file=3, size=0, delimiter=";", header=True)
     assert unsized.size_bytes.tolist() == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "not a CSV file"),
-        ("1,a\n", "size is column 3, but there are 2"),
-        ("1,a,5\nsoon,b,6\n", "row 2, column time: no number.*soon"),
-        ("1,a,5\n2,b,big\n", "row 2, column size: no number.*big"),
-        ("1,a,5\n2,b,-6\n", "row 2, column size: negative.*-6"),
-        ("2,a,5\n1,b,6\n", "row 2, column time: earlier.*1"),
-        ("1,a,5\n2,b,6,7,8\n", "not a CSV file"),
-    ],
-)
-def test_what_is_no_csv_trace_is_named(tmp_path, text, message):
-    path = tmp_path / "t.csv"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_csv_trace(path)
 
 
 UMASS = """\
@@ -119,19 +85,33 @@ def test_umass_requests_are_cleaned_and_put_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("read", "data", "message"),
     [
-        ("", "no requests"),
-        ("1 2 3\n", "row 1.*3 columns, not 6"),
-        ("now 1.1.1.1 10.0.0.1 GETVIDEO aaa 2.2.2.2\n", "row 1, column time: no number.*now"),
-        ("1 1.1.1.1 10.0.0.1 LLNWD aaa 2.2.2.2\n", "no requests"),
+        (read_oracle_general, b"", "no requests"),
+        (read_oracle_general, records(ROWS)[:-1], "71 bytes are no whole number of requests of 24"),
+        (read_oracle_general, records([ROWS[1], ROWS[0]]), "row 2, column time: earlier than the request before.*5"),
+        (read_csv_trace, b"", "not a CSV file"),
+        (read_csv_trace, b"1,a\n", "size is column 3, but there are 2"),
+        (read_csv_trace, b"1,a,5\nsoon,b,6\n", "row 2, column time: no number.*soon"),
+        (read_csv_trace, b"1,a,5\n2,b,big\n", "row 2, column size: no number.*big"),
+        (read_csv_trace, b"1,a,5\n2,b,-6\n", "row 2, column size: negative.*-6"),
+        (read_csv_trace, b"2,a,5\n1,b,6\n", "row 2, column time: earlier.*1"),
+        (read_csv_trace, b"1,a,5\n2,b,6,7,8\n", "not a CSV file"),
+        (read_umass_youtube, b"", "no requests"),
+        (read_umass_youtube, b"1 2 3\n", "row 1.*3 columns, not 6"),
+        (
+            read_umass_youtube,
+            b"now 1.1.1.1 10.0.0.1 GETVIDEO aaa 2.2.2.2\n",
+            "row 1, column time: no number.*now",
+        ),
+        (read_umass_youtube, b"1 1.1.1.1 10.0.0.1 LLNWD aaa 2.2.2.2\n", "no requests"),
     ],
 )
-def test_what_is_no_umass_trace_is_named(tmp_path, text, message):
-    path = tmp_path / "youtube.dat"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_umass_youtube(path)
+def test_what_is_no_trace_is_named(tmp_path, read, data, message):
+    path = tmp_path / "trace"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=rf"trace.*{message}"):
+        read(path)
 
 
 def test_requests_become_sessions_as_long_as_their_bytes_last(tmp_path):
@@ -151,3 +131,13 @@ def test_requests_become_sessions_as_long_as_their_bytes_last(tmp_path):
     for wrong in ({"regions": 0, "bitrate_kbps": 1.0}, {"regions": 1, "bitrate_kbps": 0.0}):
         with pytest.raises(InputError, match="nowhere or nothing to play"):
             sessions_from_requests(trace, **wrong)
+
+
+def test_requests_of_no_bytes_make_no_sessions(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("1,a,0\n2,b,500\n3,a,0\n4,a,250\n")
+    trace = read_csv_trace(path)
+    assert trace.size_bytes.tolist() == [0, 500, 0, 250]
+    sessions = sessions_from_requests(trace, regions=1, bitrate_kbps=4.0)
+    assert (sessions.start_ms.tolist(), sessions.bytes.tolist()) == ([1000, 3000], [500, 250])
+    assert sessions.file.tolist() == [1, 0]
