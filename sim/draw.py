@@ -204,7 +204,7 @@ def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -
 @nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy", forceinline=True)
 def _share(chance: int, slots: np.ndarray, region: int) -> int:
     """In which of the equal shares of a region's guide a chance lies; behind the last there is one place to spare."""
-    return chance * (slots[region + 1] - slots[region] - 1) >> 32
+    return int(chance * (slots[region + 1] - slots[region] - 1) >> 32)
 
 
 @nb.njit(cache=True, nogil=True)
