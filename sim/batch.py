@@ -201,7 +201,7 @@ class _Run:
             down = np.zeros(self.fleet.appliances, bool)
             down[outage.appliances(self.fleet)] = True
             source = fills.source[during]
-            ran[during] &= ~(down[fills.appliance[during]] | (down[source] & (source >= 0)))
+            ran[during] &= ~(down[fills.appliance[during]] | (down[np.maximum(source, 0)] & (source >= 0)))
         which = np.flatnonzero(ran)
         begin, end = fills.start_ms[which], fills.end_ms[which]
         moment = np.concatenate([_moments(begin, FILL_START), _moments(end, FILL_END)])
