@@ -1,8 +1,8 @@
 """The batch engine: the results of :func:`sim.reference.simulate`, to the last byte, at the speed of compiled code.
 
-SimPy keeps the clock of the fleet: outages, fills, changes of plan and steering, the hours. Before each of its events the kernel (:mod:`sim.kernel`) runs
+SimPy keeps the clock of the fleet: outages, changes of plan and steering, the hours. Before each of its events the kernel (:mod:`sim.kernel`) runs
 all sessions that start earlier and ends all that are over by then, so a session sees exactly the fleet it would have seen in the reference. Fills, which
-are many and ask nothing of the sessions, are noted as they begin and end and handed to the kernel with the sessions between which they come. Sessions may
+are many and ask nothing of the sessions, are put in order before and handed to the kernel with the sessions between which they come. Sessions may
 come all at once or in parts, in the order of their starts, so that memory does not grow with their number.
 """
 
