@@ -89,7 +89,19 @@ def local_quarters(timezones: np.ndarray, date: dt.date) -> tuple[np.ndarray, np
     names, region_of = np.unique(np.asarray(timezones, str), return_inverse=True)
     midnight = dt.datetime.combine(date, dt.time(), dt.UTC)
     moments = [midnight + dt.timedelta(minutes=15 * q) for q in range(QUARTERS)]
-    clocks = [[m.astimezone(zoneinfo.ZoneInfo(name)) for m in moments] for name in names.tolist()]
-    hours = np.array([[clock.hour for clock in row] for row in clocks]).reshape(-1, QUARTERS)
-    weekdays = np.array([[clock.weekday() for clock in row] for row in clocks]).reshape(-1, QUARTERS)
-    return hours[region_of], weekdays[region_of]
+    shown = np.array([_clock(name, moments) for name in names.tolist()], np.int64).reshape(-1, 2, QUARTERS)[region_of]
+    return shown[:, 0], shown[:, 1]
+
+
+def _clock(name: str, moments: list[dt.datetime]) -> tuple[np.ndarray, np.ndarray]:
+    """Local hours and weekdays of quarters of an hour that follow each other within a day or so.
+
+    Where the offset is the same at both ends it is the same between them, for no zone changes it twice in a day.
+    """
+    zone = zoneinfo.ZoneInfo(name)
+    first, last = moments[0].astimezone(zone), moments[-1].astimezone(zone)
+    if first.utcoffset() != last.utcoffset():
+        clocks = [moment.astimezone(zone) for moment in moments]
+        return np.array([clock.hour for clock in clocks]), np.array([clock.weekday() for clock in clocks])
+    minute = first.hour * 60 + first.minute + 15 * np.arange(len(moments))
+    return minute // 60 % 24, (first.weekday() + minute // 1440) % 7

@@ -1,14 +1,11 @@
 """What the batch engine's kernel counts: the books opened, kept by the hour, and closed into the sums that both engines give."""
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from sim.arrays import (
     BYTES,
     CARRIED,
     COUNT,
-    LEVEL,
-    PART,
     PATH_BYTES,
     PATH_COLUMNS,
     PATH_MS,
@@ -19,9 +16,10 @@ from sim.arrays import (
 from sim.balance import BalanceError
 from sim.fleet import Fleet
 from sim.log import OUTCOMES, Ledger
+from sim.machine import compiled
 from sim.scheme import Fills
-from sim.series import SLOT_MS, SLOTS, arc_bytes, crossings, loads_of_marks
-from sim.tally import HOUR_MS, STARTUP_BINS, Tally, fill_loads, startup_bin
+from sim.series import SLOT_MS, SLOTS, arc_bytes, loads_by_arc, mark_flows, move_marks
+from sim.tally import DELIVERED, HOUR_MS, STARTUP_BINS, Tally, startup_bin
 from topology.routing import Paths
 
 HOUR_SLOTS = HOUR_MS // SLOT_MS
@@ -48,21 +46,19 @@ class Accounts:
             days,
             link_loads,
         )
-        paths = fleet.candidate.size
+        paths, hours = fleet.candidate.size, 24 * days
         self.books = Books(
-            path=np.zeros(paths * PATH_COLUMNS, np.int64),
-            pulled=np.zeros((paths, 2), np.int64),
-            pair=np.zeros((len(pair_paths.start) - 1, 4), np.int64),
+            path=np.zeros((hours, paths * PATH_COLUMNS), np.int64),
+            pulled=np.zeros((hours, paths, 2), np.int64),
+            pair=np.zeros((hours, len(pair_paths.start) - 1, 4), np.int64),
             fetched=np.zeros(fleet.sites, np.int64),
             startup=np.zeros(1 + STARTUP_BINS, np.int64),
             peak=np.zeros(fleet.sites, np.int64),
             marks=np.zeros((1, paths, 2), np.int64),
             arc_marks=np.zeros((days * SLOTS, fleet.arcs, 2), np.int64),
         )
-        self.crossings = crossings(fleet.region_paths, np.arange(paths), fleet.arcs)
         self.base_slot = 0
         self.kept_hours = min(max(WINDOW_BYTES // (HOUR_SLOTS * self.books.marks.nbytes + 1), 1), 24)
-        self.so_far: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # at the end of every hour
 
     def make_room(self, longest_ms: int) -> None:
         """A window of marks that the longest session fits into."""
@@ -73,22 +69,12 @@ class Accounts:
             self.books = self.books._replace(marks=np.concatenate([marks, more]))
 
     def end_hour(self, hour: int) -> None:
-        """Note what has been counted by the end of an hour; every so many, loads that can no longer change move from paths to arcs."""
-        books = self.books
-        self.so_far.append((books.path.copy(), books.pulled.copy(), books.pair[:, :2].copy()))
+        """Every so many hours, loads that can no longer change move from paths to arcs, and the window of marks begins anew."""
         if self.link_loads and (hour % self.kept_hours == 0 or hour == 24 * self.days):
-            self._move_marks(hour * HOUR_SLOTS)
-
-    def _move_marks(self, now_slot: int) -> None:
-        """Charge the marks of past slots on paths to the arcs of the paths, and let the window begin now."""
-        base, marks, arc_marks = self.base_slot, self.books.marks, self.books.arc_marks
-        past = min(now_slot - base, len(marks))
-        by_path = marks[:past].swapaxes(0, 1).reshape(marks.shape[1], -1)
-        moved = (self.crossings @ by_path).reshape(-1, past, marks.shape[2]).swapaxes(0, 1)
-        arc_marks[base : base + past] += moved[: len(arc_marks) - base]
-        marks[: len(marks) - past] = marks[past:].copy()
-        marks[len(marks) - past :] = 0
-        self.base_slot = now_slot
+            paths = self.fleet.region_paths
+            past = hour * HOUR_SLOTS - self.base_slot
+            move_marks(self.books.marks, past, self.books.arc_marks, self.base_slot, paths.start, paths.arcs)
+            self.base_slot = hour * HOUR_SLOTS
 
     def close(self, fills: Fills, ran: np.ndarray, requested: int) -> tuple[Tally, Ledger]:
         """Everything counted, as both engines give it.
@@ -107,23 +93,27 @@ class Accounts:
         """
         fleet, books = self.fleet, self.books
         shape = fleet.candidate.shape
-        path = books.path.reshape(-1, PATH_COLUMNS)
-        direct_count = path[:, : len(OUTCOMES)].sum(axis=1) - books.pulled[:, COUNT]
-        direct_bytes = path[:, PATH_BYTES] - books.pulled[:, BYTES]
+        path, pulled, pair = (
+            books.path.sum(axis=0).reshape(-1, PATH_COLUMNS),
+            books.pulled.sum(axis=0),
+            books.pair.sum(axis=0),
+        )
+        direct_count = path[:, : len(OUTCOMES)].sum(axis=1) - pulled[:, COUNT]
+        direct_bytes = path[:, PATH_BYTES] - pulled[:, BYTES]
         delivering, first, path_us = np.maximum(fleet.candidate, 0).ravel(), fleet.candidate[:, 0], self.ground.path_us
         best = np.arange(shape[0]) * shape[1]
         targets, sources = self._pair_sites()
         delivered = _sum_by(delivering, path[:, PATH_BYTES], fleet.sites)
-        sourced = _sum_by(sources, books.pair[:, BYTES], fleet.sites)
-        pulled_bytes = _sum_by(targets, books.pair[:, BYTES], fleet.sites)
+        sourced = _sum_by(sources, pair[:, BYTES], fleet.sites)
+        pulled_bytes = _sum_by(targets, pair[:, BYTES], fleet.sites)
         transfers = fleet.site_paths(fills.source_site(fleet)[ran], fills.target_site(fleet)[ran])
         pairs = np.arange(len(targets))
         ledger = Ledger(
             delivered=delivered,
             provided=delivered - pulled_bytes + sourced,
-            serving=np.asarray(self.crossings @ path[:, PATH_BYTES]),
-            fetching=arc_bytes(self.pair_paths, pairs, books.pair[:, CARRIED], fleet.arcs),
-            watched=arc_bytes(self.pair_paths, pairs, books.pair[:, WATCHED], fleet.arcs),
+            serving=arc_bytes(fleet.region_paths, np.arange(len(path)), path[:, PATH_BYTES], fleet.arcs),
+            fetching=arc_bytes(self.pair_paths, pairs, pair[:, CARRIED], fleet.arcs),
+            watched=arc_bytes(self.pair_paths, pairs, pair[:, WATCHED], fleet.arcs),
             filling=arc_bytes(transfers, np.arange(int(ran.sum())), fills.bytes[ran], fleet.arcs),
             fill_ran=ran,
         )
@@ -133,7 +123,7 @@ class Accounts:
             path_bytes=path[:, PATH_BYTES].reshape(shape).copy(),
             hit_sessions=_sum_by(first, direct_count[best], fleet.sites),
             hit_bytes=_sum_by(first, direct_bytes[best], fleet.sites),
-            pulled_sessions=_sum_by(targets, books.pair[:, COUNT], fleet.sites),
+            pulled_sessions=_sum_by(targets, pair[:, COUNT], fleet.sites),
             fetched_bytes=books.fetched.copy(),
             sourced_bytes=sourced,
             startup_us=books.startup[:1] + direct_count @ path_us,
@@ -146,41 +136,32 @@ class Accounts:
 
     def _arc_load(self, fills: Fills, ran: np.ndarray) -> np.ndarray:
         """(2L, T) int64: bit/s x ms of each arc in each slot; nothing, if loads over time are not wanted."""
-        marks = self.books.arc_marks
+        marks, fleet = self.books.arc_marks, self.fleet
         if not self.link_loads:
             return np.zeros(marks.shape[1::-1], np.int64)
-        load = loads_of_marks(marks[:, :, PART].T, marks[:, :, LEVEL].T)
-        return np.asarray(load + fill_loads(self.fleet, fills, ran, self.days))
+        paths = fleet.site_paths(fills.source_site(fleet)[ran], fills.target_site(fleet)[ran])
+        mark_flows(marks, paths.start, paths.arcs, fills.start_ms[ran], fills.end_ms[ran], fills.rate_bps()[ran])
+        return loads_by_arc(marks)
 
     def _by_hour(self) -> dict[str, np.ndarray]:
         """The hours' part of the tally, from what had been counted by the end of each."""
-        fleet, sites, hours = self.fleet, self.fleet.sites, len(self.so_far)
-        path, pulled, pair = (
-            np.diff(np.stack(counted), axis=0, prepend=0) for counted in zip(*self.so_far, strict=True)
-        )
-        path = path.reshape(hours, -1, PATH_COLUMNS)
-        delivering, first = (
-            np.maximum(fleet.candidate, 0).ravel(),
-            np.repeat(fleet.candidate[:, 0], fleet.candidate.shape[1]),
-        )
+        fleet, hours, width = self.fleet, 24 * self.days, self.fleet.candidate.shape[1]
         targets, sources = self._pair_sites()
-        sessions, size = path[:, :, : len(OUTCOMES)], path[:, :, PATH_BYTES]
-        direct = size - pulled[:, :, BYTES]
-        hits = direct[:, :: fleet.candidate.shape[1]]
-        count, pulls = sessions.sum(axis=2), pair[:, :, COUNT]
-        none = np.zeros_like(count)
-        given = np.stack([count, size, path[:, :, PATH_MS], count * self.ground.path_us, none], axis=2)
-        none = np.zeros_like(pulls)
-        of_pulls = np.stack([none, none, none, pulls * self.ground.pair_us, pulls], axis=2)
+        hour = np.zeros((hours, len(OUTCOMES) + 3), np.int64)
+        asked = np.zeros((hours, fleet.sites, len(OUTCOMES) + 1), np.int64)
+        given = np.zeros((hours, fleet.sites, len(DELIVERED)), np.int64)
+        path = self.books.path.reshape(hours, len(fleet.candidate), width, PATH_COLUMNS)
+        pulled = self.books.pulled.reshape(hours, len(fleet.candidate), width, 2)
+        _add_hours(fleet.candidate, fleet.is_origin, self.ground.path_us, path, pulled, hour, asked, given)
+        _add_pulls(targets, fleet.is_origin[sources], self.ground.pair_us, self.books.pair, hour, given)
         return {
-            "hour_sessions": sessions.sum(axis=1),
-            "hour_bytes": size.sum(axis=1),
-            "hour_hit_bytes": hits.sum(axis=1),
-            "hour_origin_bytes": direct[:, fleet.is_origin[delivering]].sum(axis=1)
-            + pair[:, fleet.is_origin[sources], BYTES].sum(axis=1),
-            "site_hour_asked": _sum_of_each(first, sessions, sites),
-            "site_hour_hit_bytes": _sum_of_each(fleet.candidate[:, 0], hits[:, :, None], sites)[:, :, 0],
-            "site_hour_delivered": _sum_of_each(delivering, given, sites) + _sum_of_each(targets, of_pulls, sites),
+            "hour_sessions": hour[:, : len(OUTCOMES)],
+            "hour_bytes": hour[:, -3],
+            "hour_hit_bytes": hour[:, -2],
+            "hour_origin_bytes": hour[:, -1],
+            "site_hour_asked": asked[:, :, :-1],
+            "site_hour_hit_bytes": asked[:, :, -1],
+            "site_hour_delivered": given,
         }
 
     def _pair_sites(self) -> tuple[np.ndarray, np.ndarray]:
@@ -214,9 +195,62 @@ def _sum_by(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     return total
 
 
-def _sum_of_each(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    """(H, size, C) int64: sums of (H, N, C) values by where they belong, hour by hour."""
-    hours, count, columns = values.shape
-    belongs = csr_array((np.ones(count, np.int64), (where, np.arange(count))), shape=(size, count))
-    sums = belongs @ np.ascontiguousarray(values.swapaxes(0, 1)).reshape(count, hours * columns)
-    return np.asarray(sums.reshape(size, hours, columns).swapaxes(0, 1))
+@compiled
+def _add_hours(
+    candidate: np.ndarray,
+    is_origin: np.ndarray,
+    path_us: np.ndarray,
+    path: np.ndarray,
+    pulled: np.ndarray,
+    by_hour: np.ndarray,
+    asked: np.ndarray,
+    given: np.ndarray,
+) -> None:
+    """Add up paths (H, V, K, 6), of them pulled (H, V, K, 2), by hour: sessions of each outcome, bytes, those of hits, those of origins.
+
+    By the best-ranked site into ``asked`` (H, S, 5), the last the bytes of hits; by the delivering one into ``given`` (H, S, 5).
+    """
+    for hour in range(len(path)):
+        for row in range(len(candidate)):
+            best = candidate[row, 0]
+            for k in range(candidate.shape[1]):
+                size, count = path[hour, row, k, PATH_BYTES], 0
+                if size == 0:
+                    continue
+                site = candidate[row, k]
+                for outcome in range(PATH_BYTES):
+                    sessions = path[hour, row, k, outcome]
+                    by_hour[hour, outcome] += sessions
+                    asked[hour, best, outcome] += sessions
+                    count += sessions
+                direct = size - pulled[hour, row, k, BYTES]
+                by_hour[hour, PATH_BYTES] += size
+                if k == 0:
+                    by_hour[hour, PATH_BYTES + 1] += direct
+                    asked[hour, best, PATH_BYTES] += direct
+                if is_origin[site]:
+                    by_hour[hour, PATH_BYTES + 2] += direct
+                given[hour, site, 0] += count
+                given[hour, site, 1] += size
+                given[hour, site, 2] += path[hour, row, k, PATH_MS]
+                given[hour, site, 3] += count * path_us[row * candidate.shape[1] + k]
+
+
+@compiled
+def _add_pulls(
+    target: np.ndarray,
+    from_origin: np.ndarray,
+    pair_us: np.ndarray,
+    pair: np.ndarray,
+    by_hour: np.ndarray,
+    given: np.ndarray,
+) -> None:
+    """Add what pulls between pairs of sites, (H, P, 4), came to: their round trips and number by target, their bytes from origins by hour."""
+    for hour in range(len(pair)):
+        for which in range(pair.shape[1]):
+            count = pair[hour, which, COUNT]
+            if count > 0:
+                given[hour, target[which], 3] += count * pair_us[which]
+                given[hour, target[which], 4] += count
+                if from_origin[which]:
+                    by_hour[hour, PATH_BYTES + 2] += pair[hour, which, BYTES]

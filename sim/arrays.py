@@ -103,7 +103,12 @@ class Part(NamedTuple):
 
 
 class Books(NamedTuple):
-    """What is counted: see :class:`sim.tally.Tally`; ``startup`` of pulls alone, the sum before the bins. ``path`` is flat, row by row. ``marks`` (T', R * K, 2) and ``arc_marks`` (T, 2L, 2) hold parts and levels of flows."""
+    """What is counted: see :class:`sim.tally.Tally`.
+
+    By the hour of a session's start, H of them: ``path`` (H, R * K * 6), ``pulled`` (H, R * K, 2) and ``pair`` (H, pairs, 4), see the names of their columns
+    above. ``fetched``, ``peak`` (S,); ``startup`` of pulls alone, the sum before the bins. ``marks`` (T', R * K, 2) and ``arc_marks`` (T, 2L, 2) hold parts
+    and levels of flows.
+    """
 
     path: np.ndarray
     pulled: np.ndarray

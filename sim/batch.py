@@ -1,8 +1,8 @@
 """The batch engine: the results of :func:`sim.reference.simulate`, to the last byte, at the speed of compiled code.
 
-SimPy keeps the clock of the fleet: outages, fills, changes of plan and steering, the hours. Before each of its events the kernel (:mod:`sim.kernel`) runs
+SimPy keeps the clock of the fleet: outages, changes of plan and steering, the hours. Before each of its events the kernel (:mod:`sim.kernel`) runs
 all sessions that start earlier and ends all that are over by then, so a session sees exactly the fleet it would have seen in the reference. Fills, which
-are many and ask nothing of the sessions, are noted as they begin and end and handed to the kernel with the sessions between which they come. Sessions may
+are many and ask nothing of the sessions, are put in order before and handed to the kernel with the sessions between which they come. Sessions may
 come all at once or in parts, in the order of their starts, so that memory does not grow with their number.
 """
 
@@ -104,6 +104,11 @@ def _no_sessions() -> Sessions:
     return build_sessions(none, none, none, none, none)
 
 
+def _moments(at: Any, what: int) -> Any:
+    """Times in ms and a kind of event, of :mod:`sim.clock`, as one number that keeps their order."""
+    return np.minimum(at, NEVER // 16) * 8 + what
+
+
 class _Run:
     """One run: the kernel's arrays, and SimPy as the clock that says when something other than a session happens."""
 
@@ -116,8 +121,11 @@ class _Run:
         self.calendar = empty_calendar(page_shift(np.zeros(0)))
         self.outages = [0] * fleet.appliances
         self.transfers = number_transfers(fleet, fills, rules, self.numbers)
-        self.fill_ran = [False] * len(fills)
-        self.changes: list[tuple[int, int, int]] = []  # not yet run
+        self.changes, self.moment, self.fill_ran = (
+            np.zeros(0, CHANGE),
+            np.zeros(0, np.int64),
+            np.zeros(len(fills), bool),
+        )
         self.env = simpy.Environment()
         self.parts: Iterator[Sessions] = iter(())
         self.part: Sessions | None = None
@@ -147,10 +155,10 @@ class _Run:
         """Start every process, let the clock run, and see that all throughput came back."""
         switch_ms = self.scheme.switch_ms
         changes = range(self.fleet.regions, len(self.fleet.candidate))
-        first = [0, switch_ms or 0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
+        first = [0, switch_ms or 0, *(outage.from_ms for outage in outages)]
         first += [int(self.fleet.row_from_ms[row]) for row in changes]
         self.env = simpy.Environment(initial_time=min(first))
-        self.env.process(self.transfer())
+        self.changes, self.moment, self.fill_ran = self._transfers(outages)
         for outage in outages:
             self.env.process(self.fail(outage))
         if switch_ms is not None:
@@ -162,7 +170,7 @@ class _Run:
             self.env.run()
         except (InputError, BalanceError) as error:  # SimPy raises a copy that knows only the text
             raise error.__cause__ or error from None
-        self.advance(NEVER)
+        self.advance(NEVER, ARRIVAL)
         all_there = np.array_equal(self.state.free, throughput(self.fleet, self.numbers))
         if not all_there or self.state.load.any():
             raise BalanceError("throughput was not given back")
@@ -170,33 +178,43 @@ class _Run:
             progress(self.done)
 
     def hours(self, progress: Callable[[int], None] | None) -> Generator[Moment, Any, None]:
-        """Every hour: what has been counted is noted."""
+        """Every hour that somebody waits for: the user, or the books."""
         for hour in range(1, 24 * self.days + 1):
+            if progress is None and hour % self.accounts.kept_hours and hour < 24 * self.days:
+                continue
             yield Moment(self.env, hour * HOUR_MS, ARRIVAL)
-            self.advance(hour * HOUR_MS)
+            self.advance(hour * HOUR_MS, ARRIVAL)
             self.accounts.end_hour(hour)
             if progress is not None:
                 progress(self.done)
 
-    def transfer(self) -> Generator[Moment, Any, None]:
-        """Fills: each takes throughput from its source and its target, unless one of them is down, and when it ends its copy is there."""
-        source, target = self.fills.source.tolist(), self.fills.appliance.tolist()
-        begin, end, fills = self.fills.start_ms.tolist(), self.fills.end_ms.tolist(), range(len(self.fills))
-        events = [(begin[fill], FILL_START, fill) for fill in fills] + [(end[fill], FILL_END, fill) for fill in fills]
-        for at, what, fill in sorted(events):
-            yield Moment(self.env, at, what)
-            if what == FILL_START and not (
-                self.outages[target[fill]] or (source[fill] >= 0 and self.outages[source[fill]])
-            ):
-                self.fill_ran[fill] = True
-                self.changes.append((at, fill, 1))
-            elif what == FILL_END and self.fill_ran[fill]:
-                self.changes.append((at, fill, 0))
+    def _transfers(self, outages: Sequence[Outage]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What fills do: each takes throughput from its source and its target, unless one of them is down, and when it ends its copy is there.
+
+        Returns
+        -------
+        (C,) of :data:`CHANGE` in order; (C,) int64 :func:`_moments` of them, ascending; and (T,) bool, which fills take place.
+        """
+        fills, ran = self.fills, np.ones(len(self.fills), bool)
+        for outage in outages:
+            during = np.flatnonzero((fills.start_ms >= outage.from_ms) & (fills.start_ms < outage.to_ms))
+            down = np.zeros(self.fleet.appliances, bool)
+            down[outage.appliances(self.fleet)] = True
+            source = fills.source[during]
+            ran[during] &= ~(down[fills.appliance[during]] | (down[np.maximum(source, 0)] & (source >= 0)))
+        which = np.flatnonzero(ran)
+        begin, end = fills.start_ms[which], fills.end_ms[which]
+        moment = np.concatenate([_moments(begin, FILL_START), _moments(end, FILL_END)])
+        order = np.argsort(moment, kind="stable")
+        changes = np.zeros(2 * len(which), CHANGE)
+        changes["at"], changes["fill"] = np.concatenate([begin, end]), np.tile(which, 2)
+        changes["begins"][: len(which)] = 1
+        return changes[order], moment[order], ran
 
     def switch(self, at: int) -> Generator[Moment, Any, None]:
         """The sites leave last night's plan: its copies that are no longer planned are gone."""
         yield Moment(self.env, at, SWITCH)
-        self.advance(at)
+        self.advance(at, SWITCH)
         old = dropped_copies(self.fleet, self.scheme)
         drop(self.numbers, self.state, old)
         look_anew(self.fleet, self.ground, self.state, old)
@@ -205,7 +223,7 @@ class _Run:
         """An outage: its appliances take nothing new until it is over."""
         for at, change in ((outage.from_ms, 1), (outage.to_ms, -1)):
             yield Moment(self.env, at, OUTAGE)
-            self.advance(at)
+            self.advance(at, OUTAGE)
             for appliance in outage.appliances(self.fleet):
                 self.outages[appliance] += change
                 word, place = divmod(int(self.numbers.bit[appliance]), WORD)
@@ -216,13 +234,13 @@ class _Run:
         """From now on a region is steered by another row."""
         at = int(self.fleet.row_from_ms[row])
         yield Moment(self.env, at, STEER)
-        self.advance(at)
+        self.advance(at, STEER)
         self.state.row_of[self.fleet.row_region[row]] = row
 
-    def advance(self, until: int) -> None:
-        """Run every session that starts before a time, and the fills noted, and end every session that is over by then."""
-        changes, first = np.array(self.changes, CHANGE), 0
-        self.changes = []
+    def advance(self, until: int, what: int) -> None:
+        """Run every session that starts before a time, and what fills do before an event of this kind at that time; end every session that is over by then."""
+        due, first = int(np.searchsorted(self.moment, _moments(until, what))), 0
+        changes, self.changes, self.moment = self.changes[:due], self.changes[due:], self.moment[due:]
         while self.part is not None:
             part = self.part
             self.at, first, why = run(
@@ -292,7 +310,7 @@ class _Run:
 
     def books_closed(self) -> tuple[Tally, Ledger]:
         """Everything counted, as both engines give it."""
-        tally, ledger = self.accounts.close(self.fills, np.array(self.fill_ran, bool), self.requested)
+        tally, ledger = self.accounts.close(self.fills, self.fill_ran, self.requested)
         if self.done != int(tally.hour_sessions.sum()):
             raise BalanceError("sessions were lost")
         return tally, ledger

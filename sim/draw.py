@@ -2,11 +2,11 @@
 
 Sessions of a (region, file) arrive as a Poisson process whose rate follows a curve of the day in the region's local time. Drawn the other way round, which
 is the same law: the number of all arrivals of a quarter of an hour, their starts by exponential spacings, so that nothing need be sorted, then for each its
-region and its file, from alias tables.
+region and its file, by inversion of sums of chances with a guide to where the search begins: made in two passes, where alias tables take many.
 
 References
 ----------
-M. D. Vose, "A linear algorithm for generating random numbers with a given distribution", IEEE TSE 1991 (alias tables).
+H.-C. Chen, Y. Asau, "On generating random variates from an empirical distribution", AIIE Transactions 1974 (the guide).
 """
 
 import datetime as dt
@@ -25,9 +25,13 @@ from topology.errors import InputError, Problem
 from topology.network import Network
 
 QUARTER_MS = 900_000
-QUARTERS_A_PART = 4
-CERTAIN = 2**31
+QUARTERS_AN_HOUR = 4
+A_PART = 10_000
+"""Sessions that a part should have at least."""
+CERTAIN = 2**32 - 1
 """A chance of 1."""
+A_SLOT = 4
+"""Entries to a place of the guide: a search begins a few entries ahead of its end."""
 
 
 def draw_sessions(
@@ -66,7 +70,7 @@ def draw_sessions(
         If the profile is not 24 numbers >= 0 with a positive sum, or the mean or spread is not positive.
     """
     law = _law(demand, network, catalogue, date, days, hourly_profile, mean_minutes, spread)
-    return _draw(law, rng, 0, rng.poisson(law.rate.sum(axis=0)))
+    return _draw(law, rng, 0, rng.poisson(law.rate.sum(axis=1)))
 
 
 def draw_parts(
@@ -81,13 +85,20 @@ def draw_parts(
     mean_minutes: float = 45.0,
     spread: float = 0.9,
 ) -> Iterator[Sessions]:
-    """The sessions of :func:`draw_sessions`, an hour at a time: joined, they are the same for the same generator."""
+    """The sessions of :func:`draw_sessions`, some hours at a time, one where that is many: joined, they are the same for the same generator."""
     law = _law(demand, network, catalogue, date, days, hourly_profile, mean_minutes, spread)
-    counts = rng.poisson(law.rate.sum(axis=0))
-    return (
-        _draw(law, rng, first, counts[first : first + QUARTERS_A_PART])
-        for first in range(0, len(counts), QUARTERS_A_PART)
-    )
+    counts = rng.poisson(law.rate.sum(axis=1))
+    return (_draw(law, rng, first, counts[first:end]) for first, end in _spans(counts))
+
+
+def _spans(counts: np.ndarray) -> Iterator[tuple[int, int]]:
+    """The quarters (begin, end) of each part: whole hours, as few as have :data:`A_PART` sessions."""
+    begin, size = 0, 0
+    for end in range(QUARTERS_AN_HOUR, len(counts) + 1, QUARTERS_AN_HOUR):
+        size += int(counts[end - QUARTERS_AN_HOUR : end].sum())
+        if size >= A_PART or end == len(counts):
+            yield begin, end
+            begin, size = end, 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,10 +108,11 @@ class _Law:
     Parameters
     ----------
     rate
-        (R, Q): expected arrivals of each region in each quarter of an hour.
-    start, entry
-        Alias tables: the entries of region r are ``start[r]:start[r + 1]``. (N, 3) int32: the chance to keep an entry in parts of 2**31, its file, and the
-        file taken otherwise: side by side, for a draw waits for memory once.
+        (Q, R): expected arrivals of each region in each quarter of an hour.
+    table
+        ``slots`` (R + 1,) int64, ``guide`` (G,) int32 and ``entry`` (N, 2) uint32. Entries stand region by region: the chance of all entries of the region up
+        to this one, in parts of :data:`CERTAIN`, and its file. ``guide`` has ``slots[r]:slots[r + 1]`` for region r, each but the last for an equal share of all chances:
+        the entry at which the search for a chance in that share begins.
     location, spread
         Of the lognormal time.
     play
@@ -108,8 +120,7 @@ class _Law:
     """
 
     rate: np.ndarray
-    start: np.ndarray
-    entry: np.ndarray
+    table: tuple[np.ndarray, np.ndarray, np.ndarray]
     location: float
     spread: float
     play: np.ndarray
@@ -136,14 +147,10 @@ def _law(
     whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps  # GB over kbit/s, in ms
     location = np.log(mean_minutes * 60_000) - spread**2 / 2
     mean_gb = cut_lognormal_mean(location, spread, whole_ms) * catalogue.bitrate_kbps / 8e9
-    arrivals = demand.gb / mean_gb[demand.file]
-    start = np.concatenate([[0], np.cumsum(np.bincount(demand.region, minlength=regions))])
-    weight, file = _by_region(arrivals, demand.region, demand.file, start)
-    total = np.bincount(demand.region, arrivals, regions)
+    total, table = _tables(demand.region, demand.file, demand.gb, 1 / mean_gb, regions)
     return _Law(
-        rate=np.concatenate([total[:, None] * w / w.sum(axis=1, keepdims=True) for w in weights], axis=1),
-        start=start,
-        entry=alias_tables(weight, start, file),
+        rate=np.concatenate([(total[:, None] * w / w.sum(axis=1, keepdims=True)).T for w in weights]),
+        table=table,
         location=float(location),
         spread=spread,
         play=np.stack([whole_ms, catalogue.bitrate_kbps / 8], axis=1),
@@ -161,20 +168,18 @@ def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -
     size = int(counts.sum())
     start_ms, duration_ms, bytes_, rate_bps = (np.empty(size, np.int64) for _ in range(4))
     region, file = np.empty(size, np.int32), np.empty(size, np.int32)
-    rate = np.ascontiguousarray(law.rate[:, first : first + len(counts)].T)
-    regions = rate.shape[1]
-    places = np.arange(rate.size, dtype=np.int32) % np.int32(regions)
-    most = int(counts.max(initial=0))
+    most, (slots, guide, entry) = int(counts.max(initial=0)), law.table
     _fill(
         rng,
         counts,
         first * QUARTER_MS,
-        alias_tables(rate.ravel(), np.arange(len(counts) + 1) * regions, places),
-        regions,
+        law.rate[first : first + len(counts)],
+        np.empty(law.rate.shape[1]),
         np.empty(most + 1),
         np.empty((most, 2), np.int64),
-        law.start,
-        law.entry,
+        slots,
+        guide,
+        entry,
         law.location,
         law.spread,
         law.play,
@@ -192,72 +197,49 @@ def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -
         duration_ms=duration_ms,
         bytes=bytes_,
         rate_bps=rate_bps,
-        days=law.rate.shape[1] // QUARTERS,
+        days=len(law.rate) // QUARTERS,
     )
 
 
-@nb.njit(cache=True, nogil=True)
-def _by_region(
-    weight: np.ndarray, region: np.ndarray, file: np.ndarray, start: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and files, (N,), region by region, each region's in the order they came in."""
-    sorted_weight, sorted_file, upto = np.empty(len(weight)), np.empty(len(weight), np.int32), start.copy()
-    for i in range(len(weight)):
-        at = upto[region[i]]
-        upto[region[i]] = at + 1
-        sorted_weight[at], sorted_file[at] = weight[i], file[i]
-    return sorted_weight, sorted_file
+@nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy", forceinline=True)
+def _share(chance: int, slots: np.ndarray, region: int) -> int:
+    """In which of the equal shares of a region's guide a chance lies; behind the last there is one place to spare."""
+    return int(chance * (slots[region + 1] - slots[region] - 1) >> 32)
 
 
 @nb.njit(cache=True, nogil=True)
-def alias_tables(weight: np.ndarray, start: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Alias tables of many distributions, one after the other.
+def _tables(
+    region: np.ndarray, file: np.ndarray, gb: np.ndarray, sessions_a_gb: np.ndarray, regions: int
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Expected sessions of each region a day, (R,), and ``_Law.table`` of the files they ask for.
 
-    Parameters
-    ----------
-    weight
-        (N,) float, >= 0; distribution d is ``weight[start[d]:start[d + 1]]``.
-    start
-        (D + 1,) int.
-    value
-        (N,) int32: what is drawn at each place.
-
-    Returns
-    -------
-    (N, 3) int32: the chance to keep a place drawn evenly, in parts of :data:`CERTAIN`; its value; and the value to take otherwise.
+    ``region``, ``file``, ``gb`` (N,) as in :class:`Demand`; ``sessions_a_gb`` (F,). Two passes over the demand, in its order.
     """
-    table, longest = np.empty((len(weight), 3), np.int32), 0
-    for d in range(len(start) - 1):
-        longest = max(longest, start[d + 1] - start[d])
-    keep, other, stack = np.empty(longest), np.empty(longest, np.int32), np.empty(longest, np.int32)
-    for d in range(len(start) - 1):
-        begin, size = start[d], start[d + 1] - start[d]
-        total = weight[begin : begin + size].sum()
-        small, large = 0, size
-        for i in range(size):
-            keep[i] = weight[begin + i] * size / total if total > 0 else 1.0
-            other[i] = i
-            if keep[i] < 1:
-                stack[small] = i
-                small += 1
-            else:
-                large -= 1
-                stack[large] = i
-        while small > 0 and large < size:
-            small -= 1
-            poor, rich = stack[small], stack[large]
-            other[poor] = rich
-            keep[rich] -= 1 - keep[poor]
-            if keep[rich] < 1:
-                large += 1
-                stack[small] = rich
-                small += 1
-        for i in range(small):  # left over by rounding alone
-            keep[stack[i]] = 1.0
-        for i in range(size):
-            table[begin + i, 0] = min(np.rint(keep[i] * CERTAIN), CERTAIN - 1)
-            table[begin + i, 1], table[begin + i, 2] = value[begin + i], value[begin + other[i]]
-    return table
+    total, count = np.zeros(regions), np.zeros(regions, np.int64)
+    for i in range(len(gb)):
+        total[region[i]] += gb[i] * sessions_a_gb[file[i]]
+        count[region[i]] += 1
+    slots, upto, begin = np.zeros(regions + 1, np.int64), np.empty(regions, np.int64), 0
+    for r in range(regions):
+        upto[r] = begin
+        begin += count[r]
+        slots[r + 1] = slots[r] + count[r] // A_SLOT + 2
+    guide, entry = np.zeros(slots[regions], np.int32), np.empty((len(gb), 2), np.uint32)
+    so_far, scale = np.zeros(regions), np.zeros(regions)
+    for r in range(regions):
+        scale[r] = CERTAIN / total[r] if total[r] > 0 else 0.0
+        guide[slots[r]] = upto[r]
+    for i in range(len(gb)):
+        r = region[i]
+        so_far[r] += gb[i] * sessions_a_gb[file[i]]
+        chance, at = np.int64(np.rint(so_far[r] * scale[r])), upto[r]
+        entry[at, 0], entry[at, 1] = chance, file[i]
+        upto[r] = at + 1
+        guide[slots[r] + _share(chance, slots, r) + 1] = at + 1  # a search for more than this share begins behind it
+    for r in range(regions):
+        for slot in range(slots[r] + 1, slots[r + 1]):
+            guide[slot] = max(guide[slot], guide[slot - 1])
+    return total, (slots, guide, entry)
 
 
 @nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")  # as in sim.kernel: no reference counts
@@ -265,11 +247,12 @@ def _fill(
     rng: np.random.Generator,
     counts: np.ndarray,
     begin_ms: int,
-    whose: np.ndarray,
-    regions: int,
+    rate: np.ndarray,
+    upto: np.ndarray,
     spacing: np.ndarray,
     drawn: np.ndarray,
-    start: np.ndarray,
+    slots: np.ndarray,
+    guide: np.ndarray,
     entry: np.ndarray,
     location: float,
     spread: float,
@@ -282,7 +265,9 @@ def _fill(
     rate_bps: np.ndarray,
 ) -> None:
     """Draw quarter after quarter into the columns of :class:`Sessions`."""
-    first = 0
+    first, regions, steps = 0, rate.shape[1], 1
+    while 1 << steps <= regions:
+        steps += 1
     for quarter in range(len(counts)):
         count = counts[quarter]
         total = 0.0
@@ -290,17 +275,28 @@ def _fill(
             total += rng.standard_exponential()
             spacing[i] = total
         quarter_ms, stretch = begin_ms + quarter * QUARTER_MS, QUARTER_MS / total
+        expected = 0.0
+        for r in range(regions):
+            expected += rate[quarter, r]
+            upto[r] = expected
         for i in range(count):
             start_ms[first + i] = quarter_ms + min(int(spacing[i] * stretch), QUARTER_MS - 1)
-            place = rng.random() * regions
-            r = _choose(whose, quarter * regions + int(place), int((place - int(place)) * CERTAIN))
+            sought, r = rng.random() * expected, 0
+            for step in range(steps):  # halves, without a branch that the processor would have to guess
+                probe = min(r + (1 << (steps - 1 - step)), regions)
+                r = probe if upto[probe - 1] <= sought else r
             region[first + i] = r
-            place = rng.random() * (start[r + 1] - start[r])
-            drawn[i, 0], drawn[i, 1] = start[r] + int(place), int((place - int(place)) * CERTAIN)
+            chance = int(rng.random() * CERTAIN)
+            drawn[i, 0], drawn[i, 1] = slots[r] + _share(chance, slots, r), chance
         for i in range(
             count
-        ):  # apart from the rest, so that the processor waits for many places of this long table at once
-            file[first + i] = _choose(entry, drawn[i, 0], drawn[i, 1])
+        ):  # apart from the rest, so that the processor waits for many places of long tables at once
+            drawn[i, 0] = guide[drawn[i, 0]]
+        for i in range(count):
+            at = drawn[i, 0]
+            while entry[at, 0] <= drawn[i, 1]:
+                at += 1
+            file[first + i] = entry[at, 1]
         for i in range(count):
             at, f = first + i, file[first + i]
             length = min(np.exp(location + spread * rng.standard_normal()), play[f, 0])
@@ -308,9 +304,3 @@ def _fill(
             duration_ms[at], bytes_[at] = milliseconds, size
             rate_bps[at] = int(np.rint(size * 8000.0 / milliseconds))
         first += count
-
-
-@nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")
-def _choose(table: np.ndarray, place: int, chance: int) -> int:
-    """What stands at a place of an alias table, or its other value: an index, not a branch that the processor would have to guess."""
-    return int(table[place, 1 + np.int64(chance >= table[place, 0])])

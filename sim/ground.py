@@ -9,7 +9,7 @@ from sim.fleet import Fleet
 from sim.numbering import WORD, Numbers
 from sim.scheme import Fills, Rules, Scheme, dropped_copies
 from sim.sites import copies_there
-from sim.steer import intend, refresh, set_copies
+from sim.steer import AT_ONCE, refresh, set_copies
 from topology.placement import Placement
 from topology.routing import Paths
 
@@ -77,16 +77,15 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
         evicted=np.zeros(files, np.int32),
     )
     if scheme.placement is not None:
-        placement = scheme.placement
-        intend(ground, state, fleet.appliance_site, placement.appliance, placement.file)
-        for placement in (scheme.placement, dropped_copies(fleet, scheme)):
-            look_anew(fleet, ground, state, placement)
+        look_anew(fleet, ground, state, scheme.placement, planned=True)
+        look_anew(fleet, ground, state, dropped_copies(fleet, scheme))
     return state
 
 
-def look_anew(fleet: Fleet, ground: Ground, state: State, placement: Placement) -> None:
-    """See which candidates have these files, at the sites of these appliances, whose copies have come or gone."""
-    refresh(ground, state, fleet.appliance_site, placement.appliance, placement.file)
+def look_anew(fleet: Fleet, ground: Ground, state: State, placement: Placement, *, planned: bool = False) -> None:
+    """See which candidates have these files, at the sites of these appliances, whose copies have come or gone, or are planned as the clock starts."""
+    room = np.zeros(AT_ONCE, np.uint16)
+    refresh(ground, state, fleet.appliance_site, placement.appliance, placement.file, planned, room)
 
 
 def drop(numbers: Numbers, state: State, placement: Placement) -> None:

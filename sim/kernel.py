@@ -35,6 +35,7 @@ from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
 from sim.machine import compiled, fetch_ahead, inlined, lowest_bit
 from sim.series import SLOT_MS
 from sim.steer import carrier, front_site, holder, holds_up, is_cached, look_again, steer
+from sim.tally import HOUR_MS
 
 DONE, NO_ROOM, NO_MORE = range(3)
 NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
@@ -135,31 +136,31 @@ def _climb(
 
 @inlined
 def _note_pull(
-    ground: Ground, books: Books, source: int, keeper: int, site: int, size: int, fetched: int, path_us: int
+    ground: Ground, books: Books, hour: int, source: int, keeper: int, site: int, size: int, fetched: int, path_us: int
 ) -> None:
     """Count a pull: what it brings as far as its keeper, and the session's bytes from there."""
     pair = ground.pair_of[source, site]
-    books.pair[pair, COUNT] += 1
-    books.pair[pair, BYTES] += size
+    books.pair[hour, pair, COUNT] += 1
+    books.pair[hour, pair, BYTES] += size
     startup_us = path_us + ground.pair_us[pair]
     books.startup[0] += startup_us
     books.startup[1 + min(startup_us // 1000, len(books.startup) - 2)] += 1
     books.fetched[keeper] += fetched
     brought = ground.pair_of[source, keeper]
-    books.pair[brought, CARRIED] += fetched
-    books.pair[brought, WATCHED] += size
+    books.pair[hour, brought, CARRIED] += fetched
+    books.pair[hour, brought, WATCHED] += size
     if keeper != site:
         relayed = ground.pair_of[keeper, site]
-        books.pair[relayed, CARRIED] += size
-        books.pair[relayed, WATCHED] += size
+        books.pair[hour, relayed, CARRIED] += size
+        books.pair[hour, relayed, WATCHED] += size
 
 
 @inlined
-def _count(books: Books, place: int, outcome: int, size: int, length: int) -> None:
-    """Count a session by path; hours are told apart by :mod:`sim.accounts`."""
-    books.path[PATH_COLUMNS * place + outcome] += 1
-    books.path[PATH_COLUMNS * place + PATH_BYTES] += size
-    books.path[PATH_COLUMNS * place + PATH_MS] += length
+def _count(books: Books, hour: int, place: int, outcome: int, size: int, length: int) -> None:
+    """Count a session by the hour of its start and path."""
+    books.path[hour, PATH_COLUMNS * place + outcome] += 1
+    books.path[hour, PATH_COLUMNS * place + PATH_BYTES] += size
+    books.path[hour, PATH_COLUMNS * place + PATH_MS] += length
 
 
 @inlined
@@ -289,7 +290,7 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
             if not (soft and ground.where[provider].endless >= 0):
                 break
             soft = False
-        length = part.duration_ms[i]
+        hour, length = now // HOUR_MS, part.duration_ms[i]
         k, source, keeper, fetched, end = served, NOBODY, NOBODY, 0, now + length
         if ground.policy != 0:
             front, front_appliance = front_site(ground, state, row, file, rate, soft, served)
@@ -311,9 +312,9 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
             if keeper >= 0:
                 k, source, appliance = front, appliance, front_appliance
                 fetched = max(ground.file_bytes[file], size) if ground.whole else size
-                books.pulled[row * width + k, COUNT] += 1
-                books.pulled[row * width + k, BYTES] += size
-                _note_pull(ground, books, provider, keeper, site, size, fetched, ground.path_us[row * width + k])
+                books.pulled[hour, row * width + k, COUNT] += 1
+                books.pulled[hour, row * width + k, BYTES] += size
+                _note_pull(ground, books, hour, provider, keeper, site, size, fetched, ground.path_us[row * width + k])
                 _take(state, books.peak, site, appliance, rate)
                 if link_loads:
                     _mark_arcs(ground, books, provider, keeper, now, end, int(np.rint(fetched * 8000.0 / (end - now))))
@@ -321,7 +322,7 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
         _take(state, books.peak, provider, appliance if source < 0 else source, rate)
         expect(calendar, end, rate, appliance, source)
         place = row * width + k
-        _count(books, place, outcome, size, length)
+        _count(books, hour, place, outcome, size, length)
         if link_loads:
             _mark(books.marks, base_slot, place, now, rate)
             _mark(books.marks, base_slot, place, end, -rate)

@@ -8,6 +8,7 @@ slot of t, its *part*, and r x five minutes into every later one, its *level*; t
 import numpy as np
 from scipy.sparse import csr_array
 
+from sim.machine import compiled
 from topology.routing import Paths
 
 SLOT_MS = 300_000
@@ -47,6 +48,85 @@ def slot_loads(
 def loads_of_marks(part: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Loads (…, slots) int64 from the sums of the marks' parts and levels in each slot, of the same shape."""
     return np.asarray(part + (np.cumsum(level, axis=-1) - level) * SLOT_MS)
+
+
+@compiled
+def mark_flows(
+    marks: np.ndarray,
+    start: np.ndarray,
+    arcs: np.ndarray,
+    start_ms: np.ndarray,
+    end_ms: np.ndarray,
+    rate_bps: np.ndarray,
+) -> None:
+    """Mark flows on every arc of their paths.
+
+    Parameters
+    ----------
+    marks
+        (slots, A, 2) int64: parts and levels, added to.
+    start, arcs
+        (N + 1,) and (M,): flow n takes ``arcs[start[n]:start[n + 1]]``.
+    start_ms, end_ms, rate_bps
+        (N,) int64, as for :func:`slot_loads`.
+    """
+    last = len(marks) * SLOT_MS
+    for n in range(len(rate_bps)):
+        for at, rate in ((start_ms[n], rate_bps[n]), (end_ms[n], -rate_bps[n])):
+            when = min(max(at, 0), last)
+            slot = when // SLOT_MS
+            if slot < len(marks):
+                for which in range(start[n], start[n + 1]):
+                    marks[slot, arcs[which], 0] += rate * ((slot + 1) * SLOT_MS - when)
+                    marks[slot, arcs[which], 1] += rate
+
+
+@compiled
+def move_marks(
+    marks: np.ndarray, past: int, arc_marks: np.ndarray, base: int, start: np.ndarray, arcs: np.ndarray
+) -> None:
+    """Charge marks on paths to the arcs of the paths, and move what is left to the front.
+
+    Parameters
+    ----------
+    marks
+        (slots, P, 2) int64, of which the first ``past`` are charged; slot 0 is slot ``base`` of ``arc_marks``.
+    arc_marks
+        (T, A, 2) int64, added to; what lies behind its end is left out.
+    start, arcs
+        (P + 1,) and (M,): the arcs of path p are ``arcs[start[p]:start[p + 1]]``.
+    """
+    for slot in range(min(past, len(marks))):
+        for path in range(marks.shape[1]):
+            part, level = marks[slot, path, 0], marks[slot, path, 1]
+            if part != 0 or level != 0:
+                marks[slot, path, 0] = marks[slot, path, 1] = 0
+                if base + slot < len(arc_marks):
+                    for which in range(start[path], start[path + 1]):
+                        arc_marks[base + slot, arcs[which], 0] += part
+                        arc_marks[base + slot, arcs[which], 1] += level
+    for slot in range(past, len(marks)):
+        for path in range(marks.shape[1]):
+            part, level = marks[slot, path, 0], marks[slot, path, 1]
+            if part != 0 or level != 0:
+                marks[slot, path, 0] = marks[slot, path, 1] = 0
+                marks[slot - past, path, 0], marks[slot - past, path, 1] = part, level
+
+
+@compiled
+def _add_up(marks: np.ndarray, load: np.ndarray) -> None:
+    for arc in range(len(load)):
+        before = 0
+        for slot in range(len(marks)):
+            load[arc, slot] = marks[slot, arc, 0] + before * SLOT_MS
+            before += marks[slot, arc, 1]
+
+
+def loads_by_arc(marks: np.ndarray) -> np.ndarray:
+    """Loads (A, slots) int64, in bit/s x ms, of marks (slots, A, 2)."""
+    load = np.empty(marks.shape[1::-1], np.int64)
+    _add_up(marks, load)
+    return load
 
 
 def arc_slot_loads(

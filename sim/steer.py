@@ -145,23 +145,33 @@ def front_site(
 
 
 @compiled
-def refresh(ground: Ground, state: State, appliance_site: np.ndarray, appliance: np.ndarray, file: np.ndarray) -> None:
-    """Set or clear the bits in ``holds`` of copies that have come or gone: (P,) appliances and files, those of one site together for the sake of speed."""
+def refresh(
+    ground: Ground,
+    state: State,
+    appliance_site: np.ndarray,
+    appliance: np.ndarray,
+    file: np.ndarray,
+    planned: bool,
+    held: np.ndarray,
+) -> None:
+    """Set or clear the bits in ``holds`` of copies that have come or gone: (P,) appliances and files, those of one site together for the sake of speed.
+
+    ``planned``: note also, where their sites rank best, that they are to have these files. ``held`` is room for (:data:`AT_ONCE`,) uint16.
+    """
     begin = 0
     while begin < len(file):
         site, end, last = appliance_site[appliance[begin]], begin + 1, min(begin + AT_ONCE, len(file))
         while end < last and appliance_site[appliance[end]] == site:
             end += 1
-        word, words, mask = ground.where[site].word, ground.where[site].words, ground.where[site].mask
+        for i in range(begin, end):
+            held[i - begin] = is_copy(ground, state, site, file[i])
         for at in range(ground.seat_begin[site], ground.seat_begin[site + 1]):
             row, place = ground.seat_row[at], ground.seat_place[at]
-            column, bit = place // PLACES, np.uint16(1 << place % PLACES)
+            column, bit = place // PLACES, place % PLACES
+            others, meant = np.uint16(0xFFFF ^ 1 << bit), np.uint16(MEANT if planned and place == 0 else 0)
             for i in range(begin, end):
-                held = state.copies[file[i], word] & mask
-                for more in range(1, words):
-                    held |= state.copies[file[i], word + more]
-                bits = state.holds[row, file[i], column]
-                state.holds[row, file[i], column] = bits | bit if held != 0 else bits & ~bit
+                bits = state.holds[row, file[i], column] & others
+                state.holds[row, file[i], column] = bits | np.uint16(held[i - begin] << bit) | meant
         begin = end
 
 
@@ -176,16 +186,6 @@ def look_again(ground: Ground, state: State, site: int, file: int) -> None:
             state.holds[row, file, word] |= bit
         else:
             state.holds[row, file, word] &= ~bit
-
-
-@compiled
-def intend(ground: Ground, state: State, appliance_site: np.ndarray, appliance: np.ndarray, file: np.ndarray) -> None:
-    """Note that these appliances' sites are planned to have these files, where they rank best."""
-    for i in range(len(file)):
-        site = appliance_site[appliance[i]]
-        for at in range(ground.seat_begin[site], ground.seat_begin[site + 1]):
-            if ground.seat_place[at] == 0:
-                state.holds[ground.seat_row[at], file[i], 0] |= np.uint16(MEANT)
 
 
 @compiled
