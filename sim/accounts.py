@@ -3,13 +3,13 @@
 import numpy as np
 
 from sim.arrays import (
+    BROUGHT,
     BYTES,
-    CARRIED,
     COUNT,
+    FETCHED,
     PATH_BYTES,
     PATH_COLUMNS,
     PATH_MS,
-    WATCHED,
     Books,
     Ground,
 )
@@ -51,8 +51,8 @@ class Accounts:
             path=np.zeros((hours, paths * PATH_COLUMNS), np.int64),
             pulled=np.zeros((hours, paths, 2), np.int64),
             pair=np.zeros((hours, len(pair_paths.start) - 1, 4), np.int64),
-            fetched=np.zeros(fleet.sites, np.int64),
-            startup=np.zeros(1 + STARTUP_BINS, np.int64),
+            relayed=np.zeros(len(pair_paths.start) - 1, np.int64),
+            startup=np.zeros(STARTUP_BINS, np.int64),
             peak=np.zeros(fleet.sites, np.int64),
             marks=np.zeros((1, paths, 2), np.int64),
             arc_marks=np.zeros((days * SLOTS, fleet.arcs, 2), np.int64),
@@ -98,8 +98,8 @@ class Accounts:
             books.pulled.sum(axis=0),
             books.pair.sum(axis=0),
         )
-        direct_count = path[:, : len(OUTCOMES)].sum(axis=1) - pulled[:, COUNT]
-        direct_bytes = path[:, PATH_BYTES] - pulled[:, BYTES]
+        count = path[:, : len(OUTCOMES)].sum(axis=1)
+        direct_count, direct_bytes = count - pulled[:, COUNT], path[:, PATH_BYTES] - pulled[:, BYTES]
         delivering, first, path_us = np.maximum(fleet.candidate, 0).ravel(), fleet.candidate[:, 0], self.ground.path_us
         best = np.arange(shape[0]) * shape[1]
         targets, sources = self._pair_sites()
@@ -112,22 +112,22 @@ class Accounts:
             delivered=delivered,
             provided=delivered - pulled_bytes + sourced,
             serving=arc_bytes(fleet.region_paths, np.arange(len(path)), path[:, PATH_BYTES], fleet.arcs),
-            fetching=arc_bytes(self.pair_paths, pairs, pair[:, CARRIED], fleet.arcs),
-            watched=arc_bytes(self.pair_paths, pairs, pair[:, WATCHED], fleet.arcs),
+            fetching=arc_bytes(self.pair_paths, pairs, pair[:, FETCHED] + books.relayed, fleet.arcs),
+            watched=arc_bytes(self.pair_paths, pairs, pair[:, BROUGHT] + books.relayed, fleet.arcs),
             filling=arc_bytes(transfers, np.arange(int(ran.sum())), fills.bytes[ran], fleet.arcs),
             fill_ran=ran,
         )
         tally = Tally(
             **self._by_hour(),
-            path_sessions=path[:, : len(OUTCOMES)].sum(axis=1).reshape(shape),
+            path_sessions=count.reshape(shape),
             path_bytes=path[:, PATH_BYTES].reshape(shape).copy(),
             hit_sessions=_sum_by(first, direct_count[best], fleet.sites),
             hit_bytes=_sum_by(first, direct_bytes[best], fleet.sites),
             pulled_sessions=_sum_by(targets, pair[:, COUNT], fleet.sites),
-            fetched_bytes=books.fetched.copy(),
+            fetched_bytes=_sum_by(targets, pair[:, FETCHED], fleet.sites),
             sourced_bytes=sourced,
-            startup_us=books.startup[:1] + direct_count @ path_us,
-            startup_sessions=books.startup[1:] + _sum_by(startup_bin(path_us), direct_count, STARTUP_BINS),
+            startup_us=np.array([count @ path_us + pair[:, COUNT] @ self.ground.pair_us]),
+            startup_sessions=books.startup + _sum_by(startup_bin(path_us), direct_count, STARTUP_BINS),
             peak_bps=books.peak,
             arc_load=self._arc_load(fills, ran),
         )

@@ -15,8 +15,9 @@ HELD, MEANT = (1 << PLACES) - 1, 1 << PLACES
 PATH_BYTES, PATH_MS = 4, 5
 PATH_COLUMNS = 6
 """Columns of ``path``: sessions of each outcome, then their bytes and lengths."""
-COUNT, BYTES, CARRIED, WATCHED = range(4)
-"""Columns of ``pulled`` (the first two) and ``pair``: pulls and their session bytes between source and front; bytes fetched on this path, and those watched."""
+COUNT, BYTES, FETCHED, BROUGHT = range(4)
+"""Columns of ``pulled`` (the first two) and ``pair``: pulls and their session bytes between source and front; bytes that a keeper fetched on this path,
+and the session bytes of these."""
 PART, LEVEL = range(2)
 SITE = np.dtype([("word", np.int64), ("words", np.int64), ("mask", np.uint64), ("endless", np.int64)])
 """Where a site's appliances stand: the first word, how many words they take, their bits in the first, and the bit of an origin or -1."""
@@ -28,7 +29,7 @@ CHANGE = np.dtype([("at", np.int64), ("fill", np.int64), ("begins", np.int64)])
 class Ground(NamedTuple):
     """What does not change while a simulation runs.
 
-    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn; ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``seat_row``,
+    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn, padded with any behind an origin, where no walk comes; ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``seat_row``,
     ``seat_place`` (M,) where sites stand in ``candidate``, site by site from ``seat_begin`` (S + 1,) on; ``pair_of`` (S, S) the
     number of the path between two sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's
     path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and ``admission`` numbers of :mod:`sim.caches`,
@@ -62,7 +63,7 @@ class State(NamedTuple):
     """What changes.
 
     ``row_of`` (R,) the row of ``candidate`` that each region has now; ``holds`` (V, F, K / 15) uint16: a bit for each candidate that has a copy, or is an
-    origin, and :data:`MEANT`; ``copies`` (F, W) uint64: a bit for each copy that is there; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
+    origin, and :data:`MEANT`; ``copies`` (F, W) uint64: a bit for each copy that is there, see :class:`sim.ground.FileRows`; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
     (S,) bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
     whose cache holds the file, and room for what a cache evicts.
     """
@@ -106,14 +107,14 @@ class Books(NamedTuple):
     """What is counted: see :class:`sim.tally.Tally`.
 
     By the hour of a session's start, H of them: ``path`` (H, R * K * 6), ``pulled`` (H, R * K, 2) and ``pair`` (H, pairs, 4), see the names of their columns
-    above. ``fetched``, ``peak`` (S,); ``startup`` of pulls alone, the sum before the bins. ``marks`` (T', R * K, 2) and ``arc_marks`` (T, 2L, 2) hold parts
-    and levels of flows.
+    above. ``relayed`` (pairs,): bytes that went on from where they are kept. ``startup``: bins of pulls alone. ``peak`` (S,). ``marks`` (T', R * K, 2) and
+    ``arc_marks`` (T, 2L, 2) hold parts and levels of flows.
     """
 
     path: np.ndarray
     pulled: np.ndarray
     pair: np.ndarray
-    fetched: np.ndarray
+    relayed: np.ndarray
     startup: np.ndarray
     peak: np.ndarray
     marks: np.ndarray

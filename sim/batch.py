@@ -19,7 +19,7 @@ from sim.balance import BalanceError, check_balance
 from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, STEER, SWITCH, Moment
 from sim.ends import NEVER, empty_calendar, page_shift, with_pages, with_room
 from sim.fleet import Fleet
-from sim.ground import drop, first_state, lay_ground, look_anew, number_transfers, throughput
+from sim.ground import drop, file_rows, first_state, lay_ground, look_anew, number_transfers, throughput
 from sim.kernel import DONE, NO_ROOM, end_all, look_over, run, warm
 from sim.log import Ledger, SessionLog
 from sim.metrics import SimulationResult, measure
@@ -116,8 +116,9 @@ class _Run:
         self.fleet, self.scheme, self.fills, self.link_loads = fleet, scheme, fills, link_loads
         self.numbers = Numbers(fleet)
         self.softly = rules.soft_limit < 1
-        self.ground, self.pair_paths = lay_ground(fleet, scheme, rules, self.numbers)
-        self.state = first_state(fleet, scheme, fills, self.numbers, self.ground)
+        rows = file_rows(fleet, scheme, fills, self.numbers)
+        self.ground, self.pair_paths = lay_ground(fleet, scheme, rules, self.numbers, rows)
+        self.state = first_state(fleet, scheme, self.numbers, self.ground, rows)
         self.calendar = empty_calendar(page_shift(np.zeros(0)))
         self.outages = [0] * fleet.appliances
         self.transfers = number_transfers(fleet, fills, rules, self.numbers)

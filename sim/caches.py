@@ -21,7 +21,7 @@ The verbs are those of :class:`sim.policies.CachePolicy`, and every policy does 
 
 import numpy as np
 
-from sim.machine import compiled, fetch_ahead, inlined
+from sim.machine import compiled, fetch_ahead, index, inlined
 from sim.policies import ADMISSIONS, POLICIES
 from sim.policies.s3fifo import MOST_COUNTED, PROMOTED_AT, SMALL_PERCENT
 
@@ -205,19 +205,20 @@ def _admit_ringed(
 ) -> int:
     """The file whose last request in the ring is the oldest goes first; the memory is asked for the rows of those whose turn comes soon."""
     places, stride, gone = meta[PLACES], node.strides[0] // node.itemsize, 0
-    at, taken, used, most = meta[OLDEST], meta[LENGTH], meta[USED], meta[CAPACITY] - sizes[file]
+    at, taken, used, most = index(meta[OLDEST]), meta[LENGTH], meta[USED], meta[CAPACITY] - sizes[file]
     while used > most:
-        victim = ring[at]
+        victim = index(ring[at])
         soon = at + SOON
         soon -= places if soon >= places else 0
-        fetch_ahead(node, ring[soon] * stride)
+        fetch_ahead(node, index(ring[index(soon)]) * stride)
         at += 1
         taken -= 1
-        if node[victim, WHERE] == at:
-            node[victim, WHERE] = 0
-            used -= sizes[victim]
-            evicted[gone] = victim
-            gone += 1
+        where = node[victim, WHERE]
+        latest = where == at
+        node[victim, WHERE] = 0 if latest else where
+        used -= sizes[victim] if latest else 0
+        evicted[gone] = victim
+        gone += latest
         at = 0 if at == places else at
     meta[OLDEST], meta[LENGTH], meta[USED] = at, taken, used + sizes[file]
     _write_down(meta, node, ring, file)
@@ -230,7 +231,7 @@ def _write_down(meta: np.ndarray, node: np.ndarray, ring: np.ndarray, file: int)
     if meta[LENGTH] == meta[PLACES]:
         _close_up(meta, node, ring)
     at = meta[OLDEST] + meta[LENGTH]
-    at -= meta[PLACES] if at >= meta[PLACES] else 0
+    at = index(at - (meta[PLACES] if at >= meta[PLACES] else 0))
     ring[at] = file
     node[file, WHERE] = at + 1
     meta[LENGTH] += 1

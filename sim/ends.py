@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.machine import compiled, fetch_ahead, inlined
+from sim.machine import compiled, fetch_ahead, index, inlined
 
 NOBODY = -1
 NEVER = 2**62
@@ -109,12 +109,12 @@ def has_room(calendar: Calendar) -> bool:
 @inlined
 def _give_back(rows: np.ndarray, row: int, free: np.ndarray, load: np.ndarray, site_of: np.ndarray) -> None:
     """A session ends."""
-    rate, appliance, source = rows[row].rate, rows[row].who, rows[row].source
+    rate, appliance, source = rows[row].rate, index(rows[row].who), rows[row].source
     free[appliance] += rate
-    load[site_of[appliance]] -= rate
+    load[index(site_of[appliance])] -= rate
     if source >= 0:
-        free[source] += rate
-        load[site_of[source]] -= rate
+        free[index(source)] += rate
+        load[index(site_of[index(source)])] -= rate
 
 
 @inlined
@@ -123,7 +123,7 @@ def release(calendar: Calendar, free: np.ndarray, load: np.ndarray, site_of: np.
     clock, due, late = calendar.clock, calendar.due, calendar.late
     if now >> calendar.shift > clock[PAGE]:
         _turn(calendar, free, load, site_of, now >> calendar.shift)
-    at = clock[NEXT_DUE]
+    at = index(clock[NEXT_DUE])
     while due[at].end <= now:
         _give_back(due, at, free, load, site_of)
         at += 1
@@ -141,8 +141,8 @@ def expect(calendar: Calendar, end: int, rate: int, appliance: int, source: int)
     if page <= clock[PAGE]:
         _come_late(calendar.late, clock, end, rate, appliance, source)
         return
-    place = page & (len(tail) - 1)
-    row = tail[place]
+    place = index(page & (len(tail) - 1))
+    row = index(tail[place])
     if row & (BLOCK - 1) == 0:
         block = clock[FREE_BLOCK]
         clock[FREE_BLOCK] = calendar.after[block]
@@ -156,7 +156,7 @@ def expect(calendar: Calendar, end: int, rate: int, appliance: int, source: int)
 @inlined
 def fetch_page(calendar: Calendar, end: int) -> None:
     """Ask the memory for the place that an end will be written to."""
-    fetch_ahead(calendar.rows, calendar.tail[(end >> calendar.shift) & (len(calendar.tail) - 1)])
+    fetch_ahead(calendar.rows, calendar.tail[index((end >> calendar.shift) & (len(calendar.tail) - 1))])
 
 
 @compiled

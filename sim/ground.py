@@ -1,5 +1,7 @@
 """The arrays of the batch engine's kernel as a simulation begins: what never changes, and what does."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from sim.arrays import PLACES, Ground, State, Transfers
@@ -20,7 +22,32 @@ NO_PAIRS = np.zeros((0, 0), np.int32)
 NO_PATHS = Paths(start=np.zeros(1, np.int64), arcs=np.zeros(0, np.int32))
 
 
-def lay_ground(fleet: Fleet, scheme: Scheme, rules: Rules, numbers: Numbers) -> tuple[Ground, Paths]:
+class FileRows(NamedTuple):
+    """What a session asks about its file: views of one array with a row for every file, so that it is one look into the memory.
+
+    ``bytes`` (F,) int64; ``cached`` (F, S / 64) uint64, of no width without a policy; ``copies`` (F, W) uint64. See :class:`sim.arrays.State`.
+    """
+
+    bytes: np.ndarray
+    cached: np.ndarray
+    copies: np.ndarray
+
+
+def file_rows(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers) -> FileRows:
+    """The files as the clock starts: nothing is cached, and the copies that no fill brings are there."""
+    cached = 0 if scheme.policy is None else -(-fleet.sites // WORD)
+    files = max(fleet.files, 2)  # never contiguous, so that kernels are compiled for one form alone
+    table = np.zeros((files, 1 + cached + numbers.width), np.uint64)
+    rows = FileRows(bytes=table[:, 0].view(np.int64), cached=table[:, 1 : 1 + cached], copies=table[:, 1 + cached :])
+    rows.bytes[: fleet.files] = fleet.file_bytes
+    if scheme.placement is not None:
+        now, old = copies_there(fleet, scheme, fills), dropped_copies(fleet, scheme)
+        set_copies(rows.copies, numbers.bit, scheme.placement.appliance[now], scheme.placement.file[now], True)
+        set_copies(rows.copies, numbers.bit, old.appliance, old.file, True)
+    return rows
+
+
+def lay_ground(fleet: Fleet, scheme: Scheme, rules: Rules, numbers: Numbers, rows: FileRows) -> tuple[Ground, Paths]:
     """What does not change while a simulation runs, and the paths between sites that a pull may join."""
     policy = 0 if scheme.policy is None else KERNEL_POLICIES[scheme.policy]
     pair_of, pair_paths = pull_paths(fleet, scheme.pull) if policy else (NO_PAIRS, NO_PATHS)
@@ -29,11 +56,11 @@ def lay_ground(fleet: Fleet, scheme: Scheme, rules: Rules, numbers: Numbers) -> 
     reserve[numbers.bit] = rules.reserve_bps(fleet)
     seat_row, seat_place, seat_begin = _seats(fleet)
     ground = Ground(
-        candidate=np.ascontiguousarray(fleet.candidate, np.int32),
+        candidate=np.maximum(fleet.candidate, 0).astype(np.int32),
         where=numbers.where,
         site_of=numbers.site,
         reserve=reserve,
-        file_bytes=fleet.file_bytes,
+        file_bytes=rows.bytes,
         seat_row=seat_row,
         seat_place=seat_place,
         seat_begin=seat_begin,
@@ -54,8 +81,8 @@ def lay_ground(fleet: Fleet, scheme: Scheme, rules: Rules, numbers: Numbers) -> 
     return ground, pair_paths
 
 
-def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, ground: Ground) -> State:
-    """What changes, as the clock starts: nobody watches, caches are empty, the copies that no fill brings are there."""
+def first_state(fleet: Fleet, scheme: Scheme, numbers: Numbers, ground: Ground, rows: FileRows) -> State:
+    """What changes, as the clock starts: nobody watches, and caches are empty."""
     up = np.zeros(numbers.width, np.uint64)  # gaps are never up
     np.bitwise_or.at(up, numbers.bit // WORD, np.uint64(1) << (numbers.bit % WORD).astype(np.uint64))
     files = fleet.files if ground.policy else 0
@@ -65,7 +92,7 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
     state = State(
         row_of=np.arange(fleet.regions, dtype=np.int32),
         holds=_origins(fleet),
-        copies=_copies(fleet, scheme, fills, numbers),
+        copies=rows.copies,
         up=up,
         free=throughput(fleet, numbers),
         load=np.zeros(fleet.sites, np.int64),
@@ -73,7 +100,7 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
         cache_node=node,
         cache_ring=ring,
         cache_asked=empty_memory(ground.admission, fleet.sites, files),
-        cached=np.zeros((files, -(-fleet.sites // WORD)), np.uint64),
+        cached=rows.cached,
         evicted=np.zeros(files, np.int32),
     )
     if scheme.placement is not None:
@@ -130,13 +157,3 @@ def _origins(fleet: Fleet) -> np.ndarray:
     row, k = np.nonzero(endless)
     np.bitwise_or.at(words, (row, k // PLACES), (1 << k % PLACES).astype(np.uint16))
     return np.repeat(words[:, None], fleet.files, axis=1)
-
-
-def _copies(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers) -> np.ndarray:
-    """(F, W) uint64: bits of the copies that are there when the clock starts."""
-    bits, placement = np.zeros((fleet.files, numbers.width), np.uint64), scheme.placement
-    if placement is not None:
-        now, old = copies_there(fleet, scheme, fills), dropped_copies(fleet, scheme)
-        set_copies(bits, numbers.bit, placement.appliance[now], placement.file[now], True)
-        set_copies(bits, numbers.bit, old.appliance, old.file, True)
-    return bits

@@ -11,9 +11,10 @@ however long it lasts; what every session does is compiled in one piece. Everyth
 import numpy as np
 
 from sim.arrays import (
+    BROUGHT,
     BYTES,
-    CARRIED,
     COUNT,
+    FETCHED,
     HELD,
     LEVEL,
     MEANT,
@@ -21,7 +22,6 @@ from sim.arrays import (
     PATH_BYTES,
     PATH_COLUMNS,
     PATH_MS,
-    WATCHED,
     Books,
     Entries,
     Ground,
@@ -32,7 +32,7 @@ from sim.arrays import (
 from sim.caches import access, admits, take_in, touch
 from sim.climb import PULLS
 from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
-from sim.machine import compiled, fetch_ahead, inlined, lowest_bit
+from sim.machine import compiled, fetch_ahead, index, inlined, lowest_bit
 from sim.series import SLOT_MS
 from sim.steer import carrier, front_site, holder, holds_up, is_cached, look_again, steer
 from sim.tally import HOUR_MS
@@ -57,8 +57,9 @@ def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None
     """A flow on a path begins (or, with a negative rate, ends); what lies after the last slot is left out."""
     slot = at // SLOT_MS
     if slot - base < len(marks):
-        marks[slot - base, column, PART] += rate * ((slot + 1) * SLOT_MS - at)
-        marks[slot - base, column, LEVEL] += rate
+        place = index(slot - base)
+        marks[place, column, PART] += rate * ((slot + 1) * SLOT_MS - at)
+        marks[place, column, LEVEL] += rate
 
 
 @inlined
@@ -136,31 +137,30 @@ def _climb(
 
 @inlined
 def _note_pull(
-    ground: Ground, books: Books, hour: int, source: int, keeper: int, site: int, size: int, fetched: int, path_us: int
+    ground: Ground, books: Books, hour: int, place: int, source: int, keeper: int, site: int, size: int, fetched: int
 ) -> None:
     """Count a pull: what it brings as far as its keeper, and the session's bytes from there."""
-    pair = ground.pair_of[source, site]
+    books.pulled[hour, place, COUNT] += 1
+    books.pulled[hour, place, BYTES] += size
+    pair = index(ground.pair_of[source, site])
     books.pair[hour, pair, COUNT] += 1
     books.pair[hour, pair, BYTES] += size
-    startup_us = path_us + ground.pair_us[pair]
-    books.startup[0] += startup_us
-    books.startup[1 + min(startup_us // 1000, len(books.startup) - 2)] += 1
-    books.fetched[keeper] += fetched
-    brought = ground.pair_of[source, keeper]
-    books.pair[hour, brought, CARRIED] += fetched
-    books.pair[hour, brought, WATCHED] += size
+    ms = (ground.path_us[place] + ground.pair_us[pair]) // 1000
+    books.startup[index(min(ms, len(books.startup) - 1))] += 1
     if keeper != site:
-        relayed = ground.pair_of[keeper, site]
-        books.pair[hour, relayed, CARRIED] += size
-        books.pair[hour, relayed, WATCHED] += size
+        books.relayed[index(ground.pair_of[keeper, site])] += size
+        pair = index(ground.pair_of[source, keeper])
+    books.pair[hour, pair, FETCHED] += fetched
+    books.pair[hour, pair, BROUGHT] += size
 
 
 @inlined
 def _count(books: Books, hour: int, place: int, outcome: int, size: int, length: int) -> None:
     """Count a session by the hour of its start and path."""
-    books.path[hour, PATH_COLUMNS * place + outcome] += 1
-    books.path[hour, PATH_COLUMNS * place + PATH_BYTES] += size
-    books.path[hour, PATH_COLUMNS * place + PATH_MS] += length
+    first = index(PATH_COLUMNS * place)
+    books.path[hour, first + outcome] += 1
+    books.path[hour, first + PATH_BYTES] += size
+    books.path[hour, first + PATH_MS] += length
 
 
 @inlined
@@ -255,6 +255,7 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
     free, load, site_of = state.free, state.load, ground.site_of
     cache_width, cache_stride = state.cache_node.shape[2], state.cache_node.strides[1] // state.cache_node.itemsize
+    row_words = state.copies.strides[0] // state.copies.itemsize
     files, words, last = state.holds.shape[1], state.holds.shape[2], len(part.start_ms) - 1
     for i in range(begin, len(part.start_ms)):
         now = part.start_ms[i]
@@ -262,39 +263,40 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
             release(calendar, free, load, site_of, until)
             return i, DONE
         ahead = min(i + AHEAD, last)
-        row, file = np.int64(state.row_of[part.region[ahead]]), np.int64(part.file[ahead])
+        row, file = index(state.row_of[index(part.region[ahead])]), index(part.file[ahead])
         fetch_ahead(state.holds, (row * files + file) * words)
         fetch_page(calendar, part.start_ms[ahead] + part.duration_ms[ahead])
         if ground.policy != 0:
-            fetch_ahead(state.cached, file * state.cached.shape[1])
-            fetch_ahead(state.cache_node, file * cache_stride + ground.candidate[row, 0] * cache_width)
+            fetch_ahead(state.cached, file * row_words)
+            fetch_ahead(state.cache_node, file * cache_stride + index(ground.candidate[row, 0]) * cache_width)
         ahead = min(i + NEAR, last)
-        row, file = np.int64(state.row_of[part.region[ahead]]), np.int64(part.file[ahead])
+        row, file = index(state.row_of[index(part.region[ahead])]), index(part.file[ahead])
         bits = np.int64(state.holds[row, file, 0]) & HELD
         if bits != 0:
-            site = ground.candidate[row, lowest_bit(bits)]
-            fetch_ahead(state.copies, file * state.copies.shape[1] + ground.where[site].word)
+            site = index(ground.candidate[row, index(lowest_bit(bits))])
+            fetch_ahead(state.copies, file * row_words + ground.where[site].word)
         release(calendar, free, load, site_of, now)
         if not has_room(calendar):
             return i, NO_ROOM
         row, file, rate, size = (
-            np.int64(state.row_of[part.region[i]]),
-            np.int64(part.file[i]),
+            index(state.row_of[index(part.region[i])]),
+            index(part.file[i]),
             part.rate_bps[i],
             part.bytes[i],
         )
         soft = soft_limit
         while True:
             served, appliance, cached, outcome = steer(ground, state, row, file, rate, soft)
-            provider = ground.candidate[row, served]
+            provider = index(ground.candidate[row, served])
             if not (soft and ground.where[provider].endless >= 0):
                 break
             soft = False
-        hour, length = now // HOUR_MS, part.duration_ms[i]
+        hour, length = index(now // HOUR_MS), part.duration_ms[i]
         k, source, keeper, fetched, end = served, NOBODY, NOBODY, 0, now + length
+        place = index(row * width + served)
         if ground.policy != 0:
             front, front_appliance = front_site(ground, state, row, file, rate, soft, served)
-            site = ground.candidate[row, front]
+            site = index(ground.candidate[row, max(front, 0)])
             if front >= 0 and ground.pull == NEXT:
                 keeper = site if _keeps(ground, state, site, file) else NOBODY
             elif front >= 0:
@@ -312,16 +314,14 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
             if keeper >= 0:
                 k, source, appliance = front, appliance, front_appliance
                 fetched = max(ground.file_bytes[file], size) if ground.whole else size
-                books.pulled[hour, row * width + k, COUNT] += 1
-                books.pulled[hour, row * width + k, BYTES] += size
-                _note_pull(ground, books, hour, provider, keeper, site, size, fetched, ground.path_us[row * width + k])
+                place = index(row * width + front)
+                _note_pull(ground, books, hour, place, provider, index(keeper), site, size, fetched)
                 _take(state, books.peak, site, appliance, rate)
                 if link_loads:
                     _mark_arcs(ground, books, provider, keeper, now, end, int(np.rint(fetched * 8000.0 / (end - now))))
                     _mark_arcs(ground, books, keeper, site, now, end, rate)
         _take(state, books.peak, provider, appliance if source < 0 else source, rate)
         expect(calendar, end, rate, appliance, source)
-        place = row * width + k
         _count(books, hour, place, outcome, size, length)
         if link_loads:
             _mark(books.marks, base_slot, place, now, rate)

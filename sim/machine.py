@@ -1,6 +1,7 @@
 """How kernels are compiled, and instructions of the processor that Numba has no name for."""
 
 import numba as nb
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -9,6 +10,12 @@ compiled = nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")
 """Without reference counts, which cost more than all the rest: no kernel makes or keeps an array. Other threads go on meanwhile."""
 inlined = nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy", forceinline=True)
 """For what every session does: a call would hand over dozens of arrays."""
+
+
+@inlined
+def index(number: int) -> int:
+    """A place in an array that the compiler knows not to be negative, so that it need not ask whether to count from the end."""
+    return np.int64(np.uint32(number))  # type: ignore[return-value]
 
 
 @intrinsic

@@ -11,7 +11,7 @@ import numpy as np
 from sim.arrays import HELD, MEANT, PLACES, Ground, State
 from sim.ends import NOBODY
 from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
-from sim.machine import compiled, inlined, lowest_bit
+from sim.machine import compiled, index, inlined, lowest_bit
 
 AT_ONCE = 256
 """Copies that are looked at for one region after the other: as many as stay near the processor."""
@@ -22,10 +22,11 @@ def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, s
     """Of the appliances whose bits are set, the one with the most throughput left that the rate fits into; else ``best`` as it came."""
     most = rate - 1 if best < 0 else free[best]
     while bits:
-        appliance = word * 64 + lowest_bit(bits)
+        appliance = index(word * 64 + lowest_bit(bits))
         left = free[appliance]
-        if left > most and (not soft or left - reserve[appliance] >= rate):
-            best, most = appliance, left
+        fits = left - (reserve[appliance] if soft else 0) >= rate
+        better = fits & (left > most)
+        best, most = appliance if better else best, left if better else most
         bits &= bits - np.uint64(1)
     return best
 
@@ -33,7 +34,7 @@ def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, s
 @inlined
 def carrier(ground: Ground, state: State, site: int, soft: bool, rate: int) -> int:
     """The appliance of a site that can take the rate and has the most left."""
-    best, word = NOBODY, ground.where[site].word
+    best, word = NOBODY, index(ground.where[site].word)
     bits = state.up[word] & ground.where[site].mask
     best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
     for more in range(1, ground.where[site].words):
@@ -44,7 +45,7 @@ def carrier(ground: Ground, state: State, site: int, soft: bool, rate: int) -> i
 @inlined
 def is_copy(ground: Ground, state: State, site: int, file: int) -> bool:
     """Whether the site has a copy of the file."""
-    word = ground.where[site].word
+    word = index(ground.where[site].word)
     bits = state.copies[file, word] & ground.where[site].mask
     for more in range(1, ground.where[site].words):
         bits |= state.copies[file, word + more]
@@ -54,7 +55,7 @@ def is_copy(ground: Ground, state: State, site: int, file: int) -> bool:
 @inlined
 def holder(ground: Ground, state: State, site: int, file: int, soft: bool, rate: int) -> int:
     """The appliance of a site that holds a planned copy, is up, can take the rate and has the most left."""
-    best, word = NOBODY, ground.where[site].word
+    best, word = NOBODY, index(ground.where[site].word)
     bits = state.copies[file, word] & ground.where[site].mask & state.up[word]
     best = _freest(bits, word, state.free, ground.reserve, soft, rate, best)
     for more in range(1, ground.where[site].words):
@@ -66,7 +67,7 @@ def holder(ground: Ground, state: State, site: int, file: int, soft: bool, rate:
 @inlined
 def holds_up(ground: Ground, state: State, site: int, file: int) -> bool:
     """Whether an appliance that is up has a planned copy."""
-    word = ground.where[site].word
+    word = index(ground.where[site].word)
     bits = state.copies[file, word] & ground.where[site].mask & state.up[word]
     for more in range(1, ground.where[site].words):
         bits |= state.copies[file, word + more] & state.up[word + more]
@@ -76,7 +77,7 @@ def holds_up(ground: Ground, state: State, site: int, file: int) -> bool:
 @inlined
 def is_cached(state: State, site: int, file: int) -> int:
     """1 if the site's cache holds the file, else 0."""
-    return np.int64((state.cached[file, site >> 6] >> np.uint64(site & 63)) & np.uint64(1))
+    return np.int64((state.cached[file, index(site >> 6)] >> np.uint64(site & 63)) & np.uint64(1))
 
 
 @inlined
@@ -85,7 +86,7 @@ def _those_with(ground: Ground, state: State, row: int, file: int, word: int) ->
     bits = np.int64(state.holds[row, file, word]) & HELD
     if ground.policy != 0:
         for k in range(PLACES * word, min(PLACES * (word + 1), ground.candidate.shape[1])):
-            bits |= is_cached(state, ground.candidate[row, k], file) << (k - PLACES * word)
+            bits |= is_cached(state, index(ground.candidate[row, k]), file) << (k - PLACES * word)
     return bits
 
 
@@ -100,7 +101,7 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
     word, found, outcome = 0, np.int64(state.holds[row, file, 0]), HIT
     bits = found & HELD
     if ground.policy != 0:
-        bits |= is_cached(state, ground.candidate[row, 0], file)
+        bits |= is_cached(state, index(ground.candidate[row, 0]), file)
     if bits & 1 == 0:
         bits = _those_with(ground, state, row, file, 0) if ground.policy != 0 else bits
         outcome = NOT_YET_FILLED if found & MEANT != 0 else CONTENT
@@ -108,8 +109,8 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
         while bits == 0:
             word += 1
             bits = _those_with(ground, state, row, file, word)
-        k = PLACES * word + lowest_bit(bits)
-        site = ground.candidate[row, k]
+        k = index(PLACES * word + lowest_bit(bits))
+        site = index(ground.candidate[row, k])
         appliance = ground.where[site].endless
         if appliance >= 0:
             return k, appliance, False, outcome
@@ -135,7 +136,7 @@ def front_site(
     The place is -1 if the file does not fit into its cache, or if there is no such site.
     """
     for k in range(served):
-        site = ground.candidate[row, k]
+        site = index(ground.candidate[row, k])
         has_copy = (np.int64(state.holds[row, file, k // PLACES]) >> (k % PLACES)) & 1
         if has_copy == 0 or not holds_up(ground, state, site, file):
             appliance = carrier(ground, state, site, soft, rate)
