@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from topology.errors import InputError, Problem
-from topology.tables import find_table, index_of, load_schema, read_table
+from topology.tables import find_table, in_order, index_of, load_schema, read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,6 +124,7 @@ def validate_catalogue(
         _check_profiles(files, problems)
     if len(problems) > before or titles is None or files is None:
         return None
+    titles, files = in_order(titles, ["title"]), in_order(files, ["file"])
     return build_catalogue(titles, files, *(frames.get(name) for name in OPTIONAL))
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from topology.errors import InputError, Problem
 from topology.geography import great_circle_km
-from topology.tables import find_table, index_of, load_schema, read_table
+from topology.tables import find_table, in_order, index_of, load_schema, read_table
 
 TABLES = ("nodes", "links", "regions", "sites", "appliances")
 
@@ -179,7 +179,12 @@ def validate_network(folder: Path, problems: list[Problem]) -> Network | None:
         return None
     network = build_network(tables)
     _check_shape(network, problems)
-    return network if len(problems) == before else None
+    if len(problems) > before:
+        return None
+    ordered = {
+        name: in_order(frame, load_schema("topology", name).key) for name, frame in tables.items() if frame is not None
+    }
+    return network if all(ordered[name] is tables[name] for name in ordered) else build_network({**tables, **ordered})
 
 
 def _check_shape(network: Network, problems: list[Problem]) -> None:

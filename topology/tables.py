@@ -124,6 +124,14 @@ def read_table(
     return pd.DataFrame({**columns, **extra})
 
 
+def in_order(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """A table in the order of its key, so that nothing depends on the order in which its rows were written; itself if it is so already."""
+    names = frame[key[0]] if len(key) == 1 else pd.MultiIndex.from_frame(frame[key])
+    if pd.Index(names).is_monotonic_increasing:
+        return frame
+    return frame.sort_values(key, kind="stable", ignore_index=True)
+
+
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table whole or not at all, as CSV or Parquet by its ending."""
     refuse_unknown_kind(path)

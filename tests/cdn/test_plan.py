@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cdn.jobs import place_demand
 from cdn.plan import arc_name, read_placement, read_plan, write_plan
+from demand.catalogue import read_catalogue
+from demand.demand import read_demand
 from tests.faults.victim import Victim
 from topology.errors import InputError
 from topology.network import read_network
@@ -25,6 +28,25 @@ def test_what_is_written_is_read_again(planned, tmp_path):
     assert read.prices["price"].tolist() == planned.plan.prices["price"].tolist()
     assert read.summary == planned.plan.summary
     assert (tmp_path / "plan/manifests/b1.jsonl").read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("method", ["lagrangian", "exact", "greedy"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_rows_in_another_order_give_the_same_plan_to_the_last_byte(planned, tmp_path, method, seed):
+    rng = np.random.default_rng(seed)
+    for path in planned.folder.glob("*.csv"):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table.iloc[rng.permutation(len(table))].to_csv(tmp_path / path.name, index=False)
+    settings = planned.settings.model_copy(update={"method": method})
+    for name, folder in (("as-it-was", planned.folder), ("shuffled", tmp_path)):
+        network, catalogue = read_network(folder), read_catalogue(folder)
+        demand = read_demand(planned.demand, network.region_ids, catalogue.file_ids)
+        plan = place_demand(network, catalogue, demand, settings, None)
+        write_plan(plan, network, catalogue, tmp_path / name)
+    for table in ("placement", "assignment", "prices"):
+        assert (tmp_path / f"as-it-was/{table}.parquet").read_bytes() == (
+            tmp_path / f"shuffled/{table}.parquet"
+        ).read_bytes()
 
 
 def test_a_plan_has_the_contracts_tables_and_nothing_else_beside_it(planned, tmp_path):
