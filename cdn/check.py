@@ -67,7 +67,6 @@ def _oversized_files(network: Network, catalogue: Catalogue) -> list[Problem]:
     return [
         Problem(
             table="files",
-            row=int(f) + 1,
             column="size_gb",
             value=f"{catalogue.size_gb[f]:g}",
             message=f"file {catalogue.file_ids[f]!r} is larger than any site's appliance (the largest has {room:g} GB)",

@@ -338,10 +338,10 @@ def _check(catalogue: Catalogue, regions: pd.DataFrame, days: Sequence[dt.date],
         )
     bare = np.bincount(catalogue.title_of, minlength=len(catalogue.title_ids)) == 0
     if bare.any():
-        row = int(np.argmax(bare))
+        title = str(catalogue.title_ids[int(np.argmax(bare))])
         raise InputError(
             Problem(
-                table="titles", row=row + 1, column="title", value=str(catalogue.title_ids[row]),
+                table="titles", column="title", value=title,
                 message="the title has no file", mend="add a file of it to files, or remove it",
             )
         )  # fmt: skip

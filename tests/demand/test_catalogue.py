@@ -28,10 +28,10 @@ def problems_of(folder, **more) -> list[Problem]:
 def test_files_know_their_title(tmp_path):
     catalogue = read_catalogue(write(tmp_path, **SOUND))
     assert catalogue.title_ids.tolist() == ["a", "b"]
-    assert catalogue.file_ids.tolist() == ["b1", "a1", "a2"]
-    assert catalogue.title_of.tolist() == [1, 0, 0]
-    assert catalogue.size_gb.tolist() == [1, 2, 4]
-    assert catalogue.bitrate_kbps.tolist() == [500, 500, 1000]
+    assert catalogue.file_ids.tolist() == ["a1", "a2", "b1"]  # in the order of their names
+    assert catalogue.title_of.tolist() == [0, 0, 1]
+    assert catalogue.size_gb.tolist() == [2, 4, 1]
+    assert catalogue.bitrate_kbps.tolist() == [500, 1000, 500]
     assert catalogue.availability is None
 
 
