@@ -221,9 +221,11 @@ def _days(
                     "start": midnight + sessions.start_ms[rows],
                     "region": pd.Categorical.from_codes(sessions.region[rows], categories=regions),
                     "title": pd.Categorical.from_codes(
-                        (np.cumsum(asked) - 1)[sessions.file[rows]], categories=names[asked]
+                        (np.cumsum(asked) - 1)[sessions.file[rows]], categories=pd.Index(names[asked])
                     ),
-                    "profile": pd.Categorical.from_codes(np.zeros(end - begin, np.int8), categories=[PROFILE]),
+                    "profile": pd.Categorical.from_codes(
+                        np.zeros(end - begin, np.int8), categories=pd.Index([PROFILE])
+                    ),
                     "seconds": sessions.duration_ms[rows] / 1000,
                     "gb": sessions.bytes[rows] / BYTES_PER_GB,
                 }

@@ -160,8 +160,8 @@ def read_umass_youtube(path: Path, *, video_bytes: int = 1) -> Requests:
     kept = frame.assign(video=video)[(frame["request"] == "GETVIDEO") & ~video.str.startswith("ash-v10")]
     kept = kept.sort_values("time", kind="stable")  # the servers' logs stand one behind the other
     sizes = np.full(len(kept), video_bytes, np.int64)
-    video, client = (pd.factorize(kept[name].to_numpy()) for name in ("video", "client"))
-    return _requests(path, kept["time"].to_numpy(), video, sizes, client)
+    videos, clients = (pd.factorize(kept[name].to_numpy()) for name in ("video", "client"))
+    return _requests(path, kept["time"].to_numpy(), videos, sizes, clients)
 
 
 def sessions_from_requests(
