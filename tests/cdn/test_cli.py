@@ -184,7 +184,9 @@ WRONG = {
     "verify no plan": ("verify net --demand demand.parquet net", "placement"),
     "fill no plan": ("fill net net --for 2026-01-08", "not a plan folder"),
     "simulate a day that is not logged": ("simulate net --plan plan --playback 2027-01-01", "2027-01-01"),
-    "simulate an unknown policy": ("simulate net --plan plan --demand demand.parquet --policy belady", "belady"),
+    "simulate an unknown policy": ("simulate net --plan plan --demand demand.parquet --policy mru", "mru"),
+    "simulate the fewest misses of several draws": ("simulate net --plan plan --demand demand.parquet --policy belady --replications 2", "leave --replications"),
+    "simulate the fewest misses of some titles": ("simulate net --plan plan --demand demand.parquet --policy plan+belady --title-share 0.5", "leave --title-share"),
     "simulate last night without one": ("simulate net --plan plan --demand demand.parquet --policy previous", "previous"),
     "simulate nothing": ("simulate net --plan plan", "plan/demand.parquet"),
     "simulate a replay several times": ("simulate net --plan plan --playback 2026-01-08 --replications 3", "--demand"),
@@ -192,7 +194,7 @@ WRONG = {
     "simulate more than all titles": ("simulate net --plan plan --demand demand.parquet --title-share 1.5", "at most 1"),
     "simulate both": ("simulate net --plan plan --playback 2026-01-08 --demand demand.parquet", "give one of them"),
     "simulate steering of another form": ("simulate net --plan plan --demand demand.parquet --steering-at noon", "HH:MM/REGION"),
-    "simulate steering to nowhere": ("simulate net --plan plan --demand demand.parquet --steering-at 12:00/SITE=SITE", "unknown region"),
+    "simulate steering to nowhere": ("simulate net --plan plan --demand demand.parquet --steering-at 12:00/SITE=SITE", "arguments, column --steering-at: unknown region"),
     "simulate with no traces": ("simulate net --plan plan --demand demand.parquet --traces other.csv", "archive of traces"),
     "simulate into a folder below a file": ("simulate net --plan plan --demand demand.parquet -o other.csv/tables", "is there and no folder"),
     "simulate a plan of another network": ("simulate net --plan strange --demand demand.parquet", "make the plan again for this network"),
@@ -222,6 +224,19 @@ WRONG = {
     "import no log": ("import log none.csv net", "none.csv"),
     "import a log without its columns": ("import log other.csv net", "start"),
     "import with no column map": ("import log other.csv net --column start", "--column start=ts"),
+    "import no trace": ("import trace none.csv bare", "none.csv"),
+    "import a trace over a catalogue": ("import trace trace.csv net", "has a catalogue or a log already: titles.csv, files.csv, playback"),
+    "import a trace into no network": ("import trace trace.csv nowhere", "no such folder"),
+    "import a trace of an unknown form": ("import trace trace.csv bare --format lcs", "oracle-general, csv, umass"),
+    "import a trace with columns it cannot have": ("import trace trace.bin bare --time-col 2", "say --format csv"),
+    "import a trace of other columns": ("import trace trace.csv bare --obj-size-col 5", "the size is column 5, but there are 3"),
+    "import a trace with sizes and another size": ("import trace trace.csv bare --object-mb 5", "--obj-size-col 0"),
+    "import a trace of no bit rate": ("import trace trace.csv bare --bitrate-kbps 0", "not a finite number > 0"),
+    "import a trace of an unknown unit": ("import trace trace.csv bare --time-unit min", "s, ms, us, ns"),
+    "import a trace that lasts for ever": ("import trace long.csv bare", "--time-unit ms"),
+    "import a trace of nothing": ("import trace empty.csv bare", "all 2 requests are of zero bytes"),
+    "import a trace without names": ("import trace nameless.csv bare", "--obj-id-col"),
+    "import a trace that is cut off": ("import trace trace.bin bare --format oracle-general", "25 bytes"),
     "import no topology": ("import graphml none.graphml fresh", "none.graphml"),
     "import what is no GraphML": ("import graphml other.csv fresh", "not GraphML"),
     "import what is no SNDlib": ("import sndlib other.csv fresh", "not XML"),
@@ -244,7 +259,15 @@ def place(evening, tmp_path_factory):
         '[[scenario]]\nname = "x"\n[[scenario.site]]\nsite = "atlantis"\ndown = true\n'
     )
     (folder / "other.csv").write_text("region,file,gb\natlantis,nothing,1\n")
+    for name, text in {
+        "trace.csv": "1,a,5\n2,b,6\n", "trace.bin": "\0" * 25, "long.csv": "1,a,5\n999999999,b,6\n", "empty.csv": "1,a,0\n2,b,0\n",
+        "nameless.csv": "1,a,5\n2,,6\n",
+    }.items():  # fmt: skip
+        (folder / name).write_text(text)
     small = write_small_network(folder / "small")
+    bare = shutil.copytree(small, folder / "bare", ignore=shutil.ignore_patterns("playback"))
+    for name in ("titles", "files"):
+        (bare / f"{name}.csv").unlink()
     spoilt = shutil.copytree(small, folder / "spoilt")
     sites = pd.read_csv(spoilt / "sites.csv")
     sites.assign(node=["nowhere", *sites["node"][1:]]).to_csv(spoilt / "sites.csv", index=False)
@@ -321,7 +344,9 @@ def test_a_place_that_cannot_be_written_is_the_callers_affair(evening):
     assert ran.status == console.WRONG_INPUT and "/proc/nothing" in ran.err
 
 
-@pytest.mark.parametrize("verb", ["", *KEYS, "import", "import netflix", "import log", "import hashcode"])
+@pytest.mark.parametrize(
+    "verb", ["", *KEYS, "import", "import netflix", "import log", "import trace", "import hashcode"]
+)
 def test_every_verb_explains_itself(verb):
     ran = fillplan(f"{verb} --help")
     assert ran.status == 0
