@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from cdn import console
+from cdn.report.numbers import percent
 from tests.cdn.evening import NEW, NIGHT
 from tests.command import fillplan, tree
 from tests.small_network import write_small_network
@@ -149,6 +150,21 @@ def test_the_report_is_one_page(evening):
     assert evening.site in page
 
 
+def test_a_rehearsal_has_its_report(evening, tmp_path):
+    line = f"report net --plan plan --rehearsal tables -o {tmp_path}/r.html --json"
+    ran = fillplan(line, cwd=evening.folder)
+    assert ran.status == 0, ran.err
+    page = (tmp_path / "r.html").read_text("utf-8")
+    ratio = evening.ran["simulate"].document["policies"]["plan"]["byte_hit_ratio"]
+    assert f"the plan serves {percent(ratio)}" in page
+    assert "Plan for the sessions of tables" in page and evening.site in page
+    arcs = pd.read_parquet(evening.folder / "tables/by_arc.parquet")
+    shutil.copytree(evening.folder / "tables", tmp_path / "tables")
+    arcs.assign(link="x" + arcs["link"].astype(str)).to_parquet(tmp_path / "tables/by_arc.parquet")
+    ran = fillplan(line.replace("--rehearsal tables", f"--rehearsal {tmp_path}/tables"), cwd=evening.folder)
+    assert ran.status == console.WRONG_INPUT and "on the links of this network" in ran.err
+
+
 @pytest.mark.parametrize(
     "line",
     ["forecast net --for 2026-01-08 -o X.csv", "place net --demand demand.parquet -o X --method greedy", "verify net --demand demand.parquet plan",
@@ -219,6 +235,8 @@ WRONG = {
     "nightly with a wrong setting": ("nightly set --for 2026-03-05", "placement.gapp"),
     "nightly on no day": ("nightly net --for tomorrow", "tomorrow"),
     "report before any night": ("report small -o r.html", "no plan was published"),
+    "report a plan without its rehearsal": ("report net --plan plan -o r.html", "give both"),
+    "report what is no rehearsal": ("report net --plan plan --rehearsal plan -o r.html", "totals.json is missing"),
     "report into a folder": ("report net -o net", "net"),
     "explain an unknown file": ("explain net plan --site SITE --file nothing", "nothing"),
     "import no log": ("import log none.csv net", "none.csv"),
