@@ -1,10 +1,11 @@
 """Request traces as a network's catalogue and log: each object is a title with one file, each request a session."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +119,22 @@ def import_trace(
     files = pd.DataFrame(
         {"file": names, "title": names, "profile": PROFILE, "bitrate_kbps": bitrate_kbps, "size_gb": size[stored] / BYTES_PER_GB}
     )  # fmt: skip
-    write_days(folder, _days(sessions, day, network.region_ids, names))
-    write_table(files, folder / "files.parquet")
-    write_table(pd.DataFrame({"title": names}), folder / "titles.parquet")
+    tables = {"files": files, "titles": pd.DataFrame({"title": names})}
+    with contextlib.ExitStack() as undo:
+        undo.callback(_remove, folder, tables)
+        for name, frame in tables.items():
+            write_table(frame, folder / f"{name}.parquet")
+        write_days(folder, _days(sessions, day, network.region_ids, names))
+        undo.pop_all()
     return counts
+
+
+def _remove(folder: Path, tables: Iterable[str]) -> None:
+    """What was written before something went wrong; the log is whole or not there."""
+    for name in tables:
+        (folder / f"{name}.parquet").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (folder / "playback").rmdir()
 
 
 def _check_arguments(form: str | None, time_unit: str, object_mb: float | None, bitrate_kbps: float) -> None:

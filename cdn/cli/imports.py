@@ -170,7 +170,12 @@ def import_request_trace(
         float | None,
         typer.Option(help=f"Size of every object of a trace without sizes, in MB [default: {OBJECT_MB:g}]."),
     ] = None,
-    fit_fleet: Annotated[bool, typer.Option(help="Grow the fleet anew for this catalogue and this peak.")] = True,
+    fit_fleet: Annotated[
+        bool,
+        typer.Option(
+            help="Grow sites and appliances anew for this catalogue and this peak: for imported topologies, whose fleet has a nominal size."
+        ),
+    ] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -195,7 +200,8 @@ def import_request_trace(
     told = [f"{n:,} {what}" for what, n in counts.items() if what != "left_out" and (n or what != "clients")]
     text = [
         ", ".join(told) + (f"; {left_out:,} requests of zero bytes left out" if left_out else ""),
-        *(["Sites and appliances were grown anew for it; --no-fit-fleet keeps them"] if fit_fleet else []),
+        "Sites and appliances "
+        + ("were grown anew for it" if fit_fleet else "stay as they are; --fit-fleet would have grown them for it"),
         f"Next: fillplan nightly {folder} --for {playback_dates(folder)[-1]}",
     ]
     console.emit({"path": folder, "counts": counts}, as_json, text)

@@ -117,9 +117,32 @@ def test_nothing_is_written_where_a_request_is_wrong(folder):
     assert not (folder / "playback").exists()
 
 
+def test_nothing_is_left_where_the_log_cannot_be_written(folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "part-0.parquet")
+
+    before = tree(folder)
+    monkeypatch.setattr("demand.playback._write_draft", full)
+    with pytest.raises(OSError, match="No space left"):
+        import_trace(write(folder, CSV), folder)
+    assert tree(folder) == before
+    assert not (folder / "playback").exists()
+
+
+def test_a_fleet_is_grown_where_its_tables_lie(folder):
+    for name in ("sites", "appliances"):
+        write_table(small_tables()[name], folder / f"{name}.parquet")
+        (folder / f"{name}.csv").unlink()
+    text = "".join(f"{i},{i},5000000\n" for i in range(50))
+    ran = fillplan(f"import trace {write(folder, text)} {folder} --fit-fleet")
+    assert ran.status == 0, ran.err
+    assert fillplan(f"check {folder}").status == 0
+    assert "bravo" not in pd.read_parquet(folder / "sites.parquet")["site"].tolist()
+
+
 def test_options_of_the_command_are_those_of_libcachesim(folder):
     path = write(folder, "op;size;client;object;when\nget;5000;x;b;10\nget;6000;y;a;20\n", "t.dat")
-    line = f"import trace {path} {folder} --format csv --time-col 5 --obj-id-col 4 --obj-size-col 2 --client-col 3 --delimiter ; --has-header --no-fit-fleet --json"
+    line = f"import trace {path} {folder} --format csv --time-col 5 --obj-id-col 4 --obj-size-col 2 --client-col 3 --delimiter ; --has-header --json"
     before = tree(folder)
     ran = fillplan(line.replace(" ; ", " ';' "))
     assert ran.status == 0, ran.err
@@ -141,7 +164,7 @@ def test_every_verb_runs_on_an_imported_trace(tmp_path):
     (tmp_path / "w.oracleGeneral.gz").write_bytes(gzip.compress(records.tobytes()))
     for line in (
         "import topohub sndlib/polska net --sites 3",
-        "import trace w.oracleGeneral.gz net",
+        "import trace w.oracleGeneral.gz net --fit-fleet",
         "check net",
         "forecast net --for 2026-01-04 -o demand.parquet",
         "place net --demand demand.parquet -o plan",

@@ -45,7 +45,7 @@ def test_umass_youtube_on_the_command_line(shared_data, tmp_path):
     video = trace.file_ids[0]
     write_table(pd.DataFrame([{"region": "campus", "file": video, "gb": 1.0}]), tmp_path / "demand.csv")
     for line in (
-        f"import trace {path} net --start 2008-01-29 --object-mb 10 --bitrate-kbps 320 --no-fit-fleet",
+        f"import trace {path} net --start 2008-01-29 --object-mb 10 --bitrate-kbps 320",
         "place net --demand demand.csv --method greedy -o plan",
         "simulate net --plan plan --playback 2008-01-29 --policy lru --policy belady --json",
     ):
