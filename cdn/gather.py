@@ -1,23 +1,26 @@
-"""Collect what the report shows from a published plan's folder."""
+"""Collect what the report shows from a published plan's folder, or from a plan and its rehearsal."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cdn.documents import read_json
 from cdn.nightly import NIGHT
-from cdn.plan import arc_name, read_plan
+from cdn.plan import Plan, arc_name, read_plan
 from cdn.report import ReportData
 from cdn.settings import Settings
 from cdn.store import PlanStore, Published
-from demand.catalogue import read_catalogue
+from demand.catalogue import Catalogue, read_catalogue
 from topology.errors import InputError, Problem
 from topology.network import Network, read_network
 from topology.tables import index_of
 
 BUSIEST = 6
 """Link directions whose load over the day is drawn."""
+RATIOS, LOADS = ("by_hour", "by_site", "by_arc"), "arc_gbps"
+"""The tables of a rehearsal that are shown."""
 
 
 def gather(folder: Path, settings: Settings) -> ReportData:
@@ -32,25 +35,62 @@ def gather(folder: Path, settings: Settings) -> ReportData:
     night = read_json(published.folder / NIGHT)
     network, catalogue = read_network(folder), read_catalogue(folder)
     plan = read_plan(published.folder, network, catalogue)
-    tables = {
-        name: pd.read_parquet(published.folder / "rehearsal" / f"{name}.parquet")
-        for name in ("by_hour", "by_site", "by_arc")
-    }
+    rehearsal = published.folder / "rehearsal"
+    return _report_data(
+        folder, network, catalogue, plan, rehearsal, date=night["date"], summary=night["plan"], backtest=pd.DataFrame(night["forecast"]["backtest"]),
+        policies=night["policies"], decomposition=night["decomposition"], fill=night["fill"],
+    )  # fmt: skip
+
+
+def gather_rehearsal(folder: Path, plan: Path, rehearsal: Path) -> ReportData:
+    """What the report of any plan shows whose rehearsal was written to a folder; it knows neither of the forecast nor of the fill.
+
+    Parameters
+    ----------
+    folder, plan
+        The network folder and the plan folder that were rehearsed.
+    rehearsal
+        What ``simulate -o`` wrote.
+
+    Raises
+    ------
+    InputError
+        No such plan, tables that are not there, or those of another network.
+    """
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    made = read_plan(plan, network, catalogue)
+    mend = "write them with fillplan simulate NETWORK --plan PLAN --policy plan -o FOLDER, for this network"
+    names = ("totals.json", *(f"{name}.parquet" for name in (*RATIOS, LOADS)))
+    if missing := [name for name in names if not (rehearsal / name).is_file()]:
+        message = f"no tables of a rehearsal: {missing[0]} is missing"
+        raise InputError(Problem(table="rehearsal", value=str(rehearsal), message=message, mend=mend))
+    by_arc = pd.read_parquet(rehearsal / "by_arc.parquet").query("policy == 'plan'")
+    if by_arc["link"].tolist() != np.repeat(network.link_ids, 2).tolist():
+        message = "the tables hold no policy plan on the links of this network"
+        raise InputError(Problem(table="rehearsal", value=str(rehearsal), message=message, mend=mend))
+    totals = read_json(rehearsal / "totals.json")
+    return _report_data(
+        folder, network, catalogue, made, rehearsal, date=f"the sessions of {rehearsal.resolve().name}", summary=made.summary,
+        policies=totals["policies"], decomposition=totals["decomposition"],
+    )  # fmt: skip
+
+
+def _report_data(
+    folder: Path, network: Network, catalogue: Catalogue, plan: Plan, rehearsal: Path, *, policies: dict[str, Any], decomposition: list[Any], **more: Any
+) -> ReportData:  # fmt: skip
+    tables = {name: pd.read_parquet(rehearsal / f"{name}.parquet") for name in RATIOS}
     links = _links(network, tables["by_arc"], plan.prices)
     return ReportData(
         network=folder.resolve().name,
-        date=night["date"],
-        summary=night["plan"],
-        policies=[{"policy": name, **totals} for name, totals in night["policies"].items()],
-        decomposition=[tuple(row) for row in night["decomposition"]],
+        policies=[{"policy": name, **totals} for name, totals in policies.items()],
+        decomposition=[tuple(row) for row in decomposition],
         by_hour=tables["by_hour"],
         links=links,
-        link_load=_link_load(links, _arc_gbps(published.folder / "rehearsal" / "arc_gbps.parquet")),
+        link_load=_link_load(links, _arc_gbps(rehearsal / f"{LOADS}.parquet")),
         sites=_sites(
             network, catalogue.size_gb, plan.placement.appliance, plan.placement.file, tables["by_site"], plan.prices
         ),
-        backtest=pd.DataFrame(night["forecast"]["backtest"]),
-        fill=night["fill"],
+        **more,
     )
 
 

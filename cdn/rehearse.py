@@ -2,9 +2,11 @@
 
 A policy is the plan as it is filled (``plan``), a reactive cache on every site (``lru``, ``fifo``, ``lfu``, ``s3fifo``), the plan with a share of
 every site left to a reactive cache (``plan+lru`` …), or the ``oracle``: the same solver, given the demand that really came. ``plan-filled`` is the
-plan as if every file were there at midnight: what lies between it and ``plan`` is the price of filling during the day.
+plan as if every file were there at midnight: what lies between it and ``plan`` is the price of filling during the day. ``belady`` and ``plan+belady`` are
+no simulations: what caches that know the future would miss, site by site.
 """
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +22,14 @@ from cdn.documents import write_json
 from cdn.placement.build import build_problem
 from cdn.placement.solve import solve
 from cdn.plan import Plan
-from cdn.settings import FILLED, POLICY_NAMES, PREVIOUS, Settings
+from cdn.settings import FILLED, OFFLINE, POLICY_NAMES, PREVIOUS, Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from sim.batch import simulate
 from sim.encode_mix import expected_rebuffering
 from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult, with_expected_stalls, with_stalls
+from sim.offline import OfflineResult, fewest_misses
 from sim.policies import POLICIES
 from sim.sampling import halves, sampled, sampled_ratios, without_bias
 from sim.scheme import Fills, Outage, Rules, Scheme
@@ -51,15 +54,25 @@ class Rehearsal:
         The proven gap of the oracle's own plan, or None if there is no oracle.
     ratios
         Of a sample of titles: each policy's ratios with their errors, :func:`sim.sampling.sampled_ratios`.
+    offline
+        What caches that know the future would miss, by the names of ``settings.OFFLINE`` that were asked for.
     """
 
     results: Mapping[str, SimulationResult]
     oracle_gap: float | None = None
     ratios: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    offline: Mapping[str, OfflineResult] = field(default_factory=dict)
 
     def totals(self) -> dict[str, dict[str, Any]]:
         """The contract's figures of every policy."""
         return {name: result.totals() for name, result in self.results.items()}
+
+    def offline_figures(self, network: Network) -> dict[str, dict[str, Any]]:
+        """The figures of ``offline``, plain numbers: of all together, and ``by_site``."""
+        return {
+            name: result.totals() | {"by_site": _named(result.by_site, network).to_dict("records")}
+            for name, result in self.offline.items()
+        }
 
 
 def rehearse(
@@ -89,7 +102,7 @@ def rehearse(
     sessions
         What really came (or what was drawn).
     policies
-        Names of ``settings.POLICY_NAMES``.
+        Names of ``settings.POLICY_NAMES`` and, of all titles (without ``kept``), of ``settings.OFFLINE``.
     warm_up
         The sessions of the day before, to fill the reactive caches; without them they start empty.
     fills
@@ -132,7 +145,24 @@ def rehearse(
     results: dict[str, SimulationResult] = {}
     ratios: dict[str, pd.DataFrame] = {}
     oracle_gap = None
-    for name in dict.fromkeys(policies):
+    share = settings.simulation.reactive_share
+
+    @functools.cache
+    def beside_caches() -> Placement:
+        return _place(network, catalogue, plan.demand, settings, before, share=share)[0]
+
+    offline = {
+        name: fewest_misses(
+            fleet,
+            sessions,
+            Scheme(label=name, **_reactive(settings, "lru", share if name != "belady" else 1.0)).cache_bytes(fleet),
+            planned=beside_caches() if name != "belady" else None,
+            warm_up=warm_up,
+        )
+        for name in OFFLINE
+        if name in policies
+    }
+    for name in dict.fromkeys(name for name in policies if name not in OFFLINE):
         if progress:
             progress(f"rehearse {name}: {len(sessions):,} sessions")
         own_fills = None
@@ -153,10 +183,8 @@ def rehearse(
             )
             scheme = Scheme(label=name, placement=placement)
         elif name.startswith("plan+"):
-            share = settings.simulation.reactive_share
-            placement, _ = _place(network, catalogue, plan.demand, settings, before, share=share)
             policy = name.removeprefix("plan+")
-            scheme = Scheme(label=name, placement=placement, **_reactive(settings, policy, share))
+            scheme = Scheme(label=name, placement=beside_caches(), **_reactive(settings, policy, share))
         else:
             scheme = Scheme(label=name, **_reactive(settings, name, 1.0))
         keep_log = kept is not None or stall_ms is not None
@@ -179,7 +207,7 @@ def rehearse(
                     assert its is not None
                     of_halves.append(sampled_ratios(less, part, its, catalogue.title_of, half))
                 ratios[name] = without_bias(ratios[name], of_halves)
-    return Rehearsal(results=results, oracle_gap=oracle_gap, ratios=ratios)
+    return Rehearsal(results=results, oracle_gap=oracle_gap, ratios=ratios, offline=offline)
 
 
 def title_weight(demand: Demand, catalogue: Catalogue) -> np.ndarray:
@@ -275,7 +303,7 @@ def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
 def write_rehearsal(rehearsal: Rehearsal, network: Network, folder: Path) -> None:
     """Write the figures of a rehearsal, totals.json, and its tidy tables as Parquet: by_hour, by_site, by_site_hour, by_arc and arc_gbps.
 
-    All are written beside the folder first, so that none is there by half; other files of the folder stay. Beside the numbers of sites and arcs stand
+    Where caches that know the future were asked for, offline_by_site has what they miss. All are written beside the folder first, so that none is there by half; other files of the folder stay. Beside the numbers of sites and arcs stand
     their names (``site_name``; ``link`` and ``towards``, a node).
 
     Raises
@@ -289,7 +317,7 @@ def write_rehearsal(rehearsal: Rehearsal, network: Network, folder: Path) -> Non
     try:
         for table, parts in _tables(rehearsal, network).items():
             pd.concat(parts, ignore_index=True).to_parquet(draft / f"{table}.parquet", index=False)
-        _write_totals(rehearsal, draft)
+        _write_totals(rehearsal, network, draft)
         folder.mkdir(exist_ok=True)
         for path in sorted(draft.iterdir()):
             path.replace(folder / path.name)
@@ -299,7 +327,6 @@ def write_rehearsal(rehearsal: Rehearsal, network: Network, folder: Path) -> Non
 
 def _tables(rehearsal: Rehearsal, network: Network) -> dict[str, list[pd.DataFrame]]:
     """Each table, a part a policy."""
-    sites = network.site_ids.to_numpy(object)
     links = np.repeat(network.link_ids.to_numpy(object), 2)
     towards = network.node_ids.to_numpy(object)[network.link_ends[:, ::-1].ravel()]  # arc 2 * link leads to the target
     frames: dict[str, list[pd.DataFrame]] = {}
@@ -315,18 +342,26 @@ def _tables(rehearsal: Rehearsal, network: Network) -> dict[str, list[pd.DataFra
         by_arc = result.by_arc.assign(link=links[result.by_arc["arc"]], towards=towards[result.by_arc["arc"]])
         for table, frame in (
             ("by_hour", result.by_hour),
-            ("by_site", result.by_site.assign(site_name=sites[result.by_site["site"]])),
-            ("by_site_hour", result.by_site_hour.assign(site_name=sites[result.by_site_hour["site"]])),
+            ("by_site", _named(result.by_site, network)),
+            ("by_site_hour", _named(result.by_site_hour, network)),
             ("by_arc", by_arc),
             ("arc_gbps", loads),
         ):
             frames.setdefault(table, []).append(frame.assign(policy=name))
+    for name, bound in rehearsal.offline.items():
+        frames.setdefault("offline_by_site", []).append(_named(bound.by_site, network).assign(policy=name))
     return frames
 
 
-def _write_totals(rehearsal: Rehearsal, folder: Path) -> None:
+def _named(by_site: pd.DataFrame, network: Network) -> pd.DataFrame:
+    return by_site.assign(site_name=network.site_ids.to_numpy(object)[by_site["site"]])
+
+
+def _write_totals(rehearsal: Rehearsal, network: Network, folder: Path) -> None:
+    offline = rehearsal.offline_figures(network)
     document = {
         "policies": rehearsal.totals(),
+        **({"offline": offline} if offline else {}),
         "oracle_gap": rehearsal.oracle_gap,
         "decomposition": [list(row) for row in decomposition(rehearsal)],
     }
@@ -355,7 +390,7 @@ def _place(
 
 
 def _check_names(policies: Sequence[str], before: Placement | None) -> None:
-    known = [name for name in POLICY_NAMES if name != PREVIOUS or before is not None]
+    known = [name for name in (*POLICY_NAMES, *OFFLINE) if name != PREVIOUS or before is not None]
     for name in policies:
         if name not in known:
             raise InputError(

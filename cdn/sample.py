@@ -17,7 +17,7 @@ from topology.errors import InputError, Problem
 from topology.fleet import grow_fleet
 from topology.importers import Backbone, read_topohub
 from topology.network import read_network
-from topology.tables import write_table
+from topology.tables import find_table, write_table
 
 FIRST_DAY = dt.date(2026, 1, 1)
 """First day of a sample's log: fixed, so that the same seed gives the same files on any day."""
@@ -123,7 +123,7 @@ def regrow_fleet(folder: Path, *, seed: int = 0) -> None:
         sites=int((~network.is_origin).sum()), regions=network.regions,
     )  # fmt: skip
     for name in ("sites", "appliances"):
-        write_table(tables[name], folder / f"{name}.csv")
+        write_table(tables[name], find_table(folder, name) or folder / f"{name}.csv")
 
 
 def busiest_hour_gbps(frame: pd.DataFrame) -> float:

@@ -21,6 +21,8 @@ PREVIOUS = "previous"
 """Last night's plan, kept for another day."""
 POLICY_NAMES = ("plan", FILLED, PREVIOUS, "oracle", *POLICIES, *(f"plan+{name}" for name in POLICIES))
 """Everything a rehearsal can measure."""
+OFFLINE = ("belady", "plan+belady")
+"""Caches that know what comes: no policies that could be run, and told of only where asked for by name."""
 
 
 PAGE_HEAD = """# Settings

@@ -18,12 +18,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from demand.catalogue import Catalogue
+from demand.catalogue import OPTIONAL, Catalogue
 from demand.demand import Demand, build_demand
 from demand.duck import Fault, connect, parquet_scan, report_faults
 from topology.columns import MOST_PER_COLUMN
 from topology.errors import InputError, Problem
-from topology.tables import load_schema
+from topology.tables import find_table, load_schema
 
 HOURS = 24
 COLUMNS = ("start", "region", "title", "profile", "seconds", "gb")
@@ -92,6 +92,22 @@ def playback_dates(folder: Path) -> list[dt.date]:
     """The days a network folder has a log of, ascending; empty where it has none."""
     found = {_folder_date(path) for path in (folder / "playback").glob("date=*") if _parts(path)}
     return sorted(day for day in found if day is not None)
+
+
+def refuse_second_catalogue(folder: Path) -> None:
+    """Raise InputError if a network folder has a catalogue or a log.
+
+    A log that names the titles of another catalogue would be unsound, and a user's own is not ours to remove.
+    """
+    there = [path.name for name in ("titles", "files", *OPTIONAL) if (path := find_table(folder, name))]
+    there += ["playback"] if playback_dates(folder) else []
+    if there:
+        raise InputError(
+            Problem(
+                table="arguments", value=str(folder), message=f"the network has a catalogue or a log already: {', '.join(there)}",
+                mend="import into a network without, or remove them",
+            )
+        )  # fmt: skip
 
 
 def read_history(

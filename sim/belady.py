@@ -22,26 +22,30 @@ def next_requests(file: np.ndarray, files: int) -> np.ndarray:
 
 
 @nb.njit(cache=True)
-def belady_misses(file: np.ndarray, size: np.ndarray, ahead: np.ndarray, files: int, capacity: int) -> tuple[int, int]:
-    """Missed requests and bytes of a cache that starts empty and admits every file that fits.
+def belady_missed(
+    file: np.ndarray, size: np.ndarray, ahead: np.ndarray, files: int, capacity: int, bypass: bool
+) -> np.ndarray:
+    """(N,) bool: the requests that miss in a cache that starts empty.
 
-    The files held stand in a binary heap, the farthest next request on top; ``place`` is where each stands, -1 if it is not held. Among files that are
-    never asked for again the order is left to the heap: they go before all others, so it changes no hit.
+    It admits every file that fits; with ``bypass`` only one that is asked for again before what would go. The files held stand in a binary heap, the farthest
+    next request on top; ``place`` is where each stands, -1 if it is not held. Among files that are never asked for again the order is left to the heap: they
+    go before all others, so it changes no hit.
     """
     heap, when, place = np.empty(files, np.int32), np.empty(files, np.int64), np.full(files, -1, np.int32)
-    held, count, used, missed, missed_bytes = np.zeros(files, np.int64), 0, 0, 0, 0
+    held, count, used, missed = np.zeros(files, np.int64), 0, 0, np.zeros(len(file), np.bool_)
     for i in range(len(file)):
         f = file[i]
         if place[f] >= 0:
             when[f] = ahead[i]  # farther away than it was: this request
             _rise(heap, when, place, place[f])
             continue
-        missed += 1
-        missed_bytes += size[i]
+        missed[i] = True
         if size[i] > capacity:
             continue
         while used + size[i] > capacity:
             victim = heap[0]
+            if bypass and when[victim] <= ahead[i]:
+                break
             place[victim] = -1
             used -= held[victim]
             count -= 1
@@ -49,11 +53,13 @@ def belady_misses(file: np.ndarray, size: np.ndarray, ahead: np.ndarray, files: 
                 heap[0] = heap[count]
                 place[heap[0]] = 0
                 _sink(heap, when, place, count)
+        if used + size[i] > capacity:
+            continue
         heap[count], when[f], place[f], held[f] = f, ahead[i], count, size[i]
         used += size[i]
         count += 1
         _rise(heap, when, place, count - 1)
-    return missed, missed_bytes
+    return missed
 
 
 @nb.njit(cache=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 
-from sim.belady import belady_misses, next_requests
+from sim.belady import belady_missed, next_requests
 from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, access, admit, admits, empty_caches, empty_memory, resize
 from topology.errors import InputError, Problem
 
@@ -52,7 +52,7 @@ def replay(
         (N,) int, >= 0: of each request. A file held keeps the size it came with, whatever later requests say.
     policy
         One of :data:`REPLAYED`: a policy, or ``belady``, which evicts the file whose next request is farthest away. That is the fewest misses any policy
-        can have if all files have one size, and no bound otherwise.
+        that admits all can have if all files have one size, and no bound otherwise.
     admission, largest_bytes
         A rule of admission and the threshold of the rule by size; Belady's admits all.
 
@@ -71,7 +71,8 @@ def replay(
     file, size_bytes = np.ascontiguousarray(file, np.int32), np.ascontiguousarray(size_bytes, np.int64)
     files = int(file.max()) + 1 if len(file) else 0
     if policy == BELADY:
-        missed, missed_bytes = belady_misses(file, size_bytes, next_requests(file, files), files, capacity_bytes)
+        absent = belady_missed(file, size_bytes, next_requests(file, files), files, capacity_bytes, False)
+        missed, missed_bytes = absent.sum(), size_bytes[absent].sum()
     else:
         code, rule = KERNEL_POLICIES[policy], KERNEL_ADMISSIONS[admission]
         meta, node, ring = empty_caches(code, np.array([capacity_bytes]), files)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 
 from sim.sessions import DAY_MS, Sessions, build_sessions
 from topology.errors import InputError, Problem
@@ -17,6 +19,8 @@ from topology.errors import InputError, Problem
 ORACLE_GENERAL = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
 """A record of the format: seconds, object, bytes, and the number of its next request, which is not needed here."""
 UMASS_COLUMNS = ["time", "server", "client", "request", "video", "content_server"]
+ORACLE, CSV, UMASS = FORMATS = ("oracle-general", "csv", "umass")
+"""The forms that are read, by the names of :func:`guess_format`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,7 +38,7 @@ class Requests:
     client
         (N,) int32: clients by number in the order of their first request; all 0 where the trace names none.
     file_ids, client_ids
-        The trace's own names, by number.
+        The trace's own names, by number; no ``client_ids`` where it names no clients.
     """
 
     time_s: np.ndarray
@@ -51,6 +55,23 @@ class Requests:
     def files(self) -> int:
         """Number of files asked for."""
         return len(self.file_ids)
+
+
+def guess_format(path: Path) -> str:
+    """Which of :data:`FORMATS` a trace has, by its name, or else by how it begins.
+
+    ``oracleGeneral`` in the name or zero bytes say binary; a first line of six words without a comma is the UMass trace's; anything else is CSV.
+
+    Raises
+    ------
+    InputError
+        A file that is not there or cannot be decompressed.
+    """
+    start = _read_bytes(path, 1 << 16)
+    if "oraclegeneral" in path.name.lower() or b"\0" in start:
+        return ORACLE
+    line = start.split(b"\n", 1)[0]
+    return UMASS if len(line.split()) == len(UMASS_COLUMNS) and b"," not in line else CSV
 
 
 def read_oracle_general(path: Path) -> Requests:
@@ -71,11 +92,19 @@ def read_oracle_general(path: Path) -> Requests:
             Problem(table=path.name, message=message, mend="give an oracleGeneral trace, whole and decompressed once")
         )
     records = np.frombuffer(data, ORACLE_GENERAL)
-    return _requests(path, records["time"].astype(float), np.ascontiguousarray(records["id"]), records["size"], None)
+    file = pd.factorize(np.ascontiguousarray(records["id"]))
+    return _requests(path, records["time"].astype(float), file, records["size"], None)
 
 
 def read_csv_trace(
-    path: Path, *, time: int = 1, file: int = 2, size: int = 3, delimiter: str = ",", header: bool = False
+    path: Path,
+    *,
+    time: int = 1,
+    file: int = 2,
+    size: int = 3,
+    client: int = 0,
+    delimiter: str = ",",
+    header: bool = False,
 ) -> Requests:
     """A trace in a CSV file, its columns counted from 1, as libCacheSim counts them (``time-col``, ``obj-id-col``, ``obj-size-col``).
 
@@ -83,33 +112,22 @@ def read_csv_trace(
     ----------
     size
         Bytes; 0 if the trace has no sizes: every file then has one byte, so that caches are counted in files.
+    client
+        0 if the trace names no clients.
 
     Raises
     ------
     InputError
-        A file that is not there or empty, a missing column, a time or size that is no number, a negative size, times that go back.
+        A file that is not there or empty, a delimiter that is not one character, a missing column, a time or size that is no number, a negative size,
+        times that go back.
     """
-    wanted = {"time": time, "file": file} | ({"size": size} if size else {})
-    _need_file(path)
-    try:
-        frame = pd.read_csv(
-            path, sep=delimiter, header=0 if header else None, dtype=str, keep_default_na=False, skipinitialspace=True
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(
-            Problem(table=path.name, message=f"not a CSV file: {error}", mend="give rows of equal length, in UTF-8")
-        ) from error
-    for name, column in wanted.items():
-        if not 1 <= column <= frame.shape[1]:
-            message = f"the {name} is column {column}, but there are {frame.shape[1]}"
-            raise InputError(
-                Problem(table=path.name, column=str(column), message=message, mend="count the columns from 1")
-            )
+    wanted = {"time": time, "file": file} | {name: at for name, at in (("size", size), ("client", client)) if at}
+    columns = dict(zip(wanted, _csv_columns(path, wanted, delimiter, header), strict=True))
     first = 2 if header else 1
-    times = _numbers(path, "time", frame.iloc[:, time - 1], first)
-    ids = frame.iloc[:, file - 1].to_numpy(object)
-    sizes = _numbers(path, "size", frame.iloc[:, size - 1], first) if size else np.ones(len(frame))
-    return _requests(path, times, ids, sizes, None, first)
+    times = _parsed(path, "time", columns["time"], first)
+    sizes = _parsed(path, "size", columns["size"], first) if size else np.ones(len(times))
+    clients = _numbered(columns["client"]) if client else None
+    return _requests(path, times, _numbered(columns["file"]), sizes, clients, first)
 
 
 def read_umass_youtube(path: Path, *, video_bytes: int = 1) -> Requests:
@@ -142,7 +160,8 @@ def read_umass_youtube(path: Path, *, video_bytes: int = 1) -> Requests:
     kept = frame.assign(video=video)[(frame["request"] == "GETVIDEO") & ~video.str.startswith("ash-v10")]
     kept = kept.sort_values("time", kind="stable")  # the servers' logs stand one behind the other
     sizes = np.full(len(kept), video_bytes, np.int64)
-    return _requests(path, kept["time"].to_numpy(), kept["video"].to_numpy(), sizes, kept["client"].to_numpy())
+    videos, clients = (pd.factorize(kept[name].to_numpy()) for name in ("video", "client"))
+    return _requests(path, kept["time"].to_numpy(), videos, sizes, clients)
 
 
 def sessions_from_requests(
@@ -152,19 +171,25 @@ def sessions_from_requests(
     bitrate_kbps: float,
     origin_s: float | None = None,
     file_number: np.ndarray | None = None,
+    region: np.ndarray | None = None,
+    days: int = 1,
 ) -> Sessions:
-    """Playback sessions of the trace's first day: each request becomes a session at a bit rate, as long as its bytes last; requests of no bytes are left out.
+    """Playback sessions of a trace's first days: each request becomes a session at a bit rate, as long as its bytes last; requests of no bytes are left out.
 
     Parameters
     ----------
     regions
-        Clients are dealt out to so many regions in turn, in the order of their first request.
+        How many there are.
     bitrate_kbps
         > 0; a session lasts its bytes at this rate, at least a millisecond.
     origin_s
-        The time that becomes 00:00; requests before it or a day and more after it are left out. Default: the first request's.
+        The time that becomes 00:00 of the first day; requests before it or ``days`` and more after it are left out. Default: the first request's.
     file_number
         (F,) int: the catalogue's file for each file of the trace. Default: the trace's own numbers.
+    region
+        (N,) int: the region of each request. Default: clients are dealt out to the regions in turn, in the order of their first request.
+    days
+        >= 1.
 
     Raises
     ------
@@ -174,19 +199,29 @@ def sessions_from_requests(
     if regions < 1 or not bitrate_kbps > 0:
         mend = "give at least one region and a bit rate above 0"
         raise InputError(Problem(table="sessions", message="there is nowhere or nothing to play", mend=mend))
-    origin = requests.time_s[0] if origin_s is None else origin_s
-    start_ms = np.floor((requests.time_s - origin) * 1000).astype(np.int64)
-    day = (start_ms >= 0) & (start_ms < DAY_MS) & (requests.size_bytes > 0)
-    size = requests.size_bytes[day]
+    start_ms = milliseconds_since(requests.time_s, requests.time_s[0] if origin_s is None else origin_s)
+    kept = (start_ms >= 0) & (start_ms < days * DAY_MS) & (requests.size_bytes > 0)
+    size = requests.size_bytes[kept]
     length = np.maximum(np.rint(size * 8 / bitrate_kbps), 1).astype(np.int64)
     file = requests.file if file_number is None else np.asarray(file_number)[requests.file]
-    return build_sessions(start_ms[day], requests.client[day] % regions, file[day], length, size)
+    where = requests.client % regions if region is None else region
+    return build_sessions(start_ms[kept], where[kept], file[kept], length, size, days=days)
+
+
+def milliseconds_since(time_s: np.ndarray, origin_s: float) -> np.ndarray:
+    """(N,) int64: times in seconds as whole milliseconds from ``origin_s``, rounded down."""
+    return np.asarray(np.floor((time_s - origin_s) * 1000), np.int64)
 
 
 def _requests(
-    path: Path, time: np.ndarray, ids: np.ndarray, size: np.ndarray, clients: np.ndarray | None, first_row: int = 1
+    path: Path,
+    time: np.ndarray,
+    files: tuple[np.ndarray, np.ndarray],
+    size: np.ndarray,
+    clients: tuple[np.ndarray, np.ndarray] | None,
+    first_row: int = 1,
 ) -> Requests:
-    """Names become numbers; what no trace can be is refused."""
+    """Times, and files and clients each as numbers with their names, become requests; what no trace can be is refused."""
     if not len(time):
         raise InputError(Problem(table=path.name, message="no requests", mend="give a trace with requests"))
     size = size.astype(np.int64)
@@ -201,15 +236,13 @@ def _requests(
             raise InputError(
                 Problem(table=path.name, row=i + first_row, column=column, value=value, message=message, mend=mend)
             )
-    file, file_ids = pd.factorize(ids)
-    client, client_ids = (
-        (np.zeros(len(time), np.int32), np.zeros(1, np.int64)) if clients is None else pd.factorize(clients)
-    )
+    file, file_ids = files
+    client, client_ids = clients or (np.zeros(len(time), np.int32), np.zeros(0, object))
     return Requests(
         time_s=time,
-        file=file.astype(np.int32),
+        file=file.astype(np.int32, copy=False),
         size_bytes=size,
-        client=client.astype(np.int32),
+        client=client.astype(np.int32, copy=False),
         file_ids=np.asarray(file_ids),
         client_ids=np.asarray(client_ids),
     )
@@ -220,12 +253,12 @@ def _need_file(path: Path) -> None:
         raise InputError(Problem(table=path.name, message="no such file", mend="name a trace that is there"))
 
 
-def _read_bytes(path: Path) -> bytes:
-    """The file's bytes, decompressed if its name says so."""
+def _read_bytes(path: Path, most: int | None = None) -> bytes:
+    """The file's bytes, or the first of them, decompressed if its name says so."""
     _need_file(path)
     try:
         with pa.input_stream(str(path), compression="detect") as stream:
-            return bytes(stream.read())
+            return bytes(stream.read(most))
     except OSError as error:
         message = f"cannot be read: {error}"
         raise InputError(
@@ -233,20 +266,64 @@ def _read_bytes(path: Path) -> bytes:
         ) from error
 
 
+def _csv_columns(path: Path, wanted: dict[str, int], delimiter: str, header: bool) -> list[pa.ChunkedArray]:
+    """The wanted columns of a CSV file as text, without blanks in front."""
+    if len(delimiter) != 1:
+        message, mend = "the delimiter is not one character", "give one, such as , or ;"
+        raise InputError(Problem(table="arguments", column="delimiter", value=delimiter, message=message, mend=mend))
+    data = _read_bytes(path)
+    names = [f"f{at - 1}" for at in wanted.values()]  # what Arrow calls columns without names
+    try:
+        there = pa_csv.read_csv(
+            pa.BufferReader(data.split(b"\n", 1)[0] + b"\n"),
+            pa_csv.ReadOptions(autogenerate_column_names=True),
+            pa_csv.ParseOptions(delimiter=delimiter),
+        ).num_columns
+        for name, column in wanted.items():
+            if not 1 <= column <= there:
+                message = f"the {name} is column {column}, but there are {there}"
+                raise InputError(
+                    Problem(table=path.name, column=str(column), message=message, mend="count the columns from 1")
+                )
+        table = pa_csv.read_csv(
+            pa.BufferReader(data),
+            pa_csv.ReadOptions(autogenerate_column_names=True, skip_rows=int(header)),
+            pa_csv.ParseOptions(delimiter=delimiter),
+            pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.large_string()), include_columns=names, strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            Problem(table=path.name, message=f"not a CSV file: {error}", mend="give rows of equal length, in UTF-8")
+        ) from error
+    return [pc.utf8_ltrim_whitespace(table[name]) for name in names]
+
+
+def _numbered(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Texts as (N,) int32 in the order in which they first stand there, and the texts by number."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_numpy(zero_copy_only=False)
+
+
+def _parsed(path: Path, name: str, column: pa.ChunkedArray, first_row: int) -> np.ndarray:
+    """(N,) float64 of a column of text."""
+    try:
+        numbers: np.ndarray = pc.utf8_rtrim_whitespace(column).cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return _numbers(path, name, column.to_pandas(), first_row)
+    return numbers if np.isfinite(numbers).all() else _numbers(path, name, column.to_pandas(), first_row)
+
+
 def _numbers(path: Path, column: str, values: pd.Series, first_row: int) -> np.ndarray:
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
     wrong = ~np.isfinite(numbers)
     if wrong.any():
         i = int(np.argmax(wrong))
-        value = str(values.iloc[i])[:80]
+        value, mend = str(values.iloc[i])[:80], "give a number"
+        if i + first_row == 1:
+            mend += ", or say that the first row is a header"
         raise InputError(
-            Problem(
-                table=path.name,
-                row=i + first_row,
-                column=column,
-                value=value,
-                message="no number",
-                mend="give a number",
-            )
+            Problem(table=path.name, row=i + first_row, column=column, value=value, message="no number", mend=mend)
         )
     return numbers

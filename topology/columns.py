@@ -117,6 +117,11 @@ def convert_column(
     return values
 
 
+def is_identifier(text: str) -> bool:
+    """Whether a text may name something: it has characters, and none that controls."""
+    return bool(text) and not _CONTROL.search(text)
+
+
 def report_rows(
     rows: np.ndarray,
     show: Callable[[int], object],
@@ -162,7 +167,7 @@ def _parse(texts: np.ndarray, a: Attribute) -> tuple[np.ndarray, np.ndarray]:
     if a.type == "text":
         return texts, np.ones(len(texts), bool)
     if a.type == "id":
-        return texts, np.array([bool(t) and not _CONTROL.search(t) for t in texts], bool)
+        return texts, np.array([is_identifier(t) for t in texts], bool)
     if a.type not in _PARSERS:
         allowed = set(a.type.split("|"))
         return texts, np.array([t in allowed for t in texts], bool)

@@ -10,9 +10,11 @@ from cdn import console
 from cdn.cli.options import AsJson, NetworkFolder, Seed, importers
 from cdn.hashcode import import_hashcode
 from cdn.sample import refuse_to_overwrite, regrow_fleet, write_backbone
+from cdn.trace import BITRATE_KBPS, OBJECT_MB, TIME_UNITS, import_trace
 from demand.logs import import_log
 from demand.netflix import import_netflix
 from demand.playback import playback_dates
+from sim.traces import FORMATS
 from topology.errors import InputError, Problem
 from topology.importers import Backbone, read_graphml, read_sndlib, read_topohub
 
@@ -124,6 +126,85 @@ def import_playback_log(
     if counts["left_out"]:
         text += f"; {counts['left_out']:,} rows of zero bytes left out"
     console.emit({"path": folder, "counts": counts}, as_json, [text])
+
+
+@importers.command("trace")
+def import_request_trace(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Request trace, as it is or packed (.gz, .bz2, .zst), oldest request first."
+        ),
+    ],
+    folder: NetworkFolder,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help=f"One of {', '.join(FORMATS)}; default: guessed from the name and the first bytes."
+        ),
+    ] = None,
+    time_col: Annotated[
+        int | None, typer.Option(min=1, help="CSV: column of the time, counted from 1 [default: 1].")
+    ] = None,
+    obj_id_col: Annotated[
+        int | None, typer.Option(min=1, help="CSV: column of the object's name [default: 2].")
+    ] = None,
+    obj_size_col: Annotated[
+        int | None, typer.Option(min=0, help="CSV: column of the bytes, 0 if there is none [default: 3].")
+    ] = None,
+    client_col: Annotated[int | None, typer.Option(min=1, help="CSV: column of the client, if there is one.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="CSV: what stands between columns [default: a comma].")] = None,
+    has_header: Annotated[bool, typer.Option("--has-header", help="CSV: the first row names the columns.")] = False,
+    time_unit: Annotated[str, typer.Option(help=f"Unit of the times: {', '.join(TIME_UNITS)}.")] = "s",
+    start: Annotated[
+        dt.datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
+            help="When the first request came (UTC). Default: as the trace has it if it counts from 1970, else 2026-01-01.",
+        ),
+    ] = None,
+    bitrate_kbps: Annotated[
+        float, typer.Option(help="Bit rate of every session: how long it lasts for its bytes.")
+    ] = BITRATE_KBPS,
+    object_mb: Annotated[
+        float | None,
+        typer.Option(help=f"Size of every object of a trace without sizes, in MB [default: {OBJECT_MB:g}]."),
+    ] = None,
+    fit_fleet: Annotated[
+        bool,
+        typer.Option(
+            help="Grow sites and appliances anew for this catalogue and this peak: for imported topologies, whose fleet has a nominal size."
+        ),
+    ] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A catalogue and a playback log from a request trace: libCacheSim's oracleGeneral and CSV, or the YouTube traces of UMass.
+
+    Each object becomes a title with one file, as large as the largest request for it; each request a session of its bytes, on the day it came.
+    Clients are drawn to the regions in proportion to subscribers, each once for all its requests; where the trace names no clients, every request
+    is drawn by itself.
+    """
+    columns = {
+        "time": time_col, "file": obj_id_col, "size": obj_size_col, "client": client_col,
+        "delimiter": None if delimiter is None else delimiter.replace("\\t", "\t"), "header": has_header or None,
+    }  # fmt: skip
+    with console.stage(f"import {source}"):
+        counts = import_trace(
+            source, folder, form=form, columns={name: given for name, given in columns.items() if given is not None},
+            time_unit=time_unit, object_mb=object_mb, bitrate_kbps=bitrate_kbps, first=start, seed=seed,
+        )  # fmt: skip
+        if fit_fleet:
+            regrow_fleet(folder, seed=seed)
+    left_out = counts["left_out"]
+    told = [f"{n:,} {what}" for what, n in counts.items() if what != "left_out" and (n or what != "clients")]
+    text = [
+        ", ".join(told) + (f"; {left_out:,} requests of zero bytes left out" if left_out else ""),
+        "Sites and appliances "
+        + ("were grown anew for it" if fit_fleet else "stay as they are; --fit-fleet would have grown them for it"),
+        f"Next: fillplan nightly {folder} --for {playback_dates(folder)[-1]}",
+    ]
+    console.emit({"path": folder, "counts": counts}, as_json, text)
 
 
 @importers.command("hashcode")

@@ -13,12 +13,13 @@ from cdn.cli.words import (
     night_lines,
 )
 from cdn.explain import explain as explain_file
-from cdn.gather import gather
+from cdn.gather import gather, gather_rehearsal
 from cdn.nightly import BEFORE, run_night
 from cdn.plan import read_placement, read_plan
 from cdn.report import write_report
 from cdn.settings import read_settings
 from demand.catalogue import read_catalogue
+from topology.errors import InputError, Problem
 from topology.network import read_network
 
 
@@ -41,11 +42,24 @@ def nightly(
 def report(
     folder: NetworkFolder,
     output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write; it works offline.")],
+    plan: Annotated[
+        Path | None, typer.Option(help="Plan folder, with --rehearsal; default: the published plan.")
+    ] = None,
+    rehearsal: Annotated[
+        Path | None, typer.Option(help="Folder that simulate -o wrote for --plan; default: the rehearsal of the night.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the capacity-planning report of the published plan as one HTML file."""
+    """Write the capacity-planning report of the published plan, or of a plan and its rehearsal, as one HTML file."""
+    if (plan is None) != (rehearsal is None):
+        given, other = ("--rehearsal", "--plan") if plan is None else ("--plan", "--rehearsal")
+        message, mend = f"{given} without {other}", "give both, or neither for the published plan"
+        raise InputError(Problem(table="arguments", column=given, message=message, mend=mend))
     with console.stage("report"):
-        write_report(gather(folder, read_settings(folder)), output)
+        found = (
+            gather_rehearsal(folder, plan, rehearsal) if plan and rehearsal else gather(folder, read_settings(folder))
+        )
+        write_report(found, output)
     console.emit({"path": output}, as_json, [f"report: {output}"])
 
 

@@ -19,6 +19,7 @@ from cdn.cli.words import (
     decomposition_table,
     differences_table,
     intervals_table,
+    offline_tables,
     policies_tables,
     sample_table,
 )
@@ -29,8 +30,8 @@ from cdn.rehearse import decomposition, rehearse, title_weight, write_rehearsal
 from cdn.replications import draw_day, rehearse_replications
 from cdn.report.numbers import percent
 from cdn.sample import FIRST_DAY
-from cdn.scenario import Scenario, SteeringEdit, read_scenarios, steering_changes
-from cdn.settings import POLICY_NAMES, Settings, read_settings
+from cdn.scenario import nearest, read_scenarios
+from cdn.settings import OFFLINE, POLICY_NAMES, Settings, read_settings
 from cdn.whatif import compare_scenarios
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import read_demand
@@ -61,7 +62,8 @@ def simulate(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"May be given several times: {', '.join(POLICY_NAMES)}. Default: the setting simulation.policies."
+            help=f"May be given several times: {', '.join(POLICY_NAMES)}; and {' and '.join(OFFLINE)}: the fewest misses of caches that know what comes, "
+            "a bound where all files have one size, throughput and failures left out. Default: the setting simulation.policies."
         ),
     ] = None,
     replications: Annotated[
@@ -142,6 +144,7 @@ def simulate(
     began = time.perf_counter()
     day, names = playback.date() if playback else None, policy or settings.simulation.policies
     _one_source(day, demand, plan, replications, output)
+    _whole(names, replications, title_share)
     if switch_at is not None and previous is None:
         raise _unfit("--switch-at", switch_at, "nothing to switch from", "give last night's plan: --previous PLAN")
     kept = None
@@ -195,10 +198,16 @@ def simulate(
             except OSError as error:
                 mend = "give another folder for the tables"
                 raise _unfit("--output", str(output), f"cannot be written: {error.strerror}", mend) from error
+        offline = rehearsal.offline_figures(network)
         document = {"policies": rehearsal.totals(), "sessions": len(sessions), "replications": 1}
+        document |= {"offline": offline} if offline else {}
         if throughputs is not None:
             document["played_sessions"] = played
-        text = [*policies_tables(rehearsal.totals()), *decomposition_table(decomposition(rehearsal))]
+        text = [
+            *policies_tables(rehearsal.totals(), offline),
+            *offline_tables(offline),
+            *decomposition_table(decomposition(rehearsal)),
+        ]
         if kept is not None:
             rows = [{"policy": n, **row} for n, table in rehearsal.ratios.items() for row in table.to_dict("records")]
             document |= {"sampled": rows}
@@ -239,6 +248,15 @@ def _one_source(
         raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
 
 
+def _whole(names: Sequence[str], replications: int, title_share: float | None) -> None:
+    """Refuse to look for the fewest misses of several draws or of some titles."""
+    offline = next((name for name in names if name in OFFLINE), None)
+    if offline is not None and (replications > 1 or title_share is not None):
+        option = "--replications" if replications > 1 else "--title-share"
+        message, mend = f"{offline} is of one run with all titles", f"leave {option} or the policy out"
+        raise _unfit(option, str(replications if replications > 1 else title_share), message, mend)
+
+
 def _obstacle(output: Path) -> str:
     """Why a folder cannot be made or written to, as far as can be told beforehand; empty if nothing is in the way."""
     there = output.absolute()
@@ -273,19 +291,25 @@ def _steering(changes: Sequence[str], network: Network) -> list[SteeringChange]:
     InputError
         A change of another form, an unknown name.
     """
-    edits = []
+    found = []
     for change in changes:
-        form = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)/(.+)=(.+)", change)
+        form = re.fullmatch(r"((?:[01]\d|2[0-3]):[0-5]\d)/(.+)=(.+)", change)
         if form is None:
             mend = "say HH:MM/REGION=SITE,SITE,ORIGIN, best site first"
-            raise InputError(
-                Problem(
-                    table="arguments", column="--steering-at", value=change, message="no change of steering", mend=mend
-                )
-            )
-        hour, minute, region, sites = form.groups()
-        edits.append(SteeringEdit(region=region, sites=tuple(sites.split(",")), at=f"{hour}:{minute}"))
-    return steering_changes(Scenario(name="--steering-at", steering=tuple(edits)), network)
+            raise _unfit("--steering-at", change, "no change of steering", mend)
+        clock, region, sites = form.groups()
+        at = {}
+        for kind, names, ids in (
+            ("region", [region], network.region_ids),
+            ("site", sites.split(","), network.site_ids),
+        ):
+            at[kind] = index_of(ids, pd.Series(names)).tolist()
+            unknown = next((name for name, i in zip(names, at[kind], strict=True) if i < 0), None)
+            if unknown is not None:
+                raise _unfit("--steering-at", change, f"unknown {kind} {unknown!r}", nearest(unknown, ids))
+        from_ms = _clock_ms("--steering-at", clock, change, "HH:MM/REGION=SITE,SITE,ORIGIN")
+        found.append(SteeringChange(region=at["region"][0], from_ms=from_ms, sites=at["site"]))
+    return found
 
 
 def _outages(given: Sequence[str], network: Network) -> list[Outage]:

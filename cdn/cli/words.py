@@ -12,32 +12,65 @@ from cdn.placement.lagrangian import Report
 from cdn.report.numbers import column, counts, number, percent, percents
 
 
-def policies_tables(policies: Mapping[str, Mapping[str, Any]]) -> list[Table]:
-    """Ratios, traffic and cost of the policies side by side, and their misses by class."""
-    names, totals = list(policies), list(policies.values())
+def policies_tables(
+    policies: Mapping[str, Mapping[str, Any]], offline: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Table]:
+    """Ratios, traffic and cost of the policies side by side, and their misses by class; of caches that know the future, the few figures they have."""
+    names, totals = [*policies, *(offline or {})], [*policies.values(), *(offline or {}).values()]
 
     def each(key: str) -> list[object]:
-        return [t[key] for t in totals]
+        return [t.get(key) for t in totals]
 
     measures = [
         ("request\nhits %", percents(each("request_hit_ratio"), 2)),
         ("byte\nhits %", percents(each("byte_hit_ratio"), 2)),
         ("edge\noffload %", percents(each("edge_offload"), 2)),
         ("backbone\nGB", column(each("backbone_gb"))),
-        ("filled\nGB", column([t["fill_gb"] + t["fetched_gb"] for t in totals])),
+        ("filled\nGB", column([t["fill_gb"] + t["fetched_gb"] if "fill_gb" in t else None for t in totals])),
         ("backbone\ncost", column(each("backbone_cost"))),
         ("cost of\nwatched", column(each("backbone_cost_watched"))),
         ("peak\nGbit/s", column(each("peak_link_gbps"))),
     ]
     misses = [
-        ("content\nmisses", counts([t["misses"]["content"] for t in totals])),
-        ("not yet\nfilled", counts([t["misses"]["not_yet_filled"] for t in totals])),
-        ("\nhealth", counts([t["misses"]["health"] for t in totals])),
-        ("of all\nsessions", counts([t["sessions"] for t in totals])),
+        ("content\nmisses", counts([t["misses"].get("content") for t in totals])),
+        ("not yet\nfilled", counts([t["misses"].get("not_yet_filled") for t in totals])),
+        ("\nhealth", counts([t["misses"].get("health") for t in totals])),
+        ("of all\nsessions", counts(each("sessions"))),
         ("mean\nkbit/s", column(each("mean_kbps"))),
         ("start-up\nms", column(each("startup_ms_mean"))),
     ]
     return [console.columns([("\npolicy", names), *part]) for part in (measures, misses)]
+
+
+MOST_SITES = 15
+
+
+def offline_tables(offline: Mapping[str, Mapping[str, Any]]) -> list[str | Table]:
+    """The caches of each site had they known the future: those that are asked for most, and what the figures mean."""
+    parts: list[str | Table] = []
+    for name, figures in offline.items():
+        rows = sorted(figures["by_site"], key=lambda row: -row["sessions"])
+        shown = rows[:MOST_SITES]
+
+        def hits(key: str, missed: str, rows: Sequence[Mapping[str, Any]] = shown) -> list[str]:
+            return percents([1 - row[missed] / row[key] if row[key] else None for row in rows], 2)
+
+        cells = [
+            (f"\n{name} at", [row["site_name"] for row in shown]),
+            ("cache\nGB", column([row["cache_gb"] for row in shown])),
+            ("\nsessions", counts([row["sessions"] for row in shown])),
+            ("of planned\nfiles", counts([row["planned_sessions"] for row in shown])),
+            ("\nmisses", counts([row["misses"] for row in shown])),
+            ("request\nhits %", hits("sessions", "misses")),
+            ("byte\nhits %", hits("gb", "missed_gb")),
+        ]
+        rest = f"; {len(rows) - len(shown)} sites with fewer sessions are not shown" if len(rows) > len(shown) else ""
+        word = "the fewest misses of any cache" if figures["bound"] else "no bound, for files differ in size"
+        parts += [
+            console.columns(cells),
+            f"{name}: what comes is known beforehand, throughput and failures are left out; {word}{rest}",
+        ]
+    return parts
 
 
 def differences_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -2,7 +2,7 @@
 
 from cdn.scenario.compare import compare, intervals
 from cdn.scenario.demand import edit_demand, edit_sessions
-from cdn.scenario.form import Scenario, SteeringEdit, check_scenario, read_scenarios
+from cdn.scenario.form import Scenario, SteeringEdit, check_scenario, nearest, read_scenarios
 from cdn.scenario.network import edit_network, outages, steering_changes
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "edit_network",
     "edit_sessions",
     "intervals",
+    "nearest",
     "outages",
     "read_scenarios",
     "steering_changes",

@@ -173,7 +173,7 @@ def check_scenario(scenario: Scenario, network: Network, catalogue: Catalogue | 
             column=column,
             value=name,
             message=f"unknown {kind}",
-            mend=_nearest(name, known),
+            mend=nearest(name, known),
         )
         for column, kind, name, known in _names(scenario, network, catalogue)
         if name not in known
@@ -228,7 +228,8 @@ def _names(
             yield f"{where}.title", "title", part.title, catalogue.title_ids
 
 
-def _nearest(name: str, known: pd.Index) -> str:
+def nearest(name: str, known: pd.Index) -> str:
+    """The mend of an unknown name: those known that are written most alike."""
     close = difflib.get_close_matches(name, [str(k) for k in known], n=3, cutoff=0.5)
     return "perhaps " + ", ".join(repr(c) for c in close) if close else "use a name of the network's tables"
 

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from demand.bitrate import default_ladder
-from demand.catalogue import OPTIONAL, build_catalogue
+from demand.catalogue import build_catalogue
 from demand.laws import load_laws
 from demand.netflix.files import read_published
 from demand.netflix.places import locate
 from demand.netflix.ranks import fit_rank_laws
 from demand.netflix.shares import WEEK, daily_shares, launches, list_works, listed_shares, weekly_shares
 from demand.netflix.titles import cut_into_titles, file_table, title_table
-from demand.playback import playback_dates, write_days
+from demand.playback import refuse_second_catalogue, write_days
 from demand.workload import draw_playback
 from topology.errors import InputError, Problem
 from topology.network import read_network
@@ -70,7 +70,7 @@ def import_netflix(
     say = progress or (lambda _: None)
     _check_arguments(weeks, titles, sessions_per_day)
     network = read_network(folder)
-    _check_folder(folder)
+    refuse_second_catalogue(folder)
     published = read_published(source)
     sundays, listed = _weeks(published.lists, week, weeks)
     places = locate(source, network, country, listed)
@@ -124,19 +124,6 @@ def _check_arguments(weeks: int, titles: int, sessions_per_day: float) -> None:
     ]
     if problems:
         raise InputError(problems)
-
-
-def _check_folder(folder: Path) -> None:
-    """A log that names the titles of another catalogue would be unsound, and a user's own is not ours to remove."""
-    there = [path.name for name in ("titles", "files", *OPTIONAL) if (path := find_table(folder, name))]
-    there += ["playback"] if playback_dates(folder) else []
-    if there:
-        raise InputError(
-            Problem(
-                table="arguments", value=str(folder), message=f"the network has a catalogue or a log already: {', '.join(there)}",
-                mend="import into a network without, or remove them",
-            )
-        )  # fmt: skip
 
 
 def _weeks(lists: pd.DataFrame, week: dt.date, weeks: int) -> tuple[list[dt.date], pd.Index]:

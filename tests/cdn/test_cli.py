@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from cdn import console
+from cdn.report.numbers import percent
 from tests.cdn.evening import NEW, NIGHT
 from tests.command import fillplan, tree
 from tests.small_network import write_small_network
@@ -149,6 +150,21 @@ def test_the_report_is_one_page(evening):
     assert evening.site in page
 
 
+def test_a_rehearsal_has_its_report(evening, tmp_path):
+    line = f"report net --plan plan --rehearsal tables -o {tmp_path}/r.html --json"
+    ran = fillplan(line, cwd=evening.folder)
+    assert ran.status == 0, ran.err
+    page = (tmp_path / "r.html").read_text("utf-8")
+    ratio = evening.ran["simulate"].document["policies"]["plan"]["byte_hit_ratio"]
+    assert f"the plan serves {percent(ratio)}" in page
+    assert "Plan for the sessions of tables" in page and evening.site in page
+    arcs = pd.read_parquet(evening.folder / "tables/by_arc.parquet")
+    shutil.copytree(evening.folder / "tables", tmp_path / "tables")
+    arcs.assign(link="x" + arcs["link"].astype(str)).to_parquet(tmp_path / "tables/by_arc.parquet")
+    ran = fillplan(line.replace("--rehearsal tables", f"--rehearsal {tmp_path}/tables"), cwd=evening.folder)
+    assert ran.status == console.WRONG_INPUT and "on the links of this network" in ran.err
+
+
 @pytest.mark.parametrize(
     "line",
     ["forecast net --for 2026-01-08 -o X.csv", "place net --demand demand.parquet -o X --method greedy", "verify net --demand demand.parquet plan",
@@ -184,7 +200,9 @@ WRONG = {
     "verify no plan": ("verify net --demand demand.parquet net", "placement"),
     "fill no plan": ("fill net net --for 2026-01-08", "not a plan folder"),
     "simulate a day that is not logged": ("simulate net --plan plan --playback 2027-01-01", "2027-01-01"),
-    "simulate an unknown policy": ("simulate net --plan plan --demand demand.parquet --policy belady", "belady"),
+    "simulate an unknown policy": ("simulate net --plan plan --demand demand.parquet --policy mru", "mru"),
+    "simulate the fewest misses of several draws": ("simulate net --plan plan --demand demand.parquet --policy belady --replications 2", "leave --replications"),
+    "simulate the fewest misses of some titles": ("simulate net --plan plan --demand demand.parquet --policy plan+belady --title-share 0.5", "leave --title-share"),
     "simulate last night without one": ("simulate net --plan plan --demand demand.parquet --policy previous", "previous"),
     "simulate nothing": ("simulate net --plan plan", "plan/demand.parquet"),
     "simulate a replay several times": ("simulate net --plan plan --playback 2026-01-08 --replications 3", "--demand"),
@@ -192,7 +210,7 @@ WRONG = {
     "simulate more than all titles": ("simulate net --plan plan --demand demand.parquet --title-share 1.5", "at most 1"),
     "simulate both": ("simulate net --plan plan --playback 2026-01-08 --demand demand.parquet", "give one of them"),
     "simulate steering of another form": ("simulate net --plan plan --demand demand.parquet --steering-at noon", "HH:MM/REGION"),
-    "simulate steering to nowhere": ("simulate net --plan plan --demand demand.parquet --steering-at 12:00/SITE=SITE", "unknown region"),
+    "simulate steering to nowhere": ("simulate net --plan plan --demand demand.parquet --steering-at 12:00/SITE=SITE", "arguments, column --steering-at: unknown region"),
     "simulate with no traces": ("simulate net --plan plan --demand demand.parquet --traces other.csv", "archive of traces"),
     "simulate into a folder below a file": ("simulate net --plan plan --demand demand.parquet -o other.csv/tables", "is there and no folder"),
     "simulate a plan of another network": ("simulate net --plan strange --demand demand.parquet", "make the plan again for this network"),
@@ -217,11 +235,26 @@ WRONG = {
     "nightly with a wrong setting": ("nightly set --for 2026-03-05", "placement.gapp"),
     "nightly on no day": ("nightly net --for tomorrow", "tomorrow"),
     "report before any night": ("report small -o r.html", "no plan was published"),
+    "report a plan without its rehearsal": ("report net --plan plan -o r.html", "give both"),
+    "report what is no rehearsal": ("report net --plan plan --rehearsal plan -o r.html", "totals.json is missing"),
     "report into a folder": ("report net -o net", "net"),
     "explain an unknown file": ("explain net plan --site SITE --file nothing", "nothing"),
     "import no log": ("import log none.csv net", "none.csv"),
     "import a log without its columns": ("import log other.csv net", "start"),
     "import with no column map": ("import log other.csv net --column start", "--column start=ts"),
+    "import no trace": ("import trace none.csv bare", "none.csv"),
+    "import a trace over a catalogue": ("import trace trace.csv net", "has a catalogue or a log already: titles.csv, files.csv, playback"),
+    "import a trace into no network": ("import trace trace.csv nowhere", "no such folder"),
+    "import a trace of an unknown form": ("import trace trace.csv bare --format lcs", "oracle-general, csv, umass"),
+    "import a trace with columns it cannot have": ("import trace trace.bin bare --time-col 2", "say --format csv"),
+    "import a trace of other columns": ("import trace trace.csv bare --obj-size-col 5", "the size is column 5, but there are 3"),
+    "import a trace with sizes and another size": ("import trace trace.csv bare --object-mb 5", "--obj-size-col 0"),
+    "import a trace of no bit rate": ("import trace trace.csv bare --bitrate-kbps 0", "not a finite number > 0"),
+    "import a trace of an unknown unit": ("import trace trace.csv bare --time-unit min", "s, ms, us, ns"),
+    "import a trace that lasts for ever": ("import trace long.csv bare", "--time-unit ms"),
+    "import a trace of nothing": ("import trace empty.csv bare", "all 2 requests are of zero bytes"),
+    "import a trace without names": ("import trace nameless.csv bare", "--obj-id-col"),
+    "import a trace that is cut off": ("import trace trace.bin bare --format oracle-general", "25 bytes"),
     "import no topology": ("import graphml none.graphml fresh", "none.graphml"),
     "import what is no GraphML": ("import graphml other.csv fresh", "not GraphML"),
     "import what is no SNDlib": ("import sndlib other.csv fresh", "not XML"),
@@ -244,7 +277,15 @@ def place(evening, tmp_path_factory):
         '[[scenario]]\nname = "x"\n[[scenario.site]]\nsite = "atlantis"\ndown = true\n'
     )
     (folder / "other.csv").write_text("region,file,gb\natlantis,nothing,1\n")
+    for name, text in {
+        "trace.csv": "1,a,5\n2,b,6\n", "trace.bin": "\0" * 25, "long.csv": "1,a,5\n999999999,b,6\n", "empty.csv": "1,a,0\n2,b,0\n",
+        "nameless.csv": "1,a,5\n2,,6\n",
+    }.items():  # fmt: skip
+        (folder / name).write_text(text)
     small = write_small_network(folder / "small")
+    bare = shutil.copytree(small, folder / "bare", ignore=shutil.ignore_patterns("playback"))
+    for name in ("titles", "files"):
+        (bare / f"{name}.csv").unlink()
     spoilt = shutil.copytree(small, folder / "spoilt")
     sites = pd.read_csv(spoilt / "sites.csv")
     sites.assign(node=["nowhere", *sites["node"][1:]]).to_csv(spoilt / "sites.csv", index=False)
@@ -321,7 +362,9 @@ def test_a_place_that_cannot_be_written_is_the_callers_affair(evening):
     assert ran.status == console.WRONG_INPUT and "/proc/nothing" in ran.err
 
 
-@pytest.mark.parametrize("verb", ["", *KEYS, "import", "import netflix", "import log", "import hashcode"])
+@pytest.mark.parametrize(
+    "verb", ["", *KEYS, "import", "import netflix", "import log", "import trace", "import hashcode"]
+)
 def test_every_verb_explains_itself(verb):
     ran = fillplan(f"{verb} --help")
     assert ran.status == 0

@@ -11,6 +11,7 @@ from sim.fleet import BYTES_PER_GB
 from sim.sessions import DAY_MS, check_sessions
 from sim.traces import (
     ORACLE_GENERAL,
+    guess_format,
     read_csv_trace,
     read_oracle_general,
     read_umass_youtube,
@@ -64,6 +65,15 @@ def test_csv_columns_are_counted_from_one(tmp_path):
     assert unsized.size_bytes.tolist() == [1, 1, 1]
 
 
+def test_a_csv_trace_may_name_its_clients(tmp_path):
+    path = tmp_path / "t.csv.zst"
+    path.write_bytes(zstd(b'1, x,5,"a,1"\n2,y,6,b\n3,x,5,b\n'))
+    trace = read_csv_trace(path, client=4, file=2)
+    assert trace.file_ids[trace.file].tolist() == ["x", "y", "x"]
+    assert trace.client.tolist() == [0, 1, 1]
+    assert len(read_csv_trace(path).client_ids) == 0
+
+
 UMASS = """\
 100.5 1.1.1.1 10.0.0.1 GETVIDEO aaa 2.2.2.2
 101.5 1.1.1.1 10.0.0.2 GETVIDEO bbb&origin 2.2.2.2
@@ -85,6 +95,24 @@ def test_umass_requests_are_cleaned_and_put_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "data", "form"),
+    [
+        ("w01.oracleGeneral.sample10", b"", "oracle-general"),
+        ("w01.bin", records(ROWS), "oracle-general"),
+        ("w01.gz", gzip.compress(records(ROWS)), "oracle-general"),
+        ("youtube.dat", UMASS.encode(), "umass"),
+        ("youtube.dat.gz", gzip.compress(UMASS.encode()), "umass"),
+        ("t.csv", b"1,a,5\n", "csv"),
+        ("t.txt", b"time, object, size, a, b, c\n", "csv"),
+        ("t", b"", "csv"),
+    ],
+)
+def test_the_form_of_a_trace_is_seen_from_its_name_or_its_beginning(tmp_path, name, data, form):
+    (tmp_path / name).write_bytes(data)
+    assert guess_format(tmp_path / name) == form
+
+
+@pytest.mark.parametrize(
     ("read", "data", "message"),
     [
         (read_oracle_general, b"", "no requests"),
@@ -93,6 +121,8 @@ def test_umass_requests_are_cleaned_and_put_in_order(tmp_path):
         (read_csv_trace, b"", "not a CSV file"),
         (read_csv_trace, b"1,a\n", "size is column 3, but there are 2"),
         (read_csv_trace, b"1,a,5\nsoon,b,6\n", "row 2, column time: no number.*soon"),
+        (read_csv_trace, b"when,what,size\n1,b,6\n", "row 1, column time.*when.*the first row is a header"),
+        (read_csv_trace, b"1,a,5\ninf,b,6\n", "row 2, column time: no number.*inf"),
         (read_csv_trace, b"1,a,5\n2,b,big\n", "row 2, column size: no number.*big"),
         (read_csv_trace, b"1,a,5\n2,b,-6\n", "row 2, column size: negative.*-6"),
         (read_csv_trace, b"2,a,5\n1,b,6\n", "row 2, column time: earlier.*1"),
@@ -131,6 +161,19 @@ def test_requests_become_sessions_as_long_as_their_bytes_last(tmp_path):
     for wrong in ({"regions": 0, "bitrate_kbps": 1.0}, {"regions": 1, "bitrate_kbps": 0.0}):
         with pytest.raises(InputError, match="nowhere or nothing to play"):
             sessions_from_requests(trace, **wrong)
+
+
+def test_requests_become_sessions_of_several_days_in_the_regions_given(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("10,a,5\n86000,b,6\n86410,a,5\n190000,b,6\n260000,a,6\n")
+    trace = read_csv_trace(path)
+    sessions = sessions_from_requests(
+        trace, regions=3, bitrate_kbps=1.0, origin_s=0, region=np.array([2, 0, 1, 2, 1]), days=3
+    )
+    check_sessions(sessions, 3, trace.files)
+    assert sessions.start_ms.tolist() == [10_000, 86_000_000, 86_410_000, 190_000_000]
+    assert sessions.region.tolist() == [2, 0, 1, 2]
+    assert sessions.days == 3
 
 
 def test_requests_of_no_bytes_make_no_sessions(tmp_path):
