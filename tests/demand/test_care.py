@@ -55,6 +55,34 @@ def test_one_absurd_value_is_named_and_changes_next_to_nothing():
     assert made.hourly_gb[25, 3].sum() == pytest.approx(made.gb[(made.day == 25) & (made.region == 3)].sum())
 
 
+@pytest.mark.parametrize(("first", "end"), [(25, 26), (27, 28), (20, 23)])
+def test_days_in_another_unit_are_named_once_and_change_next_to_nothing(first, end):
+    """A thousand times the bytes, of large files and small: the mended log forecasts what the sound one does."""
+    history = CLEAN.history
+    wrong = (history.region == 3) & (history.day >= first) & (history.day < end)
+    hourly = history.hourly_gb.copy()
+    hourly[first:end, 3] *= 1000
+    other = dataclasses.replace(history, gb=np.where(wrong, 1000, 1) * history.gb, hourly_gb=hourly)
+    made, (problem,), forecast = mended(other)
+    assert "r3" in problem.value and str(START + dt.timedelta(days=first)) in problem.value
+    assert "1e+03 times" in problem.message
+    *_, sound = mended(history)
+    at, then = forecast.region == 3, sound.region == 3
+    assert forecast.gb[at].sum() == pytest.approx(sound.gb[then].sum(), rel=0.15)
+    assert forecast.peak_gbps[at].sum() == pytest.approx(sound.peak_gbps[then].sum(), rel=0.15)
+    assert made.hourly_gb[first, 3].sum() == pytest.approx(made.gb[(made.day == first) & (made.region == 3)].sum())
+
+
+def test_a_region_that_has_grown_for_longer_than_a_week_stays_grown():
+    history = CLEAN.history
+    grown = (history.region == 3) & (history.day >= 18)
+    hourly = history.hourly_gb.copy()
+    hourly[18:, 3] *= 12
+    made, found, _ = mended(dataclasses.replace(history, gb=np.where(grown, 12, 1) * history.gb, hourly_gb=hourly))
+    assert found == []
+    assert made.gb[grown] == pytest.approx(12 * history.gb[grown])
+
+
 def test_an_absurd_value_among_the_outcomes_does_not_drown_the_backtest():
     history = CLEAN.history
     row = int(np.flatnonzero((history.day == 26) & (history.region == 3))[5])
