@@ -89,6 +89,9 @@ def calendar(frame: pd.DataFrame) -> ReleaseCalendar:
         ("Jack Whitehall: Travels with My Father: Season 5", ("jack whitehall travels with my father", 5)),
         ("Keep Breathing: Limited Series", ("keep breathing", 1)),
         ("Nadiya’s Time to Eat", ("nadiyas time to eat", 1)),
+        ("Rebelde Way: Temporada 2", ("rebelde way", 2)),
+        ("Pastewka: Staffel 10", ("pastewka", 10)),
+        ("ID-0: シーズン1", ("id 0", 1)),
         ("1917", ("1917", 1)),
         ("Happiness", ("happiness", 1)),
     ],
@@ -98,7 +101,12 @@ def test_names_as_publishers_write_them_come_to_one_key(name: str, key: tuple[st
 
 
 def test_kind_and_script_are_read_off_a_name() -> None:
-    assert is_season("Alba: Season 1") and is_season("Alba: Limited Series") and not is_season("The Gray Man")
+    assert (
+        is_season("Alba: Season 1")
+        and is_season("Alba: Limited Series")
+        and is_season("Un medico: Stagione 4")
+        and not is_season("The Gray Man")
+    )
     assert script_class("Hunger // คนหิว เกมกระหาย") != script_class("Nowhere // Tierra de nadie") == 1
 
 
