@@ -243,6 +243,18 @@ def test_the_calendar_beyond_next_week_changes_nothing(frame: pd.DataFrame) -> N
     assert not before.equals(told(near))
 
 
+@pytest.mark.parametrize("kept", ["films", "none"])
+def test_a_calendar_may_lack_a_category(lists: TopLists, calendar: ReleaseCalendar, kept: str) -> None:
+    """Both categories are described alike, and learnt from together, where the calendar has releases of one only, or of none."""
+    rows = ~calendar.is_season & (kept == "films")
+    names = [name for name, row in zip(calendar.names, rows, strict=True) if row]
+    some = build_calendar(pd.DataFrame({"name": names, "day": calendar.day[rows], "season": calendar.is_season[rows]}))
+    weeks = weekly_candidates(lists, some)
+    assert len({candidates.names for candidates in weeks}) == 1
+    table = backtest_rankers(weeks, [BoostedRanker(smallest_leaf=5, smallest_release_leaf=5)], origins=2)
+    assert 0 < table["precision_at_10"].item() <= 1
+
+
 def test_the_past_changes_something(frame: pd.DataFrame) -> None:
     """The guard of the test above: a change at the origin is seen."""
     changed = frame.copy()
