@@ -166,39 +166,41 @@ def without_absurd(history: History, regions: pd.Index, catalogue: Catalogue, fo
 def _in_one_unit(
     history: History, regions: pd.Index, total: np.ndarray, usual: np.ndarray, found: list[Problem]
 ) -> History:
-    """Days on which a region asks for over :data:`ABSURD` times as much as usual, and for as much more of its files one by one, brought to a usual day's GB.
+    """Days on which a region asks for :data:`ABSURD` times as much as usual or as little, and so for its files one by one, brought to a usual day's GB.
+
+    A day of few sessions is none of them: what is seldom asked for is then not asked for, or as much as ever.
 
     Parameters
     ----------
     total, usual
         (R, D) GB of each region and day, and (R,) the median of its days.
     """
-    high = (total > ABSURD * usual[:, None]) & (total.shape[1] > 2)
-    if not high.any():
+    days, least = total.shape[1], usual[:, None] / ABSURD
+    odd = [] if days <= 2 else [total > ABSURD * usual[:, None], (total > 0) & (total < least)]
+    if not any(days_of.any() for days_of in odd):
         return history
     gb, hourly = history.gb.copy(), history.hourly_gb.copy()
-    for r in np.flatnonzero(high.any(axis=1)).tolist():
+    for r, at in [
+        (r, np.flatnonzero(days_of[r])) for days_of in odd for r in np.flatnonzero(days_of.any(axis=1)).tolist()
+    ]:
         own = np.flatnonzero(history.region == r)
         files, of = np.unique(history.file[own], return_inverse=True)
-        table = np.full((len(files), total.shape[1]), np.nan)
-        table[of, history.day[own]] = history.gb[own]
-        at = np.flatnonzero(high[r])
+        table = np.full((len(files), days), np.nan)
+        table[of, history.day[own]] = np.where(history.gb[own] > 0, history.gb[own], np.nan)
         for run in np.split(at, np.flatnonzero(np.diff(at) >= BRIDGE_DAYS) + 1):
             others = np.delete(table, run, axis=1)
-            both = np.isfinite(table[:, run]).any(axis=1) & (np.nan_to_num(others) > 0).any(axis=1)
+            both = np.isfinite(table[:, run]).any(axis=1) & np.isfinite(others).any(axis=1)
             if run[-1] - run[0] >= BRIDGE_DAYS or not both.any():
                 continue
-            times = np.nanmedian(table[both][:, run], axis=1) / np.nanmedian(
-                np.where(others[both] > 0, others[both], np.nan), axis=1
-            )
-            if np.median(times) <= ABSURD:
+            times = float(np.median(np.nanmedian(table[both][:, run], axis=1) / np.nanmedian(others[both], axis=1)))
+            if 1 / ABSURD <= times <= ABSURD:
                 continue
             for d in run.tolist():
                 part = usual[r] / total[r, d]
                 gb[own[history.day[own] == d]] *= part
                 hourly[d, r] *= part
             what = f"{history.dates[run[0]]} to {history.dates[run[-1]]}, {regions[r]}"
-            message = f"the region asks for {np.median(times):.3g} times as much of its files as on other days; taken as {usual[r]:.6g} GB a day"
+            message = f"the region asks for {times:.3g} times as much of its files as on other days; taken as {usual[r]:.6g} GB a day"
             _say(found, "gb", what, message, "correct the log: is it in another unit?")
     return dataclasses.replace(history, gb=gb, hourly_gb=hourly)
 
