@@ -202,6 +202,19 @@ def test_a_change_of_clocks_is_found_in_noise_and_twice():
     assert made[:, 1] == pytest.approx(np.roll(drawn[:, 1], -3, axis=1))
 
 
+def test_small_regions_whose_clock_never_changed_are_left_alone():
+    """A hundred regions of 270 sessions a day, whose sizes differ, over ten weeks; two hours at a thousand a day are still seen."""
+    rng = np.random.default_rng(7)
+    curve = 1 + np.cos((np.arange(24) - 20) * np.pi / 12) * 0.7
+    sessions = rng.poisson(270 / 24 * curve, (70, 100, 24))
+    _, found = one_clock(rng.gamma(0.7 * sessions + 1e-9, 1.0))
+    assert found == []
+    seen = rng.poisson(1000 / 24 * curve, (28, 20, 24)).astype(float)
+    seen[14:] = np.roll(seen[14:], 2, axis=2)
+    _, found = one_clock(seen)
+    assert len({region for _, region, hours in found if hours == 2}) >= 15
+
+
 def test_regions_without_a_byte_or_with_the_same_bytes_every_day_are_named():
     catalogue = make_catalogue(4, 1, [None] * 4)
     gb = np.random.default_rng(3).uniform(1.0, 2.0, (20, 6, 4))
