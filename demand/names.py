@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 _SEASON = re.compile(
-    r"^(?P<series>.+?)\s*[:\-–]\s*(?:limited series|(?:season|series|part|parte|volume|vol\.?|chapter|book|collection)\s*(?P<number>\w+)?\b.*)$",
+    r"^(?P<series>.+?)\s*[:\-–]\s*(?:limited series|(?:season|series|part|parte|volume|vol\.?|chapter|book|collection|temporada|staffel|stagione|sæson|シーズン)\s*(?P<number>\w+)?\b.*)$",
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"^(?P<series>.+) (?P<number>\d{1,2})$")

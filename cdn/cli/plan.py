@@ -109,6 +109,9 @@ def forecast(
     as_json: AsJson = False,
 ) -> None:
     """Predict a day's demand from the playback log, and test models on the days before."""
+    if model is not None and load_model is not None:
+        message, mend = "both --model and --load-model", "give one of them: a saved model knows its name"
+        raise InputError(Problem(table="arguments", column="--load-model", message=message, mend=mend))
     settings = read_settings(folder)
     network, catalogue = read_network(folder), read_catalogue(folder)
     if output is None and not full_backtest:

@@ -125,7 +125,14 @@ class Boosted:
         self.horizon, self.seed = int(learned.numbers["horizon"]), int(learned.numbers["seed"])
         self._kept, self._bands = float(learned.numbers["kept"]), bands_from_arrays(learned.arrays)
         text = learned.texts.get("trees")
-        self._trees = None if text is None else _lightgbm().Booster(model_str=text)
+        if text is None:
+            self._trees = None
+            return self
+        lightgbm = _lightgbm()
+        try:
+            self._trees = lightgbm.Booster(model_str=text)
+        except lightgbm.basic.LightGBMError as error:
+            raise ValueError(f"trees that cannot be read: {error}") from error
         return self
 
     def _rows(

@@ -231,7 +231,7 @@ def _describe(memory: Memory, follows: bool) -> Candidates:
         "number": universe.number[title],
         "category": np.full(len(title), universe.category),
     }
-    if len(universe.release_day):
+    if universe.dated:
         values |= {
             "age": np.minimum(age, 400)[title],
             "released_next": fresh_release[title],

@@ -23,7 +23,7 @@ ABSURD = 10.0
 SILENT_ENTRIES = 20
 """A region that usually asks for as many files a day does not ask for none by chance: a Poisson count of 20 is 0 once in 500 million days."""
 BRIDGE_DAYS = 7
-"""Silent days of a region that are filled from the week before; what is silent longer is gone."""
+"""Silent days of a region that are filled from the week before; what is silent longer is gone. Of days in another unit likewise: what is so for longer is how it is."""
 FLAT_DAYS = 5
 """A region that asks for the very same GB on as many days is copied or made up."""
 MOST_NAMED = 20
@@ -130,11 +130,12 @@ def _join_renamed(history: History, catalogue: Catalogue, found: list[Problem]) 
 
 
 def without_absurd(history: History, regions: pd.Index, catalogue: Catalogue, found: list[Problem]) -> History:
-    """The history with the median of its other days for each value that cannot be; each is appended to ``found``."""
+    """The history with the median of its other days for each value that cannot be, and days in another unit as usual ones; each is appended to ``found``."""
     days, R = len(history.dates), history.regions
     cell = history.region.astype(np.int64) * days + history.day
-    total = np.bincount(cell, history.gb, R * days).reshape(R, days)
+    total = region_day_gb(history)
     usual = np.array([np.median(row[row > 0]) if (row > 0).any() else 0.0 for row in total])
+    history = _in_one_unit(history, regions, total, usual, found)
     wrong = np.flatnonzero((history.gb > ABSURD * usual[history.region]) & (days > 2))
     if not len(wrong):
         return history
@@ -159,6 +160,48 @@ def without_absurd(history: History, regions: pd.Index, catalogue: Catalogue, fo
         )
         now = float(gb[cell == r * days + d].sum())
         hourly[d, r] = now * (curve / curve.sum() if curve.sum() > 0 else np.full(HOURS, 1 / HOURS))
+    return dataclasses.replace(history, gb=gb, hourly_gb=hourly)
+
+
+def _in_one_unit(
+    history: History, regions: pd.Index, total: np.ndarray, usual: np.ndarray, found: list[Problem]
+) -> History:
+    """Days on which a region asks for :data:`ABSURD` times as much as usual or as little, and so for its files one by one, brought to a usual day's GB.
+
+    A day of few sessions is none of them: what is seldom asked for is then not asked for, or as much as ever.
+
+    Parameters
+    ----------
+    total, usual
+        (R, D) GB of each region and day, and (R,) the median of its days.
+    """
+    days, least = total.shape[1], usual[:, None] / ABSURD
+    odd = [] if days <= 2 else [total > ABSURD * usual[:, None], (total > 0) & (total < least)]
+    if not any(days_of.any() for days_of in odd):
+        return history
+    gb, hourly = history.gb.copy(), history.hourly_gb.copy()
+    for r, at in [
+        (r, np.flatnonzero(days_of[r])) for days_of in odd for r in np.flatnonzero(days_of.any(axis=1)).tolist()
+    ]:
+        own = np.flatnonzero(history.region == r)
+        files, of = np.unique(history.file[own], return_inverse=True)
+        table = np.full((len(files), days), np.nan)
+        table[of, history.day[own]] = np.where(history.gb[own] > 0, history.gb[own], np.nan)
+        for run in np.split(at, np.flatnonzero(np.diff(at) >= BRIDGE_DAYS) + 1):
+            others = np.delete(table, run, axis=1)
+            both = np.isfinite(table[:, run]).any(axis=1) & np.isfinite(others).any(axis=1)
+            if run[-1] - run[0] >= BRIDGE_DAYS or not both.any():
+                continue
+            times = float(np.median(np.nanmedian(table[both][:, run], axis=1) / np.nanmedian(others[both], axis=1)))
+            if 1 / ABSURD <= times <= ABSURD:
+                continue
+            for d in run.tolist():
+                part = usual[r] / total[r, d]
+                gb[own[history.day[own] == d]] *= part
+                hourly[d, r] *= part
+            what = f"{history.dates[run[0]]} to {history.dates[run[-1]]}, {regions[r]}"
+            message = f"the region asks for {times:.3g} times as much of its files as on other days; taken as {usual[r]:.6g} GB a day"
+            _say(found, "gb", what, message, "correct the log: is it in another unit?")
     return dataclasses.replace(history, gb=gb, hourly_gb=hourly)
 
 

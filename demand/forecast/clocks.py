@@ -12,6 +12,8 @@ SHIFT_FIT = 0.85
 """Least correlation of the shifted hours with those before; with it a region of a thousand sessions a day is seen, and one of a hundred left alone."""
 UNSHIFTED = 0.9
 """Largest correlation of the hours as they are, over that of the shifted ones."""
+AGREEMENT = 4.0
+"""Least t value of the days' agreement on a shift of :data:`SHIFT_HOURS`, at which a smooth curve is near itself and chance nearer than at larger ones."""
 MOST_CHANGES = 5
 """Of one region."""
 
@@ -59,7 +61,22 @@ def _clearest_change(hourly: np.ndarray) -> tuple[int, int] | None:
     hours = (best + HOURS // 2) % HOURS - HOURS // 2
     top = fit.max(axis=1)
     moved = (np.abs(hours) >= SHIFT_HOURS) & (top > SHIFT_FIT) & (fit[:, 0] < UNSHIFTED * top)
+    for at in np.flatnonzero(moved & (np.abs(hours) == SHIFT_HOURS)).tolist():
+        moved[at] = (
+            _agreement(shape[max(day[at] - most, 0) : day[at]], shape[day[at] : day[at] + most], hours[at]) >= AGREEMENT
+        )
     if not moved.any():
         return None
     at = int(np.where(moved, top, -np.inf).argmax())
     return int(day[at]), int(hours[at])
+
+
+def _agreement(before: np.ndarray, after: np.ndarray, hours: int) -> float:
+    """T value, over the days (N, 24) of both sides, of how much nearer each is to the other side's mean when turned than as it is."""
+    nearer = [
+        side @ (np.roll(other.mean(axis=0), turn) - other.mean(axis=0))
+        for side, other, turn in ((after, before, hours), (before, after, -hours))
+    ]
+    gain = np.concatenate(nearer)
+    spread = float(gain.std(ddof=1))
+    return float(gain.mean()) * np.sqrt(len(gain)) / spread if spread > 0 else np.inf

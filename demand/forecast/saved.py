@@ -40,16 +40,17 @@ def read_learned(folder: Path) -> tuple[str, Learned]:
     try:
         document = json.loads((folder / "model.json").read_text("utf-8"))
         if document["format"] != FORMAT:
-            raise _unreadable(folder, f"format {document['format']}, this version reads {FORMAT}")
+            raise unreadable(folder, f"format {document['format']}, this version reads {FORMAT}")
         with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         texts = {name: (folder / f"{name}.txt").read_text("utf-8") for name in document["texts"]}
         learned = Learned(numbers=document["numbers"], arrays=arrays, texts=texts)
         return str(document["model"]), learned
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise _unreadable(folder, f"{type(error).__name__}: {error}") from error
+        raise unreadable(folder, f"{type(error).__name__}: {error}") from error
 
 
-def _unreadable(folder: Path, why: str) -> InputError:
+def unreadable(folder: Path, why: str) -> InputError:
+    """What to raise for a folder that holds no saved model."""
     mend = "fit the model again with fillplan forecast --save-model"
     return InputError(Problem(table="model", value=str(folder), message=f"not a saved forecaster ({why})", mend=mend))

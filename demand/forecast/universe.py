@@ -25,6 +25,8 @@ class Universe:
     ----------
     category
         Index into the categories of the lists.
+    dated
+        Whether there is a calendar, be it of another category's titles alone: all categories are described alike.
     names
         (U,) names, for texts and reports.
     listed
@@ -48,6 +50,7 @@ class Universe:
     """
 
     category: int
+    dated: bool
     names: np.ndarray
     listed: int
     twin: np.ndarray
@@ -132,6 +135,7 @@ def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | N
     mine = np.isin(lists.title, own)
     return Universe(
         category=category,
+        dated=calendar is not None,
         names=np.array(names + [planned[key] for key in order], object),
         listed=len(own),
         twin=np.array([place.get(key, -1) for key in keys], np.int64),

@@ -68,6 +68,17 @@ def test_the_backtest_gives_every_model_its_scores(evening):
     assert all({"wape", "bias", "coverage"} <= set(row) for row in rows)
 
 
+def test_a_forecast_from_a_saved_model_is_the_one_it_was_saved_with(evening, tmp_path):
+    asked = f"forecast {evening.folder}/net --for 2026-01-08 --origins 0 --model smoothing -o {tmp_path}/a.parquet"
+    assert fillplan(asked, "--save-model", tmp_path / "fitted").status == console.DONE
+    again = f"forecast {evening.folder}/net --for 2026-01-08 --origins 0 --load-model {tmp_path}/fitted --json"
+    assert fillplan(again, "-o", tmp_path / "b.parquet").document["model"] == "smoothing"
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), pd.read_parquet(tmp_path / "b.parquet"))
+    both = fillplan(again, "-o", tmp_path / "c.parquet", "--model", "pooled")
+    assert both.status == console.WRONG_INPUT and "--load-model" in both.err
+    assert not (tmp_path / "c.parquet").exists()
+
+
 def test_place_and_verify_say_the_same(evening):
     placed, verified = evening.ran["place"].document, evening.ran["verify"].document
     assert verified["feasible"] is True and verified["violations"] == []

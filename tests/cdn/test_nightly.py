@@ -57,6 +57,18 @@ def test_the_last_night_is_in_force_and_its_work_is_cleared_away(two_nights):
     assert visible == {results[0].plan_id, results[1].plan_id, ".sound"}
 
 
+def test_what_is_wrong_with_the_log_is_said_once_and_recorded(tmp_path):
+    folder = write_small_network(tmp_path / "net")
+    (folder / "fillplan.toml").write_text(QUICK)
+    missing = FIRST + dt.timedelta(days=1)
+    shutil.rmtree(folder / f"playback/date={missing}")
+    said = []
+    result = run_night(folder, LAST, read_settings(folder), progress=said.append)
+    (line,) = [line for line in said if line.startswith("note: ")]
+    (note,) = result.metrics["forecast"]["notes"]
+    assert note["value"] == str(missing) and note["message"] in line
+
+
 def test_a_published_plan_is_whole_and_holds(two_nights):
     folder, (first, second) = two_nights
     there = {p.name for p in second.folder.iterdir()}

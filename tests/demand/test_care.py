@@ -55,6 +55,49 @@ def test_one_absurd_value_is_named_and_changes_next_to_nothing():
     assert made.hourly_gb[25, 3].sum() == pytest.approx(made.gb[(made.day == 25) & (made.region == 3)].sum())
 
 
+@pytest.mark.parametrize("times", [1000, 0.001])
+@pytest.mark.parametrize(("first", "end"), [(25, 26), (27, 28), (20, 23)])
+def test_days_in_another_unit_are_named_once_and_change_next_to_nothing(first, end, times):
+    """A thousand times the bytes, or a thousandth, of large files and small: the mended log forecasts what the sound one does."""
+    history = CLEAN.history
+    wrong = (history.region == 3) & (history.day >= first) & (history.day < end)
+    hourly = history.hourly_gb.copy()
+    hourly[first:end, 3] *= times
+    other = dataclasses.replace(history, gb=np.where(wrong, times, 1) * history.gb, hourly_gb=hourly)
+    made, (problem,), forecast = mended(other)
+    assert "r3" in problem.value and str(START + dt.timedelta(days=first)) in problem.value
+    assert f"{times:.3g} times" in problem.message
+    *_, sound = mended(history)
+    at, then = forecast.region == 3, sound.region == 3
+    assert forecast.gb[at].sum() == pytest.approx(sound.gb[then].sum(), rel=0.15)
+    assert forecast.peak_gbps[at].sum() == pytest.approx(sound.peak_gbps[then].sum(), rel=0.15)
+    assert made.hourly_gb[first, 3].sum() == pytest.approx(made.gb[(made.day == first) & (made.region == 3)].sum())
+
+
+def test_a_day_of_few_sessions_is_not_taken_for_another_unit():
+    """One session of thirty came: popular files have a thirtieth of their bytes, the others none or what one session takes."""
+    crowd = draw(days=20, sessions=60_000.0, seed=3)
+    history, rng = crowd.history, np.random.default_rng(0)
+    at = (history.region == 3) & (history.day == 12)
+    session = np.median(history.gb[history.gb > 0]) / 4
+    came = rng.binomial(np.maximum(np.rint(history.gb / session), 1).astype(int), 1 / 30) * session
+    gb = np.where(at, came, history.gb)
+    hourly = history.hourly_gb.copy()
+    hourly[12, 3] *= gb[at].sum() / history.gb[at].sum()
+    _, found = mend_history(dataclasses.replace(history, gb=gb, hourly_gb=hourly), REGIONS, crowd.catalogue)
+    assert not [problem for problem in found if "times as much" in problem.message]
+
+
+def test_a_region_that_has_grown_for_longer_than_a_week_stays_grown():
+    history = CLEAN.history
+    grown = (history.region == 3) & (history.day >= 18)
+    hourly = history.hourly_gb.copy()
+    hourly[18:, 3] *= 12
+    made, found, _ = mended(dataclasses.replace(history, gb=np.where(grown, 12, 1) * history.gb, hourly_gb=hourly))
+    assert found == []
+    assert made.gb[grown] == pytest.approx(12 * history.gb[grown])
+
+
 def test_an_absurd_value_among_the_outcomes_does_not_drown_the_backtest():
     history = CLEAN.history
     row = int(np.flatnonzero((history.day == 26) & (history.region == 3))[5])
@@ -157,6 +200,19 @@ def test_a_change_of_clocks_is_found_in_noise_and_twice():
     assert sorted(changes) == [(9, 1, 6), (18, 1, -9)]
     assert made[:, [0, 2]].tolist() == drawn[:, [0, 2]].tolist()
     assert made[:, 1] == pytest.approx(np.roll(drawn[:, 1], -3, axis=1))
+
+
+def test_small_regions_whose_clock_never_changed_are_left_alone():
+    """A hundred regions of 270 sessions a day, whose sizes differ, over ten weeks; two hours at a thousand a day are still seen."""
+    rng = np.random.default_rng(7)
+    curve = 1 + np.cos((np.arange(24) - 20) * np.pi / 12) * 0.7
+    sessions = rng.poisson(270 / 24 * curve, (70, 100, 24))
+    _, found = one_clock(rng.gamma(0.7 * sessions + 1e-9, 1.0))
+    assert found == []
+    seen = rng.poisson(1000 / 24 * curve, (28, 20, 24)).astype(float)
+    seen[14:] = np.roll(seen[14:], 2, axis=2)
+    _, found = one_clock(seen)
+    assert len({region for _, region, hours in found if hours == 2}) >= 15
 
 
 def test_regions_without_a_byte_or_with_the_same_bytes_every_day_are_named():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import json
 
 import numpy as np
 import pytest
@@ -93,6 +94,26 @@ def test_what_is_no_saved_model_is_named(tmp_path):
         load_forecaster(tmp_path)
     (tmp_path / "model.json").write_text('{"format": 99}')
     with pytest.raises(InputError, match="format 99"):
+        load_forecaster(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["numbers", "arrays", "texts"])
+def test_a_saved_model_that_lacks_a_part_is_named(part, tmp_path):
+    name = "boosted" if part == "texts" else "smoothing"
+    fitted = make(name, seed=3).fit(DRAWN.history)
+    save_forecaster(fitted, tmp_path)
+    if part == "numbers":
+        document = json.loads((tmp_path / "model.json").read_text())
+        (tmp_path / "model.json").write_text(json.dumps(document | {"numbers": {}}))
+    elif part == "arrays":
+        with np.load(tmp_path / "arrays.npz") as stored:
+            kept = {key: stored[key] for key in stored.files if key != "low"}
+        np.savez(tmp_path / "arrays.npz", allow_pickle=False, **kept)
+    else:
+        document = json.loads((tmp_path / "model.json").read_text())
+        (tmp_path / "model.json").write_text(json.dumps(document | {"texts": ["trees"]}))
+        (tmp_path / "trees.txt").write_text("tree\n")
+    with pytest.raises(InputError, match="not a saved forecaster"):
         load_forecaster(tmp_path)
 
 

@@ -89,6 +89,9 @@ def calendar(frame: pd.DataFrame) -> ReleaseCalendar:
         ("Jack Whitehall: Travels with My Father: Season 5", ("jack whitehall travels with my father", 5)),
         ("Keep Breathing: Limited Series", ("keep breathing", 1)),
         ("Nadiya’s Time to Eat", ("nadiyas time to eat", 1)),
+        ("Rebelde Way: Temporada 2", ("rebelde way", 2)),
+        ("Pastewka: Staffel 10", ("pastewka", 10)),
+        ("ID-0: シーズン1", ("id 0", 1)),
         ("1917", ("1917", 1)),
         ("Happiness", ("happiness", 1)),
     ],
@@ -98,7 +101,12 @@ def test_names_as_publishers_write_them_come_to_one_key(name: str, key: tuple[st
 
 
 def test_kind_and_script_are_read_off_a_name() -> None:
-    assert is_season("Alba: Season 1") and is_season("Alba: Limited Series") and not is_season("The Gray Man")
+    assert (
+        is_season("Alba: Season 1")
+        and is_season("Alba: Limited Series")
+        and is_season("Un medico: Stagione 4")
+        and not is_season("The Gray Man")
+    )
     assert script_class("Hunger // คนหิว เกมกระหาย") != script_class("Nowhere // Tierra de nadie") == 1
 
 
@@ -233,6 +241,18 @@ def test_the_calendar_beyond_next_week_changes_nothing(frame: pd.DataFrame) -> N
     pd.testing.assert_frame_equal(before, told(releases[~later]))
     pd.testing.assert_frame_equal(before, told(longer))
     assert not before.equals(told(near))
+
+
+@pytest.mark.parametrize("kept", ["films", "none"])
+def test_a_calendar_may_lack_a_category(lists: TopLists, calendar: ReleaseCalendar, kept: str) -> None:
+    """Both categories are described alike, and learnt from together, where the calendar has releases of one only, or of none."""
+    rows = ~calendar.is_season & (kept == "films")
+    names = [name for name, row in zip(calendar.names, rows, strict=True) if row]
+    some = build_calendar(pd.DataFrame({"name": names, "day": calendar.day[rows], "season": calendar.is_season[rows]}))
+    weeks = weekly_candidates(lists, some)
+    assert len({candidates.names for candidates in weeks}) == 1
+    table = backtest_rankers(weeks, [BoostedRanker(smallest_leaf=5, smallest_release_leaf=5)], origins=2)
+    assert 0 < table["precision_at_10"].item() <= 1
 
 
 def test_the_past_changes_something(frame: pd.DataFrame) -> None:
