@@ -1,5 +1,9 @@
 """The command line: each verb reads, calls one function, and writes. Printing and exit statuses are in :mod:`cdn.console`."""
 
+import os
+import sys
+from contextlib import suppress
+
 from cdn import console
 from cdn.cli.options import app
 
@@ -10,5 +14,9 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Entry point of the ``fillplan`` command."""
-    raise SystemExit(console.run(app))
+    """Entry point of the ``fillplan`` command. Ends the process at once: as Python takes itself apart, DuckDB fills the terminal with what it takes for leaks."""
+    status = console.run(app)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # who read it has gone
+            stream.flush()
+    os._exit(status)
