@@ -232,6 +232,6 @@ def _write_topology(backbone: Backbone, folder: Path, sites: int, seed: int, as_
     counts = write_backbone(folder, backbone, sites=sites, seed=seed)
     text = [
         ", ".join(f"{n:,} {what}" for what, n in counts.items()),
-        f"Next: import a demand, such as fillplan import netflix DATA {folder} --week 2022-07-31",
+        f"Next: import a demand, such as fillplan import netflix DATA {folder} --week 2022-07-31 or fillplan import trace TRACE {folder} --fit-fleet",
     ]
     console.emit({"path": folder, "counts": counts}, as_json, text)

@@ -56,7 +56,13 @@ def _name_gaps(history: History, found: list[Problem]) -> None:
     missing = [d for i in range((last - first).days) if (d := first + dt.timedelta(days=i)) not in set(history.dates)]
     if missing:
         days = ", ".join(map(str, missing[:MOST_NAMED])) + (" …" if len(missing) > MOST_NAMED else "")
-        _say(found, "start", days, f"{len(missing)} days without a log; taken as unknown, not as silent", "import them")
+        _say(
+            found,
+            "start",
+            days,
+            f"{len(missing)} day{'s' if len(missing) > 1 else ''} without a log; taken as unknown, not as silent",
+            "import them",
+        )
 
 
 def _name_silent_log(history: History, found: list[Problem]) -> None:
