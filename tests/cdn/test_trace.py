@@ -191,3 +191,6 @@ def test_every_verb_runs_on_an_imported_trace(tmp_path):
     assert {len(row) for row in rows[:3]} == {9}
     assert rows[1][1] == f"{100 * offline['belady']['request_hit_ratio']:.2f}"
     assert "throughput and failures are left out" in told
+    ran = fillplan("simulate net --plan plan --playback 2026-01-04 --policy plan -o tables", cwd=tmp_path)
+    assert ran.status == 0, ran.err
+    assert not (tmp_path / "tables/offline_by_site.parquet").exists()  # of another run than totals.json
