@@ -10,6 +10,8 @@ import numpy as np
 
 PLACES = 15
 """Candidates in one word of ``holds``."""
+LANES = 16
+"""A word's candidates and one to spare: so many are looked at with a few instructions for all."""
 HELD, MEANT = (1 << PLACES) - 1, 1 << PLACES
 """Their bits; and the bit, in the first word, that the best-ranked of them is planned to have the file."""
 PATH_BYTES, PATH_MS = 4, 5
@@ -29,7 +31,8 @@ CHANGE = np.dtype([("at", np.int64), ("fill", np.int64), ("begins", np.int64)])
 class Ground(NamedTuple):
     """What does not change while a simulation runs.
 
-    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn, padded with any behind an origin, where no walk comes; ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``seat_row``,
+    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn, padded with any behind an origin, where no walk comes; ``lanes`` (V, K / 15, 16) uint8
+    the same for caches of fewer than 64 sites, padded with 63, or (0, 0, 16); ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``seat_row``,
     ``seat_place`` (M,) where sites stand in ``candidate``, site by site from ``seat_begin`` (S + 1,) on; ``pair_of`` (S, S) the
     number of the path between two sites, ``pair_start``, ``pair_arcs`` its arcs; ``path_us``, ``pair_us`` round trips of a region's and of a pair's
     path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and ``admission`` numbers of :mod:`sim.caches`,
@@ -37,6 +40,7 @@ class Ground(NamedTuple):
     """
 
     candidate: np.ndarray
+    lanes: np.ndarray
     where: np.ndarray
     site_of: np.ndarray
     reserve: np.ndarray

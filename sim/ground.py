@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.arrays import PLACES, Ground, State, Transfers
+from sim.arrays import LANES, PLACES, Ground, State, Transfers
 from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, empty_caches, empty_memory
 from sim.climb import PULLS, Climbs, climbs, pull_paths
 from sim.fleet import Fleet
@@ -57,6 +57,7 @@ def lay_ground(fleet: Fleet, scheme: Scheme, rules: Rules, numbers: Numbers, row
     seat_row, seat_place, seat_begin = _seats(fleet)
     ground = Ground(
         candidate=np.maximum(fleet.candidate, 0).astype(np.int32),
+        lanes=_lanes(fleet) if policy else np.zeros((0, 0, LANES), np.uint8),
         where=numbers.where,
         site_of=numbers.site,
         reserve=reserve,
@@ -147,6 +148,19 @@ def _seats(fleet: Fleet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     site = fleet.candidate[row, place]
     order = np.argsort(site, kind="stable")
     return row[order], place[order], np.searchsorted(site[order], np.arange(fleet.sites + 1))
+
+
+def _lanes(fleet: Fleet) -> np.ndarray:
+    """``lanes`` of :class:`sim.arrays.Ground`."""
+    rows, width = fleet.candidate.shape
+    words = -(-width // PLACES)
+    if fleet.sites >= WORD:
+        return np.zeros((0, 0, LANES), np.uint8)
+    padded = np.full((rows, words * PLACES), WORD - 1, np.uint8)
+    padded[:, :width] = np.where(fleet.candidate >= 0, fleet.candidate, WORD - 1)
+    lanes = np.full((rows, words, LANES), WORD - 1, np.uint8)
+    lanes[:, :, :PLACES] = padded.reshape(rows, words, PLACES)
+    return lanes
 
 
 def _origins(fleet: Fleet) -> np.ndarray:

@@ -8,7 +8,7 @@ with a copy. Every function has its twin in :class:`sim.sites.SiteState` or :cla
 
 import numpy as np
 
-from sim.arrays import HELD, MEANT, PLACES, Ground, State
+from sim.arrays import HELD, LANES, MEANT, PLACES, Ground, State
 from sim.ends import NOBODY
 from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
 from sim.machine import compiled, index, inlined, lowest_bit
@@ -84,9 +84,15 @@ def is_cached(state: State, site: int, file: int) -> int:
 def _those_with(ground: Ground, state: State, row: int, file: int, word: int) -> int:
     """Bits of the candidates of one word that have the file: a copy, or in their cache, or as an origin."""
     bits = np.int64(state.holds[row, file, word]) & HELD
-    if ground.policy != 0:
-        for k in range(PLACES * word, min(PLACES * (word + 1), ground.candidate.shape[1])):
-            bits |= is_cached(state, index(ground.candidate[row, k]), file) << (k - PLACES * word)
+    if ground.policy == 0:
+        return bits
+    if len(ground.lanes) != 0:
+        held, found = state.cached[file, 0], np.uint64(0)
+        for k in range(LANES):
+            found |= (held >> np.uint64(ground.lanes[row, word, k]) & np.uint64(1)) << np.uint64(k)
+        return bits | np.int64(found)
+    for k in range(PLACES * word, min(PLACES * (word + 1), ground.candidate.shape[1])):
+        bits |= is_cached(state, index(ground.candidate[row, k]), file) << (k - PLACES * word)
     return bits
 
 
