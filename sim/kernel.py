@@ -32,7 +32,7 @@ from sim.arrays import (
 from sim.caches import access, admits, take_in, touch
 from sim.climb import PULLS
 from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
-from sim.machine import compiled, fetch_ahead, index, inlined, lowest_bit
+from sim.machine import compiled, fetch_ahead, index, inlined, lowest_bit, whole
 from sim.series import SLOT_MS
 from sim.steer import carrier, front_site, holder, holds_up, is_cached, look_again, steer
 from sim.tally import HOUR_MS
@@ -55,7 +55,7 @@ def _take(state: State, peak: np.ndarray, site: int, appliance: int, rate: int) 
 @inlined
 def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None:
     """A flow on a path begins (or, with a negative rate, ends); what lies after the last slot is left out."""
-    slot = at // SLOT_MS
+    slot = whole(at, SLOT_MS)
     if slot - base < len(marks):
         place = index(slot - base)
         marks[place, column, PART] += rate * ((slot + 1) * SLOT_MS - at)
@@ -145,7 +145,7 @@ def _note_pull(
     pair = index(ground.pair_of[source, site])
     books.pair[hour, pair, COUNT] += 1
     books.pair[hour, pair, BYTES] += size
-    ms = (ground.path_us[place] + ground.pair_us[pair]) // 1000
+    ms = whole(ground.path_us[place] + ground.pair_us[pair], 1000)
     books.startup[index(min(ms, len(books.startup) - 1))] += 1
     if keeper != site:
         books.relayed[index(ground.pair_of[keeper, site])] += size
@@ -291,7 +291,7 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
             if not (soft and ground.where[provider].endless >= 0):
                 break
             soft = False
-        hour, length = index(now // HOUR_MS), part.duration_ms[i]
+        hour, length = index(whole(now, HOUR_MS)), part.duration_ms[i]
         k, source, keeper, fetched, end = served, NOBODY, NOBODY, 0, now + length
         place = index(row * width + served)
         if ground.policy != 0:

@@ -18,6 +18,12 @@ def index(number: int) -> int:
     return np.int64(np.uint32(number))  # type: ignore[return-value]
 
 
+@inlined
+def whole(number: int, unit: int) -> int:
+    """How many whole units go into a number >= 0: without the question what becomes of a negative one."""
+    return np.int64(np.uint64(number) // np.uint64(unit))  # type: ignore[return-value]
+
+
 @intrinsic
 def lowest_bit(typing_context, bits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
     """The place of the lowest bit set in 64 that are not all 0."""
