@@ -235,22 +235,24 @@ def test_a_busy_day_on_large_sites(make, policy):
     assert min(truth.totals()["misses"].values()) == 0 < truth.totals()["misses"]["health"]
 
 
-@pytest.mark.parametrize("policy", [None, "lru"])
-def test_a_region_of_many_candidates(make, policy):
-    """Twenty sites and an origin, more than one word of holders has room for; crowded, with copies that come late or never."""
-    rng, edges, files, count = np.random.default_rng(8), 20, 12, 3000
+@pytest.mark.parametrize(
+    ("edges", "policy"), [(20, None), (20, "lru"), (62, "lru"), (63, "lru"), (70, None), (70, "lru")]
+)
+def test_a_region_of_many_candidates(make, edges, policy):
+    """Sites and an origin, more than one word of holders has room for, and up to 63, 64 and more for caches; crowded, with copies that come late or never."""
+    rng, files, count = np.random.default_rng(8), 12, 3000
     network = make.network(
         nodes=2,
         links=[(0, 1, 100.0, 1.0)],
         regions=[0, 1],
         sites=[*[(s % 2, "embedded") for s in range(edges)], (1, "origin")],
-        appliances=[(s, 8.0, 0.01) for s in range(edges)],
+        appliances=[(s, 8.0, 0.2 / edges) for s in range(edges)],
         steering=[
             (r, s, rank, 1.0 + rank) for r in (0, 1) for rank, s in enumerate([*rng.permutation(edges), edges], 1)
         ],
     )
     fleet = make.fleet(network, make.catalogue([2.0] * files))
-    copies = sorted({(int(a), int(f)) for a, f in rng.integers(0, [[edges, files]], (60, 2))})
+    copies = sorted({(int(a), int(f)) for a, f in rng.integers(0, [[edges, files]], (6 * edges, 2))})
     late = copies[::3]
     fills = Fills(
         appliance=np.array([a for a, _ in late]),
