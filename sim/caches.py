@@ -213,12 +213,12 @@ def _admit_ringed(
         fetch_ahead(node, index(ring[index(soon)]) * stride)
         at += 1
         taken -= 1
-        where = node[victim, WHERE]
-        latest = where == at
-        node[victim, WHERE] = 0 if latest else where
-        used -= sizes[victim] if latest else 0
+        where = np.int64(node[victim, WHERE])
+        goes = ((where ^ at) - 1) >> 63
+        node[victim, WHERE] = where & ~goes
+        used -= sizes[victim] & goes
         evicted[gone] = victim
-        gone += latest
+        gone -= goes
         at = 0 if at == places else at
     meta[OLDEST], meta[LENGTH], meta[USED] = at, taken, used + sizes[file]
     _write_down(meta, node, ring, file)
