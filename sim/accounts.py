@@ -10,6 +10,8 @@ from sim.arrays import (
     PATH_BYTES,
     PATH_COLUMNS,
     PATH_MS,
+    PATH_PULLED,
+    PATH_PULLED_BYTES,
     Books,
     Ground,
 )
@@ -49,7 +51,6 @@ class Accounts:
         paths, hours = fleet.candidate.size, 24 * days
         self.books = Books(
             path=np.zeros((hours, paths * PATH_COLUMNS), np.int64),
-            pulled=np.zeros((hours, paths, 2), np.int64),
             pair=np.zeros((hours, len(pair_paths.start) - 1, 4), np.int64),
             relayed=np.zeros(len(pair_paths.start) - 1, np.int64),
             startup=np.zeros(STARTUP_BINS, np.int64),
@@ -93,13 +94,10 @@ class Accounts:
         """
         fleet, books = self.fleet, self.books
         shape = fleet.candidate.shape
-        path, pulled, pair = (
-            books.path.sum(axis=0).reshape(-1, PATH_COLUMNS),
-            books.pulled.sum(axis=0),
-            books.pair.sum(axis=0),
-        )
+        path, pair = books.path.sum(axis=0).reshape(-1, PATH_COLUMNS), books.pair.sum(axis=0)
         count = path[:, : len(OUTCOMES)].sum(axis=1)
-        direct_count, direct_bytes = count - pulled[:, COUNT], path[:, PATH_BYTES] - pulled[:, BYTES]
+        direct_count = count - path[:, PATH_PULLED]
+        direct_bytes = path[:, PATH_BYTES] - path[:, PATH_PULLED_BYTES]
         delivering, first, path_us = np.maximum(fleet.candidate, 0).ravel(), fleet.candidate[:, 0], self.ground.path_us
         best = np.arange(shape[0]) * shape[1]
         targets, sources = self._pair_sites()
@@ -151,8 +149,7 @@ class Accounts:
         asked = np.zeros((hours, fleet.sites, len(OUTCOMES) + 1), np.int64)
         given = np.zeros((hours, fleet.sites, len(DELIVERED)), np.int64)
         path = self.books.path.reshape(hours, len(fleet.candidate), width, PATH_COLUMNS)
-        pulled = self.books.pulled.reshape(hours, len(fleet.candidate), width, 2)
-        _add_hours(fleet.candidate, fleet.is_origin, self.ground.path_us, path, pulled, hour, asked, given)
+        _add_hours(fleet.candidate, fleet.is_origin, self.ground.path_us, path, hour, asked, given)
         _add_pulls(targets, fleet.is_origin[sources], self.ground.pair_us, self.books.pair, hour, given)
         return {
             "hour_sessions": hour[:, : len(OUTCOMES)],
@@ -201,12 +198,11 @@ def _add_hours(
     is_origin: np.ndarray,
     path_us: np.ndarray,
     path: np.ndarray,
-    pulled: np.ndarray,
     by_hour: np.ndarray,
     asked: np.ndarray,
     given: np.ndarray,
 ) -> None:
-    """Add up paths (H, V, K, 6), of them pulled (H, V, K, 2), by hour: sessions of each outcome, bytes, those of hits, those of origins.
+    """Add up paths (H, V, K, 8) by hour: sessions of each outcome, bytes, those of hits, those of origins.
 
     By the best-ranked site into ``asked`` (H, S, 5), the last the bytes of hits; by the delivering one into ``given`` (H, S, 5).
     """
@@ -223,7 +219,7 @@ def _add_hours(
                     by_hour[hour, outcome] += sessions
                     asked[hour, best, outcome] += sessions
                     count += sessions
-                direct = size - pulled[hour, row, k, BYTES]
+                direct = size - path[hour, row, k, PATH_PULLED_BYTES]
                 by_hour[hour, PATH_BYTES] += size
                 if k == 0:
                     by_hour[hour, PATH_BYTES + 1] += direct

@@ -14,12 +14,11 @@ LANES = 16
 """A word's candidates and one to spare: so many are looked at with a few instructions for all."""
 HELD, MEANT = (1 << PLACES) - 1, 1 << PLACES
 """Their bits; and the bit, in the first word, that the best-ranked of them is planned to have the file."""
-PATH_BYTES, PATH_MS = 4, 5
-PATH_COLUMNS = 6
-"""Columns of ``path``: sessions of each outcome, then their bytes and lengths."""
+PATH_BYTES, PATH_MS, PATH_PULLED, PATH_PULLED_BYTES = range(4, 8)
+PATH_COLUMNS = 8
+"""Columns of ``path``: sessions of each outcome, then their bytes and lengths, how many of them were pulled, and the bytes of those."""
 COUNT, BYTES, FETCHED, BROUGHT = range(4)
-"""Columns of ``pulled`` (the first two) and ``pair``: pulls and their session bytes between source and front; bytes that a keeper fetched on this path,
-and the session bytes of these."""
+"""Columns of ``pair``: pulls and their session bytes between source and front; bytes that a keeper fetched on this path, and the session bytes of these."""
 PART, LEVEL = range(2)
 SITE = np.dtype([("word", np.int64), ("words", np.int64), ("mask", np.uint64), ("endless", np.int64)])
 """Where a site's appliances stand: the first word, how many words they take, their bits in the first, and the bit of an origin or -1."""
@@ -110,13 +109,11 @@ class Part(NamedTuple):
 class Books(NamedTuple):
     """What is counted: see :class:`sim.tally.Tally`.
 
-    By the hour of a session's start, H of them: ``path`` (H, R * K * 6), ``pulled`` (H, R * K, 2) and ``pair`` (H, pairs, 4), see the names of their columns
-    above. ``relayed`` (pairs,): bytes that went on from where they are kept. ``startup``: bins of pulls alone. ``peak`` (S,). ``marks`` (T', R * K, 2) and
+    By the hour of a session's start, H of them: ``path`` (H, R * K * 8) and ``pair`` (H, pairs, 4), see the names of their columns above. ``relayed`` (pairs,): bytes that went on from where they are kept. ``startup``: bins of pulls alone. ``peak`` (S,). ``marks`` (T', R * K, 2) and
     ``arc_marks`` (T, 2L, 2) hold parts and levels of flows.
     """
 
     path: np.ndarray
-    pulled: np.ndarray
     pair: np.ndarray
     relayed: np.ndarray
     startup: np.ndarray

@@ -22,6 +22,8 @@ from sim.arrays import (
     PATH_BYTES,
     PATH_COLUMNS,
     PATH_MS,
+    PATH_PULLED,
+    PATH_PULLED_BYTES,
     Books,
     Entries,
     Ground,
@@ -140,8 +142,9 @@ def _note_pull(
     ground: Ground, books: Books, hour: int, place: int, source: int, keeper: int, site: int, size: int, fetched: int
 ) -> None:
     """Count a pull: what it brings as far as its keeper, and the session's bytes from there."""
-    books.pulled[hour, place, COUNT] += 1
-    books.pulled[hour, place, BYTES] += size
+    first = index(PATH_COLUMNS * place)
+    books.path[hour, first + PATH_PULLED] += 1
+    books.path[hour, first + PATH_PULLED_BYTES] += size
     pair = index(ground.pair_of[source, site])
     books.pair[hour, pair, COUNT] += 1
     books.pair[hour, pair, BYTES] += size
