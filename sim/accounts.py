@@ -3,10 +3,8 @@
 import numpy as np
 
 from sim.arrays import (
-    BROUGHT,
     BYTES,
     COUNT,
-    FETCHED,
     PATH_BYTES,
     PATH_COLUMNS,
     PATH_MS,
@@ -48,11 +46,13 @@ class Accounts:
             days,
             link_loads,
         )
-        paths, hours = fleet.candidate.size, 24 * days
+        paths, pairs, hours = fleet.candidate.size, len(pair_paths.start) - 1, 24 * days
         self.books = Books(
             path=np.zeros((hours, paths * PATH_COLUMNS), np.int64),
-            pair=np.zeros((hours, len(pair_paths.start) - 1, 4), np.int64),
-            relayed=np.zeros(len(pair_paths.start) - 1, np.int64),
+            pair=np.zeros((hours, pairs, 2), np.int64),
+            fetched=np.zeros(pairs, np.int64),
+            relayed=np.zeros(pairs, np.int64),
+            detour=np.zeros(pairs, np.int64),
             startup=np.zeros(STARTUP_BINS, np.int64),
             peak=np.zeros(fleet.sites, np.int64),
             marks=np.zeros((1, paths, 2), np.int64),
@@ -110,8 +110,8 @@ class Accounts:
             delivered=delivered,
             provided=delivered - pulled_bytes + sourced,
             serving=arc_bytes(fleet.region_paths, np.arange(len(path)), path[:, PATH_BYTES], fleet.arcs),
-            fetching=arc_bytes(self.pair_paths, pairs, pair[:, FETCHED] + books.relayed, fleet.arcs),
-            watched=arc_bytes(self.pair_paths, pairs, pair[:, BROUGHT] + books.relayed, fleet.arcs),
+            fetching=arc_bytes(self.pair_paths, pairs, books.fetched + books.relayed, fleet.arcs),
+            watched=arc_bytes(self.pair_paths, pairs, pair[:, BYTES] + books.detour + books.relayed, fleet.arcs),
             filling=arc_bytes(transfers, np.arange(int(ran.sum())), fills.bytes[ran], fleet.arcs),
             fill_ran=ran,
         )
@@ -122,7 +122,7 @@ class Accounts:
             hit_sessions=_sum_by(first, direct_count[best], fleet.sites),
             hit_bytes=_sum_by(first, direct_bytes[best], fleet.sites),
             pulled_sessions=_sum_by(targets, pair[:, COUNT], fleet.sites),
-            fetched_bytes=_sum_by(targets, pair[:, FETCHED], fleet.sites),
+            fetched_bytes=_sum_by(targets, books.fetched, fleet.sites),
             sourced_bytes=sourced,
             startup_us=np.array([count @ path_us + pair[:, COUNT] @ self.ground.pair_us]),
             startup_sessions=books.startup + _sum_by(startup_bin(path_us), direct_count, STARTUP_BINS),
@@ -241,7 +241,7 @@ def _add_pulls(
     by_hour: np.ndarray,
     given: np.ndarray,
 ) -> None:
-    """Add what pulls between pairs of sites, (H, P, 4), came to: their round trips and number by target, their bytes from origins by hour."""
+    """Add what pulls between pairs of sites, (H, P, 2), came to: their round trips and number by target, their bytes from origins by hour."""
     for hour in range(len(pair)):
         for which in range(pair.shape[1]):
             count = pair[hour, which, COUNT]

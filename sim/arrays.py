@@ -17,8 +17,8 @@ HELD, MEANT = (1 << PLACES) - 1, 1 << PLACES
 PATH_BYTES, PATH_MS, PATH_PULLED, PATH_PULLED_BYTES = range(4, 8)
 PATH_COLUMNS = 8
 """Columns of ``path``: sessions of each outcome, then their bytes and lengths, how many of them were pulled, and the bytes of those."""
-COUNT, BYTES, FETCHED, BROUGHT = range(4)
-"""Columns of ``pair``: pulls and their session bytes between source and front; bytes that a keeper fetched on this path, and the session bytes of these."""
+COUNT, BYTES = range(2)
+"""Columns of ``pair``: pulls and their session bytes between source and front."""
 PART, LEVEL = range(2)
 SITE = np.dtype([("word", np.int64), ("words", np.int64), ("mask", np.uint64), ("endless", np.int64)])
 """Where a site's appliances stand: the first word, how many words they take, their bits in the first, and the bit of an origin or -1."""
@@ -109,13 +109,17 @@ class Part(NamedTuple):
 class Books(NamedTuple):
     """What is counted: see :class:`sim.tally.Tally`.
 
-    By the hour of a session's start, H of them: ``path`` (H, R * K * 8) and ``pair`` (H, pairs, 4), see the names of their columns above. ``relayed`` (pairs,): bytes that went on from where they are kept. ``startup``: bins of pulls alone. ``peak`` (S,). ``marks`` (T', R * K, 2) and
+    By the hour of a session's start, H of them: ``path`` (H, R * K * 8) and ``pair`` (H, pairs, 2), see the names of their columns above. (pairs,): ``fetched``, bytes that a keeper
+    fetched; where the keeper is not the front, ``relayed``, session bytes from it to the front, and ``detour``, those from the source to it, which go
+    off again between source and front. ``startup``: bins of pulls alone. ``peak`` (S,). ``marks`` (T', R * K, 2) and
     ``arc_marks`` (T, 2L, 2) hold parts and levels of flows.
     """
 
     path: np.ndarray
     pair: np.ndarray
+    fetched: np.ndarray
     relayed: np.ndarray
+    detour: np.ndarray
     startup: np.ndarray
     peak: np.ndarray
     marks: np.ndarray

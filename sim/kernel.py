@@ -11,10 +11,8 @@ however long it lasts; what every session does is compiled in one piece. Everyth
 import numpy as np
 
 from sim.arrays import (
-    BROUGHT,
     BYTES,
     COUNT,
-    FETCHED,
     HELD,
     LEVEL,
     MEANT,
@@ -152,9 +150,10 @@ def _note_pull(
     books.startup[index(min(ms, len(books.startup) - 1))] += 1
     if keeper != site:
         books.relayed[index(ground.pair_of[keeper, site])] += size
+        books.detour[pair] -= size
         pair = index(ground.pair_of[source, keeper])
-    books.pair[hour, pair, FETCHED] += fetched
-    books.pair[hour, pair, BROUGHT] += size
+        books.detour[pair] += size
+    books.fetched[pair] += fetched
 
 
 @inlined
