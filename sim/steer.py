@@ -81,16 +81,14 @@ def is_cached(state: State, site: int, file: int) -> int:
 
 
 @inlined
-def _those_with(ground: Ground, state: State, row: int, file: int, word: int) -> int:
-    """Bits of the candidates of one word that have the file: a copy, or in their cache, or as an origin."""
-    bits = np.int64(state.holds[row, file, word]) & HELD
-    if ground.policy == 0:
-        return bits
+def _cached_among(ground: Ground, state: State, row: int, file: int, word: int) -> int:
+    """Bits of the candidates of one word that have the file in their cache."""
+    bits = np.int64(0)
     if len(ground.lanes) != 0:
         held, found = state.cached[file, 0], np.uint64(0)
         for k in range(LANES):
             found |= (held >> np.uint64(ground.lanes[row, word, k]) & np.uint64(1)) << np.uint64(k)
-        return bits | np.int64(found)
+        return np.int64(found)
     for k in range(PLACES * word, min(PLACES * (word + 1), ground.candidate.shape[1])):
         bits |= is_cached(state, index(ground.candidate[row, k]), file) << (k - PLACES * word)
     return bits
@@ -105,31 +103,37 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
     Place and appliance of the server, whether it serves from its cache, outcome.
     """
     word, found, outcome = 0, np.int64(state.holds[row, file, 0]), HIT
-    bits = found & HELD
+    held, cached = found & HELD, np.int64(0)
     if ground.policy != 0:
-        bits |= is_cached(state, index(ground.candidate[row, 0]), file)
-    if bits & 1 == 0:
-        bits = _those_with(ground, state, row, file, 0) if ground.policy != 0 else bits
+        cached = is_cached(state, index(ground.candidate[row, 0]), file)
+    if (held | cached) & 1 == 0:
+        cached = _cached_among(ground, state, row, file, 0) if ground.policy != 0 else cached
         outcome = NOT_YET_FILLED if found & MEANT != 0 else CONTENT
+    bits = held | cached
     while True:
         while bits == 0:
             word += 1
-            bits = _those_with(ground, state, row, file, word)
-        k = index(PLACES * word + lowest_bit(bits))
+            held = np.int64(state.holds[row, file, word]) & HELD
+            cached = _cached_among(ground, state, row, file, word) if ground.policy != 0 else cached
+            bits = held | cached
+        first = lowest_bit(bits)
+        k = index(PLACES * word + first)
         site = index(ground.candidate[row, k])
-        appliance = ground.where[site].endless
-        if appliance >= 0:
-            return k, appliance, False, outcome
-        appliance = holder(ground, state, site, file, soft, rate)
-        if appliance >= 0:
-            return k, appliance, False, outcome
-        if ground.policy != 0 and is_cached(state, site, file) != 0:
+        if held >> first & 1 != 0:
+            appliance = ground.where[site].endless
+            if appliance < 0:
+                appliance = holder(ground, state, site, file, soft, rate)
+            if appliance >= 0:
+                return k, appliance, False, outcome
+        if ground.policy != 0 and cached >> first & 1 != 0:
             appliance = carrier(ground, state, site, soft, rate)
             if appliance >= 0:
                 return k, appliance, True, outcome
         if k == 0:
             outcome = HEALTH
-            bits = _those_with(ground, state, row, file, 0) | 1 if ground.policy != 0 else bits
+            if ground.policy != 0:
+                cached = _cached_among(ground, state, row, file, 0)
+                bits = held | cached | 1
         bits &= bits - 1
 
 
