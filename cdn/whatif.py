@@ -64,7 +64,7 @@ def compare_scenarios(
     profile = load_laws().hourly_profile
 
     def judge(on: Network, judged: Plan, sessions: Sessions, scenario: Scenario | None) -> dict[str, Any]:
-        down = [] if scenario is None else outages(scenario, network)
+        down = [] if scenario is None else outages(scenario, on)
         steered = [] if scenario is None else steering_changes(scenario, network)
         return rehearse(on, catalogue, judged, sessions, ["plan"], settings, outages=down, steering=steered).totals()[
             "plan"

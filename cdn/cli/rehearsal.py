@@ -30,7 +30,7 @@ from cdn.rehearse import decomposition, rehearse, title_weight, write_rehearsal
 from cdn.replications import draw_day, rehearse_replications
 from cdn.report.numbers import percent
 from cdn.sample import FIRST_DAY
-from cdn.scenario import nearest, read_scenarios
+from cdn.scenario import clock_ms, nearest, read_scenarios
 from cdn.settings import OFFLINE, POLICY_NAMES, Settings, read_settings
 from cdn.whatif import compare_scenarios
 from demand.catalogue import Catalogue, read_catalogue
@@ -345,7 +345,7 @@ def _clock_ms(option: str, clock: str, given: str, form: str) -> int:
     """HH:MM, up to 24:00, as milliseconds from 00:00; ``given`` and ``form`` are what a complaint shows."""
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d|24:00", clock):
         raise _unfit(option, given, "no time of the day", f"say {form}")
-    return (int(clock[:2]) * 60 + int(clock[3:])) * 60_000
+    return clock_ms(clock)
 
 
 def _unfit(option: str, value: str, message: str, mend: str) -> InputError:

@@ -2,13 +2,14 @@
 
 from cdn.scenario.compare import compare, intervals
 from cdn.scenario.demand import edit_demand, edit_sessions
-from cdn.scenario.form import Scenario, SteeringEdit, check_scenario, nearest, read_scenarios
+from cdn.scenario.form import Scenario, SteeringEdit, check_scenario, clock_ms, nearest, read_scenarios
 from cdn.scenario.network import edit_network, outages, steering_changes
 
 __all__ = [
     "Scenario",
     "SteeringEdit",
     "check_scenario",
+    "clock_ms",
     "compare",
     "edit_demand",
     "edit_network",

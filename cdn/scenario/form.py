@@ -19,13 +19,47 @@ Positive = Annotated[float, Field(strict=True, gt=0)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
 Flag = Annotated[bool, Field(strict=True)]
+Clock = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+
+
+NEVER = 2**62
+"""Milliseconds to a time after all others."""
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class SiteEdit(_Part):
+class _Loss(_Part):
+    """Something may be out of service: all day, or from a time of the day (UTC) to another."""
+
+    down: Flag = False
+    at: Clock | None = None
+    until: Clock | None = None
+
+    @model_validator(mode="after")
+    def _times_of_a_loss(self) -> Self:
+        if self.is_timed and not self.down:
+            raise ValueError("at and until are the times of a loss: they go with down = true")
+        if self.until_ms() <= self.from_ms():
+            raise ValueError("until does not come after at")
+        return self
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it comes as a surprise in the course of the day, which no plan can know of."""
+        return self.at is not None or self.until is not None
+
+    def from_ms(self) -> int:
+        """Milliseconds from 00:00 to the failure."""
+        return clock_ms(self.at or "00:00")
+
+    def until_ms(self) -> int:
+        """Milliseconds from 00:00 to the repair; without ``until`` there is none."""
+        return NEVER if self.until is None else clock_ms(self.until)
+
+
+class SiteEdit(_Loss):
     """Another size of a site, or its loss. A total is spread over the site's appliances as their sizes are."""
 
     site: Name
@@ -33,7 +67,6 @@ class SiteEdit(_Part):
     storage_gb: Amount | None = None
     throughput_factor: Amount | None = None
     throughput_gbps: Amount | None = None
-    down: Flag = False
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -43,11 +76,10 @@ class SiteEdit(_Part):
         return self
 
 
-class ApplianceEdit(_Part):
+class ApplianceEdit(_Loss):
     """The loss of an appliance."""
 
     appliance: Name
-    down: Flag = False
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -77,7 +109,7 @@ class SteeringEdit(_Part):
 
     def from_ms(self) -> int:
         """Milliseconds from 00:00."""
-        return (int(self.at[:2]) * 60 + int(self.at[3:])) * 60_000
+        return clock_ms(self.at)
 
 
 class DemandEdit(_Part):
@@ -198,6 +230,11 @@ def _without_files(scenario: Scenario, catalogue: Catalogue) -> list[Problem]:
         for p in scenario.promote
         if p.title in catalogue.title_ids and p.title not in played
     ]
+
+
+def clock_ms(clock: str) -> int:
+    """Milliseconds from 00:00 to HH:MM."""
+    return (int(clock[:2]) * 60 + int(clock[3:])) * 60_000
 
 
 def position(index: pd.Index, name: str) -> int:

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cdn.scenario.form import LinkEdit, Scenario, SiteEdit, check_scenario, position
+from cdn.scenario.form import ApplianceEdit, LinkEdit, Scenario, SiteEdit, check_scenario, position
 from sim.scheme import Outage
 from sim.steering import SteeringChange
 from topology.errors import InputError, Problem
@@ -16,7 +16,7 @@ def edit_network(network: Network, scenario: Scenario) -> Network:
     """The network as the scenario has it; the one given is left as it is.
 
     Regions, sites and nodes keep their indices. With ``plan = "keep"`` appliances do too, since the plan names them: what is down is then
-    told by :func:`outages`. With ``plan = "replan"`` appliances that are down are gone. A link that is down is gone either way, and paths
+    told by :func:`outages`. With ``plan = "replan"`` appliances that are down all day are gone. A link that is down is gone either way, and paths
     go around it.
 
     Raises
@@ -41,19 +41,25 @@ def edit_network(network: Network, scenario: Scenario) -> Network:
 
 
 def outages(scenario: Scenario, network: Network) -> list[Outage]:
-    """The sites and appliances that are out of service all day, where the plan is kept; none where it is made anew without them.
+    """The sites and appliances that go out of service in the course of the day and, where the plan is kept, those that are so all day.
 
-    Raises
-    ------
-    InputError
-        If a name is unknown.
+    ``network`` is what :func:`edit_network` made.
     """
-    check_scenario(scenario, network)
-    if scenario.plan == "replan":
-        return []
-    sites = [Outage(site=position(network.site_ids, e.site)) for e in scenario.site if e.down]
-    down = [Outage(appliance=position(network.appliance_ids, e.appliance)) for e in scenario.appliance if e.down]
-    return sites + down
+
+    def fails(edit: SiteEdit | ApplianceEdit) -> bool:
+        return edit.down and (edit.is_timed or scenario.plan == "keep")
+
+    sites = [
+        Outage(site=position(network.site_ids, e.site), from_ms=e.from_ms(), to_ms=e.until_ms())
+        for e in scenario.site
+        if fails(e)
+    ]
+    appliances = [
+        Outage(appliance=position(network.appliance_ids, e.appliance), from_ms=e.from_ms(), to_ms=e.until_ms())
+        for e in scenario.appliance
+        if fails(e)
+    ]
+    return sites + appliances
 
 
 def steering_changes(scenario: Scenario, network: Network) -> list[SteeringChange]:
@@ -85,9 +91,9 @@ def _edit_appliances(appliances: pd.DataFrame, scenario: Scenario) -> pd.DataFra
         here = (appliances["site"] == edit.site).to_numpy()
         storage[here] = _resize(storage[here], edit.storage_factor, edit.storage_gb)
         throughput[here] = _resize(throughput[here], edit.throughput_factor, edit.throughput_gbps)
-        gone |= here & edit.down
+        gone |= here & (edit.down and not edit.is_timed)
     for loss in scenario.appliance:
-        gone |= (appliances["appliance"] == loss.appliance).to_numpy() & loss.down
+        gone |= (appliances["appliance"] == loss.appliance).to_numpy() & (loss.down and not loss.is_timed)
     edited = appliances.assign(storage_gb=storage, throughput_gbps=throughput)
     return edited[~gone].reset_index(drop=True) if scenario.plan == "replan" else edited
 

@@ -174,6 +174,9 @@ def test_reads_the_documented_form(tmp_path):
         ("[[scenario]]\nname = 'x'\n[[scenario.demand]]\nfactor = nan", "scenario[1].demand[1].factor", "finite"),
         ("[[scenario]]\nname = 'x'\n[[scenario.demand]]\nfactor = inf", "scenario[1].demand[1].factor", "finite"),
         ("[[scenario]]\nname = 'x'\n[[scenario.site]]\nsite = 'b'\nstorage_factor = 2\nstorage_gb = 3", "scenario[1].site[1]", "not both"),
+        ("[[scenario]]\nname = 'x'\n[[scenario.site]]\nsite = 'b'\nstorage_gb = 3\nat = '20:00'", "scenario[1].site[1]", "down = true"),
+        ("[[scenario]]\nname = 'x'\n[[scenario.site]]\nsite = 'b'\ndown = true\nat = '25:00'", "scenario[1].site[1].at", "pattern"),
+        ("[[scenario]]\nname = 'x'\n[[scenario.appliance]]\nappliance = 'b'\ndown = true\nat = '20:00'\nuntil = '19:00'", "scenario[1].appliance[1]", "does not come after"),
         ("[[scenario]]\nname = 'x'\n[[scenario.link]]\nlink = 'b'", "scenario[1].link[1]", "nothing is changed"),
         ("[[scenario]]\nname = 'x'\n[[scenario.link]]\nlink = 'b'\ncapacity_factor = 0", "scenario[1].link[1].capacity_factor", "greater than 0"),
         ("[[scenario]]\nname = 'x'\n[[scenario.promote]]\ntitle = 'a'\nshare = 0.1\nfactor = 2", "scenario[1].promote[1]", "not both"),
@@ -245,10 +248,28 @@ def test_what_is_down_is_gone_when_planned_anew_and_out_of_service_when_kept(net
     down = {"site": [{"site": "delta", "down": True}], "appliance": [{"appliance": "b1", "down": True}]}
     anew, kept = scenario(plan="replan", **down), scenario(plan="keep", **down)
     gone = edit_network(network, anew)
-    assert gone.appliance_ids.tolist() == ["b2"] and outages(anew, network) == []
+    assert gone.appliance_ids.tolist() == ["b2"] and outages(anew, gone) == []
     assert gone.site_ids.tolist() == network.site_ids.tolist() and gone.site_storage_gb.tolist() == [np.inf, 300, 0, 0]
     assert edit_network(network, kept).appliance_ids.tolist() == ["b1", "b2", "d1"]
     assert [(o.site, o.appliance, o.from_ms) for o in outages(kept, network)] == [(3, None, 0), (None, 0, 0)]
+
+
+def test_a_loss_with_times_comes_as_a_surprise_to_a_plan_made_anew_too(network):
+    down = {
+        "site": [{"site": "delta", "down": True, "at": "20:00", "until": "23:30"}],
+        "appliance": [{"appliance": "b1", "down": True}, {"appliance": "b2", "down": True, "until": "06:00"}],
+    }
+    hour = 3_600_000
+    for plan, also in (("keep", [(None, 0, 0, 2**62)]), ("replan", [])):
+        wanted = scenario(plan=plan, **down)
+        edited = edit_network(network, wanted)
+        b2 = edited.appliance_ids.get_loc("b2")
+        assert [(o.site, o.appliance, o.from_ms, o.to_ms) for o in outages(wanted, edited)] == [
+            (3, None, 20 * hour, 23.5 * hour),
+            *also,
+            (None, b2, 0, 6 * hour),
+        ]
+        assert ("b1" in edited.appliance_ids) == (plan == "keep") and "d1" in edited.appliance_ids
 
 
 def test_links_are_resized_and_lost_and_paths_go_around(network):
