@@ -38,6 +38,7 @@ def gather(folder: Path, settings: Settings) -> ReportData:
     rehearsal = published.folder / "rehearsal"
     return _report_data(
         folder, network, catalogue, plan, rehearsal, date=night["date"], summary=night["plan"], backtest=pd.DataFrame(night["forecast"]["backtest"]),
+        notes=[str(Problem(**note)) for note in night["forecast"].get("notes", ())],
         policies=night["policies"], decomposition=night["decomposition"], fill=night["fill"],
     )  # fmt: skip
 

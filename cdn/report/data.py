@@ -51,6 +51,8 @@ class ReportData:
         ``storage_price`` (per GB) and ``throughput_price`` (per Gbit/s).
     backtest
         ``BACKTEST_COLUMNS``; ratios in 0..1, coverage is the share of outcomes between the 10 and 90 % quantiles.
+    notes
+        What was wrong with the log and mended before the forecast, a sentence each.
     fill
         The fill's summary: transfers, gb, finished_share, latest_end, gb_by_source …
     cost_unit
@@ -67,6 +69,7 @@ class ReportData:
     link_load: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LOAD_COLUMNS)))
     sites: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SITE_COLUMNS)))
     backtest: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(BACKTEST_COLUMNS)))
+    notes: Sequence[str] = ()
     fill: Mapping[str, object] = field(default_factory=dict)
     cost_unit: str = "cost units"
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from cdn.errors import GuardrailError
+from cdn.gather import gather
 from cdn.nightly import guard, run_night
 from cdn.placement.verify import verify
 from cdn.plan import read_placement
@@ -67,6 +68,8 @@ def test_what_is_wrong_with_the_log_is_said_once_and_recorded(tmp_path):
     (line,) = [line for line in said if line.startswith("note: ")]
     (note,) = result.metrics["forecast"]["notes"]
     assert note["value"] == str(missing) and note["message"] in line
+    (shown,) = gather(folder, read_settings(folder)).notes
+    assert f"note: {shown}" == line
 
 
 def test_a_published_plan_is_whole_and_holds(two_nights):

@@ -153,6 +153,7 @@ def test_hostile_names_stay_names(sample):
         policies=[{**p, "policy": f"{p['policy']}{HOSTILE}"} for p in sample.policies],
         decomposition=[(HOSTILE, 1.0, HOSTILE)],
         backtest=sample.backtest.assign(model=HOSTILE),
+        notes=[HOSTILE],
         fill={"gb_by_source": {HOSTILE: 1.0}, "latest_end": HOSTILE},
         cost_unit=HOSTILE,
     )
