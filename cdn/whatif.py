@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from cdn.jobs import place_demand
 from cdn.plan import Plan
 from cdn.rehearse import rehearse
+from cdn.replications import CORES
 from cdn.scenario import (
     Scenario,
     check_scenario,
@@ -57,37 +59,41 @@ def compare_scenarios(
     """
     for scenario in scenarios:
         check_scenario(scenario, network, catalogue)
-    base: list[dict[str, Any]] = []
-    totals: dict[str, list[dict[str, Any]]] = {s.name: [] for s in scenarios}
-    made = {s.name: _prepare(network, catalogue, plan, s, settings) for s in scenarios}
+    made = [_prepare(network, catalogue, plan, s, settings) for s in scenarios]
+    tried: list[list[dict[str, Any]]] = []
     wanted = plan.demand if demand is None else read_demand(demand, network.region_ids, catalogue.file_ids)
     profile = load_laws().hourly_profile
 
-    def judge(on: Network, judged: Plan, sessions: Sessions, scenario: Scenario | None) -> dict[str, Any]:
-        down = [] if scenario is None else outages(scenario, on)
-        steered = [] if scenario is None else steering_changes(scenario, network)
-        return rehearse(on, catalogue, judged, sessions, ["plan"], settings, outages=down, steering=steered).totals()[
+    def judge_base(sessions: Sessions) -> dict[str, Any]:
+        return rehearse(network, catalogue, plan, sessions, ["plan"], settings).totals()["plan"]
+
+    def judge(which: int, sessions: Sessions, edits: np.random.SeedSequence) -> dict[str, Any]:
+        scenario, (on, its_plan) = scenarios[which], made[which]
+        edited = edit_sessions(sessions, catalogue, scenario, network, np.random.default_rng(edits))
+        down, steered = outages(scenario, on), steering_changes(scenario, network)
+        return rehearse(on, catalogue, its_plan, edited, ["plan"], settings, outages=down, steering=steered).totals()[
             "plan"
         ]
 
-    for i in range(replications):
-        if progress:
-            progress(f"replication {i + 1} of {replications}")
-        draws, edits = np.random.SeedSequence([seed, i]).spawn(2)
-        if playback is not None:
-            sessions = sessions_from_playback(folder, playback, network, catalogue)
-        else:
-            day = dt.date(2026, 1, 1)
-            sessions = draw_sessions(
-                wanted, network, catalogue, np.random.default_rng(draws), date=day, hourly_profile=profile
-            )
-        base.append(judge(network, plan, sessions, None))
-        for scenario in scenarios:
-            edited = edit_sessions(sessions, catalogue, scenario, network, np.random.default_rng(edits))
-            totals[scenario.name].append(judge(*made[scenario.name], edited, scenario))
+    with ThreadPoolExecutor(CORES) as pool:
+        for i in range(replications):
+            if progress:
+                progress(f"replication {i + 1} of {replications}")
+            draws, edits = np.random.SeedSequence([seed, i]).spawn(2)
+            if playback is not None:
+                sessions = sessions_from_playback(folder, playback, network, catalogue)
+            else:
+                day = dt.date(2026, 1, 1)
+                sessions = draw_sessions(
+                    wanted, network, catalogue, np.random.default_rng(draws), date=day, hourly_profile=profile
+                )
+            jobs = [pool.submit(judge_base, sessions)]
+            jobs += [pool.submit(judge, which, sessions, edits) for which in range(len(scenarios))]
+            tried.append([job.result() for job in jobs])
+    base, *found = zip(*tried, strict=True)
     return {
-        name: [{str(k): v for k, v in row.items()} for row in compare(base, found).to_dict("records")]
-        for name, found in totals.items()
+        scenario.name: [{str(k): v for k, v in row.items()} for row in compare(base, totals).to_dict("records")]
+        for scenario, totals in zip(scenarios, found, strict=True)
     }
 
 
