@@ -27,6 +27,7 @@ BLOCK = 1 << BLOCK_SHIFT
 BIN_SHIFT = 8
 """A page is sorted through 2**BIN_SHIFT bins, so ``shift`` is at least that."""
 FIRST_BLOCKS = 64
+AT_ONCE = 2
 A_PAGE, FIRST_SHIFT, MOST_SHIFT = 512, 17, 26
 """Sessions that should end in one page; pages of 2**shift ms."""
 
@@ -107,14 +108,17 @@ def has_room(calendar: Calendar) -> bool:
 
 
 @inlined
-def _give_back(rows: np.ndarray, row: int, free: np.ndarray, load: np.ndarray, site_of: np.ndarray) -> None:
-    """A session ends."""
-    rate, appliance, source = rows[row].rate, index(rows[row].who), rows[row].source
+def _give_back(
+    rows: np.ndarray, row: int, free: np.ndarray, load: np.ndarray, site_of: np.ndarray, ends: int = -1
+) -> None:
+    """A session ends; nothing happens if ``ends`` is 0 instead of -1."""
+    rate, appliance, source = rows[row].rate & ends, index(rows[row].who), np.int64(rows[row].source)
     free[appliance] += rate
     load[index(site_of[appliance])] -= rate
-    if source >= 0:
-        free[index(source)] += rate
-        load[index(site_of[index(source)])] -= rate
+    there = ~(source >> 63)
+    rate, appliance = rate & there, index(source & there)
+    free[appliance] += rate
+    load[index(site_of[appliance])] -= rate
 
 
 @inlined
@@ -124,6 +128,10 @@ def release(calendar: Calendar, free: np.ndarray, load: np.ndarray, site_of: np.
     if now >> calendar.shift > clock[PAGE]:
         _turn(calendar, free, load, site_of, now >> calendar.shift)
     at = index(clock[NEXT_DUE])
+    for _ in range(AT_ONCE):
+        ends = (due[at].end - now - 1) >> 63
+        _give_back(due, at, free, load, site_of, ends)
+        at -= ends
     while due[at].end <= now:
         _give_back(due, at, free, load, site_of)
         at += 1
