@@ -24,7 +24,7 @@ PAGE, LAST_PAGE, NEXT_DUE, LATE, FREE_BLOCK = range(5)
 BLOCK_SHIFT = 5
 BLOCK = 1 << BLOCK_SHIFT
 """Rows of a block."""
-BIN_SHIFT = 9
+BIN_SHIFT = 10
 """A page is sorted through 2**BIN_SHIFT bins, so ``shift`` is at least that."""
 FIRST_BLOCKS = 64
 AT_ONCE = 2
