@@ -56,10 +56,10 @@ def run_list_forecast(source: Path, asked: ListOptions, as_json: bool) -> None:
         made = forecast_lists(
             lists, calendar, model, fit=asked.load_model is None, origins=asked.origins, progress=show
         )
-    if asked.save_model is not None:
-        save_forecaster(made.fitted, asked.save_model)
     if asked.output is not None:
         write_table(made.table, asked.output)
+    if asked.save_model is not None:
+        save_forecaster(made.fitted, asked.save_model)
     _emit(made, asked.output, as_json)
 
 

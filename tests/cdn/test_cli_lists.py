@@ -179,6 +179,14 @@ def test_nowhere_to_write_and_nothing_to_test(folder):
     assert ran.status == console.WRONG_INPUT and "nowhere to write the lists" in ran.err
 
 
+def test_a_table_that_cannot_be_written_leaves_no_model(folder, tmp_path):
+    (tmp_path / "taken.csv").mkdir()
+    line = f"forecast lists.csv --model last-value --origins 0 -o {tmp_path}/taken.csv --save-model {tmp_path}/model"
+    ran = fillplan(line, cwd=folder)
+    assert ran.status == console.WRONG_INPUT and "taken.csv" in ran.err
+    assert [p.name for p in tmp_path.iterdir()] == ["taken.csv"]
+
+
 def test_an_unknown_kind_of_table_is_refused_before_the_lists_are_read(folder):
     ran = fillplan("forecast unranked.csv -o next.xlsx", cwd=folder)
     assert ran.status == console.WRONG_INPUT and ".parquet" in ran.err and "weekly_rank" not in ran.err
