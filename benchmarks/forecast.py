@@ -8,12 +8,13 @@ does not is the default.
 ``--global-hours FILE``: next week's hours of the titles of the global lists, and of their places; first-week hours of titles that nobody has
 watched. ``--youtube FILE…``: tomorrow's views of trending videos, and of new ones after their first days. ``--elsewhere`` (with ``--top10``):
 a title's points in a country from those in others. ``--evidence``: launches from fewer past ones; with ``--top10`` a
-perfect choice among the candidates, a model told in how many other countries a title will be listed, models that learnt from fewer weeks, and what came of titles by
-where they were before.
+perfect choice among the candidates, a model told in how many other countries a title will be listed, models that learnt from fewer weeks, what came of titles by
+where they were before, and whether the chances told were right.
 """
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -33,12 +34,14 @@ from benchmarks.forecast_series import (
     title_hours,
 )
 from demand.forecast.calendar import ReleaseCalendar, read_calendar
-from demand.forecast.candidates import Candidates, weekly_candidates
+from demand.forecast.candidates import Candidates
 from demand.forecast.factors import fit_factors
 from demand.forecast.growth import GrowthModel, backtest_growth
 from demand.forecast.launch import fit_launch_curve, fit_launch_prior, update
+from demand.forecast.lists import compare_rankers, make_list_model, usual_list_model
 from demand.forecast.ranking import LENGTH, BoostedRanker, Ranker, SameList, backtest_rankers, best_of, list_scores
 from demand.forecast.toplists import TopLists, read_top_lists
+from topology.errors import InputError
 
 HOUR_ORIGINS = 52
 """Weeks of hours that are forecast, back from the last."""
@@ -65,12 +68,8 @@ def run_top10(
     lists: TopLists, calendar: ReleaseCalendar | None, origins: int, refit_every: int, evidence: bool
 ) -> dict[str, Any]:
     """Backtest the rankers; the seconds of each include its candidates."""
-    default = BoostedRanker(name="boosted" if calendar is None else "boosted-calendar")
-    began = time.perf_counter()
-    weeks = weekly_candidates(lists, calendar)
-    preparing = time.perf_counter() - began
-    table = backtest_rankers(weeks, [SameList(), default], origins=origins, refit_every=refit_every)
-    table["seconds"] += preparing
+    default = make_list_model(usual_list_model(dated=calendar is not None))
+    weeks, table = compare_rankers(lists, calendar, [SameList(), default], origins=origins, refit_every=refit_every)
     if evidence:
         curve = [BoostedRanker(name=f"{default.name}, {n} weeks", weeks=n, release_weeks=n) for n in LEARNING_WEEKS]
         fewer = backtest_rankers(weeks, [PerfectChoice(), *curve], origins=origins, refit_every=refit_every)
@@ -78,7 +77,10 @@ def run_top10(
         oracle = backtest_rankers(list(map(tell_holders, weeks)), [told], origins=origins, refit_every=refit_every)
         table = pd.concat([table, fewer, oracle])
     result = {"default": default.name, "origins": origins, "last_week": str(lists.weeks[-1]), "models": by_model(table)}
-    return result | ({"sources": by_source(weeks, default, origins)} if evidence else {})
+    if evidence:
+        result["sources"] = by_source(weeks, default, origins)
+        result["chances"] = by_chance(weeks, default, origins)
+    return result
 
 
 def by_source(weeks: Sequence[Candidates], ranker: Ranker, origins: int) -> Table:
@@ -107,6 +109,29 @@ def by_source(weeks: Sequence[Candidates], ranker: Ranker, origins: int) -> Tabl
             sums[name] += [(came & rows).sum(), (chosen & rows).sum(), (came & chosen & rows).sum(), gained]
     columns = "candidates that came", "chosen", "chosen and came", "points if known"
     return {name: dict(zip(columns, total / lists, strict=True)) for name, total in sums.items()}
+
+
+def by_chance(weeks: Sequence[Candidates], ranker: BoostedRanker, origins: int) -> Table:
+    """Places of the forecast lists by the chance they were given, in tenths, and those of releases: the mean of it, and the share that came; one fit, before the origins."""
+    known = sorted({c.week for c in weeks if c.next_rank is not None})[-origins:]
+    ranker.fit([candidates for candidates in weeks if candidates.week < known[0]])
+    parts = []
+    for candidates in (c for c in weeks if c.week in known):
+        assert candidates.next_rank is not None and candidates.next_size is not None
+        score = ranker.score(candidates)
+        chosen = best_of(candidates, score)[0]
+        chosen = chosen[candidates.next_size[candidates.country[chosen]] > 0]
+        shown = candidates.column("since_first_anywhere")[chosen] >= 0
+        parts.append(np.column_stack([ranker.chance(score[chosen]), candidates.next_rank[chosen] > 0, shown]))
+    said, came, shown = np.concatenate(parts).T
+    tenth = np.minimum((10 * said).astype(int), 9)
+    rows = {f"{k / 10:.1f} to {(k + 1) / 10:.1f}": tenth == k for k in range(10)}
+    rows |= {"all": tenth >= 0, SOURCES[-1]: shown == 0}
+    return {
+        name: {"said": float(said[row].mean()), "came": float(came[row].mean()), "places": int(row.sum())}
+        for name, row in rows.items()
+        if row.any()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +284,21 @@ def main() -> None:
     parser.add_argument("--global-hours", type=Path)
     parser.add_argument("--youtube", type=Path, nargs="*", default=[])
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
-    args = parser.parse_args()
+    try:
+        measure(parser.parse_args())
+    except InputError as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Measure what was asked for, and print it."""
     calendar = None if args.calendar is None else read_calendar(args.calendar, runtimes=not args.dates_only)
     result: dict[str, Any] = {}
     series: dict[str, Table] = {}
@@ -279,6 +318,7 @@ def main() -> None:
         show("next week's lists", result["models"])
         if "sources" in result:
             show("entries a list", result["sources"])
+            show("places by their chance", result["chances"])
     for title, table in series.items():
         show(title, table)
 

@@ -58,8 +58,21 @@ def read_trending(path: Path) -> pd.DataFrame:
 
     ``date`` is dd.mm read as a number, so that 1.1 is the first of October; lines of a wrong length are skipped; of a video twice on a day the
     last row counts.
+
+    Raises
+    ------
+    InputError
+        The file is no table, or lacks a column.
     """
-    frame = pd.read_csv(path, on_bad_lines="skip", encoding="utf-8-sig")
+    mend = "give a file of trending videos by day"
+    try:
+        frame = pd.read_csv(path, on_bad_lines="skip", encoding="utf-8-sig")
+    except ValueError as error:
+        raise InputError(Problem(table=path.name, message=f"not a CSV table ({error})", mend=mend)) from error
+    missing = {"video_id", "date", "views", "likes", "category_id"} - set(frame.columns)
+    if missing:
+        column = ", ".join(sorted(missing))
+        raise InputError(Problem(table=path.name, column=column, message="the column is missing", mend=mend))
     written = frame["date"].map(lambda date: f"2017-{float(date):05.2f}")
     date = pd.to_datetime(written, format="%Y-%d.%m")
     frame = frame.assign(day=(date - date.min()).dt.days).drop_duplicates(["video_id", "day"], keep="last")

@@ -10,6 +10,7 @@ import typer
 
 from cdn import console
 from cdn.check import check as check_network
+from cdn.cli.lists import ListOptions, is_list_file, run_list_forecast
 from cdn.cli.options import AsJson, DemandFile, NetworkFolder, Seed, app
 from cdn.cli.words import (
     cost_line,
@@ -26,6 +27,7 @@ from cdn.settings import read_settings
 from demand.catalogue import read_catalogue
 from demand.demand import read_demand, write_demand
 from demand.forecast import BASELINES, FORECASTERS, available_forecasters
+from demand.forecast.lists import LIST_MODELS
 from demand.playback import playback_dates
 from demand.scenarios import demand_quantile
 from topology.errors import InputError, Problem
@@ -76,30 +78,52 @@ def check(folder: NetworkFolder, as_json: AsJson = False) -> None:
 
 @app.command()
 def forecast(
-    folder: NetworkFolder,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="NETWORK|LISTS",
+            help="Folder of a network, or a file of weekly Top 10 lists by country: .tsv or .csv, also .gz, in the form of Netflix's all-weeks-countries.tsv.",
+        ),
+    ],
     date: Annotated[
         dt.datetime | None,
         typer.Option(
             "--for",
             formats=["%Y-%m-%d"],
-            help="The day to predict; only earlier days are read. Default: the day after the log.",
+            help="The day to predict; only earlier days are read. Of lists, a day of the week to predict; only weeks that end before it are used. "
+            "Default: the day, or week, after the last one.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Demand table to write, .csv or .parquet; may be left out with --backtest."
+            "-o",
+            "--output",
+            help="Table to write, .csv or .parquet: the demand, or the lists; may be left out with --backtest, and of lists.",
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(FORECASTERS)}; default: the setting forecast.model."),
+        typer.Option(
+            help=f"{', '.join(FORECASTERS)}; default: the setting forecast.model. "
+            f"Of lists: {', '.join(LIST_MODELS)}; default: boosted-calendar with --calendar, else boosted."
+        ),
     ] = None,
-    origins: Annotated[int, typer.Option(min=0, help="Days of the rolling-origin backtest; 0 for none.")] = 5,
+    calendar: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of lists: release calendar, a CSV with title and release_date (optionally kind, runtime_minutes), such as Netflix's engagement report. "
+            "Releases after the week to predict are not used."
+        ),
+    ] = None,
+    origins: Annotated[
+        int, typer.Option(min=0, help="Days, or weeks, of the rolling-origin backtest; 0 for none.")
+    ] = 5,
     full_backtest: Annotated[
         bool,
         typer.Option(
-            "--backtest", help="Test every model that can run here, and cost the plan made from each forecast (regret)."
+            "--backtest",
+            help="Of a network: test every model that can run here, and cost the plan made from each forecast (regret).",
         ),
     ] = False,
     save_model: Annotated[Path | None, typer.Option(help="Folder to write the fitted model to.")] = None,
@@ -108,18 +132,58 @@ def forecast(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict a day's demand from the playback log, and test models on the days before."""
+    """Predict a day's demand from the playback log of a network, or next week's published lists, and test models on the days or weeks before.
+
+    Of a network: `fillplan forecast mynet --for 2026-01-10 -o demand.parquet`. The table is what `place` plans for.
+
+    Of lists: `fillplan forecast all-weeks-countries.tsv.gz --calendar ENGAGEMENT.csv.gz -o next.csv`. The table has, for each country and category that has a list in
+    the last week, ten rows: week (the day it ends), country, category, rank, title, chance (that the title is listed at all), weeks_before (in this list so far).
+    It needs the extra `fillplan[forecast]`, except for --model last-value, which tells no chance. The backtest shows the model beside last-value, the list of the week before.
+    """
+    _refuse_two_models(model, load_model)
+    if output is not None:
+        refuse_unknown_kind(output)
+    day = date.date() if date else None
+    if is_list_file(source):
+        if full_backtest:
+            message, mend = (
+                "a forecast of lists costs no plan",
+                "leave --backtest: --origins says how many weeks are tested",
+            )
+            raise InputError(Problem(table="arguments", column="--backtest", message=message, mend=mend))
+        options = ListOptions(
+            date=day, calendar=calendar, output=output, model=model, origins=origins, save_model=save_model, load_model=load_model
+        )  # fmt: skip
+        run_list_forecast(source, options, as_json)
+        return
+    if calendar is not None:
+        message = "a network has no use for --calendar"
+        mend = "leave it (release dates of a network stand in its table titles), or give a file of weekly lists"
+        raise InputError(
+            Problem(table="arguments", column="--calendar", value=str(calendar), message=message, mend=mend)
+        )
+    _forecast_demand(
+        source, day, output, model=model, origins=origins, full_backtest=full_backtest, save_model=save_model, load_model=load_model, as_json=as_json
+    )  # fmt: skip
+
+
+def _refuse_two_models(model: str | None, load_model: Path | None) -> None:
     if model is not None and load_model is not None:
         message, mend = "both --model and --load-model", "give one of them: a saved model knows its name"
         raise InputError(Problem(table="arguments", column="--load-model", message=message, mend=mend))
+
+
+def _forecast_demand(
+    folder: Path, date: dt.date | None, output: Path | None, *, model: str | None, origins: int, full_backtest: bool, save_model: Path | None,
+    load_model: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """``forecast`` of a network."""
     settings = read_settings(folder)
     network, catalogue = read_network(folder), read_catalogue(folder)
     if output is None and not full_backtest:
         message, mend = "nowhere to write the demand", "add -o demand.parquet, or ask for --backtest alone"
         raise InputError(Problem(table="arguments", column="--output", message=message, mend=mend))
-    if output is not None:
-        refuse_unknown_kind(output)
-    day = date.date() if date else _day_after_log(folder)
+    day = date or _day_after_log(folder)
     with console.stage(f"forecast {day}"):
         made = make_forecast(
             folder, network, catalogue, day, settings, model=model or settings.forecast.model, origins=origins,

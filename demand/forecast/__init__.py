@@ -11,7 +11,7 @@ from demand.forecast.hierarchy import Reconciled
 from demand.forecast.known import Known, build_known
 from demand.forecast.naive import LastDay, SameWeekday
 from demand.forecast.pooled import Pooled
-from demand.forecast.saved import read_learned, save_forecaster, unreadable
+from demand.forecast.saved import recall_saved, save_forecaster
 from demand.forecast.smoothing import Smoothing
 from demand.forecast.statistical import Statistical
 from topology.errors import InputError, Problem
@@ -122,11 +122,6 @@ def load_forecaster(folder: Path, known: Known | None = None) -> Forecaster:
     Raises
     ------
     InputError
-        The folder holds no saved model, or one that lacks a part.
+        The folder holds no saved model, one that lacks a part, or one of something else than a network's demand.
     """
-    name, learned = read_learned(folder)
-    forecaster = make_forecaster(name, known=known)
-    try:
-        return forecaster.recall(learned)
-    except (KeyError, TypeError, ValueError) as error:
-        raise unreadable(folder, f"{type(error).__name__}: {error}") from error
+    return recall_saved(folder, "demand", lambda name: make_forecaster(name, known=known))

@@ -21,8 +21,12 @@ LAUNCH_PRIOR = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Learned:
-    """What a fit found out, in plain parts that can be written to disk: no history, no objects."""
+    """What a fit found out, in plain parts that can be written to disk: no history, no objects.
 
+    ``kind`` says what such models forecast: one of :data:`demand.forecast.saved.KINDS`.
+    """
+
+    kind: str = "demand"
     numbers: Mapping[str, float | int | str] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)

@@ -6,7 +6,6 @@ kept is decided on days that the trees have not seen; on the same days the bands
 """
 
 import datetime as dt
-import os
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -18,8 +17,8 @@ from demand.forecast.base import Learned, require_history
 from demand.forecast.features import CATEGORIES, NAMES, RECENT, Days, candidate_rows, feature_rows
 from demand.forecast.known import Known, known_or_told
 from demand.forecast.pooled import PooledState, errors_of, pooled_states, state_demand
+from demand.forecast.trees import lightgbm_for, read_trees
 from demand.playback import History
-from topology.errors import InputError, Problem
 
 TRAIN_ORIGINS, TRAIN_STEP = 10, 2
 """Origins that the trees learn from, and days between two of them."""
@@ -28,6 +27,8 @@ LEADS = (1, 2, 4, 7)
 ROWS = 300_000
 """Rows that they learn from, at most."""
 ROUNDS = 40
+INSTEAD = "pooled"
+"""The model for those who have no LightGBM."""
 KEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Parts of the correction that are tried."""
 PARAMETERS = {
@@ -125,14 +126,7 @@ class Boosted:
         self.horizon, self.seed = int(learned.numbers["horizon"]), int(learned.numbers["seed"])
         self._kept, self._bands = float(learned.numbers["kept"]), bands_from_arrays(learned.arrays)
         text = learned.texts.get("trees")
-        if text is None:
-            self._trees = None
-            return self
-        lightgbm = _lightgbm()
-        try:
-            self._trees = lightgbm.Booster(model_str=text)
-        except lightgbm.basic.LightGBMError as error:
-            raise ValueError(f"trees that cannot be read: {error}") from error
+        self._trees = None if text is None else read_trees(text, len(NAMES), self.name, INSTEAD)
         return self
 
     def _rows(
@@ -195,28 +189,9 @@ class Boosted:
 
 
 def _grow(features: np.ndarray, came: np.ndarray, score: np.ndarray, weight: np.ndarray, *, seed: int) -> Any:
-    lightgbm = _lightgbm()
+    lightgbm = lightgbm_for("boosted", INSTEAD)
     data = lightgbm.Dataset(
         features, came, weight=weight, init_score=score, feature_name=list(NAMES), categorical_feature=list(CATEGORIES),
         free_raw_data=True,
     )  # fmt: skip
     return lightgbm.train({**PARAMETERS, "seed": seed}, data, num_boost_round=ROUNDS)
-
-
-def _lightgbm() -> Any:
-    """LightGBM, whose idle threads must not spin on cores that others use.
-
-    Raises
-    ------
-    InputError
-        It is not installed.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import lightgbm
-    except ImportError as error:
-        mend = "pip install 'fillplan[forecast]', or choose the model pooled, which needs nothing more"
-        raise InputError(
-            Problem(table="settings", column="model", value="boosted", message="LightGBM is not installed", mend=mend)
-        ) from error
-    return lightgbm

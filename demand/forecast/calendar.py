@@ -1,5 +1,6 @@
 """The release calendar: which titles come out on which day, known to an operator before anybody watches them."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,10 +52,16 @@ def read_calendar(path: Path, *, runtimes: bool = True) -> ReleaseCalendar:
     Raises
     ------
     InputError
-        A column is missing, a date is none, or a runtime is not a number above 0.
+        The file cannot be read, a column is missing or there twice, a date is none, or a runtime is not a number above 0.
     """
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = _read_text(path)
     frame.columns = frame.columns.str.strip().str.casefold().str.replace(" ", "_")
+    twice = {"title", "release_date", "kind", "sheet", "runtime_minutes"} & set(
+        frame.columns[frame.columns.duplicated()]
+    )
+    if twice:
+        column, message = ", ".join(sorted(twice)), "the column is there twice"
+        raise InputError(Problem(table=path.name, column=column, message=message, mend="remove one of them"))
     missing = {"title", "release_date"} - set(frame.columns)
     if missing:
         mend = "give a CSV with the columns title and release_date"
@@ -77,6 +84,21 @@ def read_calendar(path: Path, *, runtimes: bool = True) -> ReleaseCalendar:
     )
     # a title that several reports name has the runtime of the first that tells it
     return build_calendar(releases.groupby(["name", "day", "season"], as_index=False).agg(minutes=("minutes", "first")))
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    """The file, all of it text."""
+    mend = "give a CSV with the columns title and release_date, plain or as .csv.gz"
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise InputError(
+            Problem(table=path.name, value=str(path), message=f"cannot be read ({why})", mend=mend)
+        ) from error
+    except (ValueError, EOFError, zlib.error) as error:
+        why = str(error).strip().splitlines()[0]
+        raise InputError(Problem(table=path.name, message=f"not a CSV table ({why})", mend=mend)) from error
 
 
 def _refuse(frame: pd.DataFrame, column: str, wrong: pd.Series, table: str, message: str, mend: str) -> None:

@@ -34,6 +34,8 @@ class Candidates:
     ----------
     week
         Index of the week they are described from.
+    end
+        The day it ends, counted from 1970-01-01.
     universe
         Whose titles ``title`` counts.
     country, title
@@ -47,6 +49,7 @@ class Candidates:
     """
 
     week: int
+    end: int
     universe: Universe
     country: np.ndarray
     title: np.ndarray
@@ -254,6 +257,7 @@ def _describe(memory: Memory, follows: bool) -> Candidates:
         next_rank, next_size = _outcome(memory, country, title)
     return Candidates(
         week=memory.week,
+        end=end,
         universe=universe,
         country=country,
         title=title,

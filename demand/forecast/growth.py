@@ -5,13 +5,17 @@ The forecast is ``last * ratio``. Since ``|next - last * ratio| = last * |next /
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from demand.forecast.base import Learned
+from demand.forecast.saved import recall_saved
+from demand.forecast.trees import lightgbm_for, read_trees
 from topology.errors import InputError, Problem
 
 LAGS = 4
@@ -19,6 +23,8 @@ LAGS = 4
 LARGEST_RATIO = 50.0
 """Ratios are cut here in learning."""
 QUANTILES = (0.1, 0.5, 0.9)
+PARAMETERS = ("rounds", "leaves", "smallest_leaf", "learning_rate", "seed")
+"""Of a :class:`GrowthModel`, as they are saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -150,7 +156,8 @@ class GrowthModel:
     smallest_leaf: int = 30
     learning_rate: float = 0.05
     seed: int = 1
-    _boosters: list[Any] = field(default_factory=list, repr=False)
+    _boosters: Sequence[Any] = field(default=(), repr=False)
+    _names: tuple[str, ...] = ()
     _widening: float = field(default=1.0, repr=False)
 
     def fit(self, past: Steps) -> Self:
@@ -170,7 +177,7 @@ class GrowthModel:
             raise InputError(Problem(table="series", message="no step to learn growth from", mend=mend))
         split = np.quantile(known.step, 0.75)
         early, late = known.take(known.step < split), known.take(known.step >= split)
-        self._widening = 1.0
+        self._widening, self._names = 1.0, known.names
         if len(early.last) >= 10 * self.smallest_leaf and len(late.last):
             self._boosters = [self._learn(early, quantile) for quantile in QUANTILES]
             low, middle, high = self.predict(late)
@@ -181,7 +188,18 @@ class GrowthModel:
         return self
 
     def predict(self, rows: Steps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(N,) 10 % quantile, median and 90 % quantile of the next value, in this order of size."""
+        """(N,) 10 % quantile, median and 90 % quantile of the next value, in this order of size.
+
+        Raises
+        ------
+        InputError
+            Not fitted, or fitted on rows with other features.
+        """
+        self._refuse_unfitted()
+        if rows.names != self._names:
+            other = ", ".join(sorted(set(rows.names) ^ set(self._names))) or "their order"
+            message, mend = f"learnt from other features of a step ({other})", "fit the model on such series"
+            raise InputError(Problem(table="model", value=self.name, message=message, mend=mend))
         low, middle, high = (
             np.maximum(booster.predict(rows.features, num_threads=1), 0.0) for booster in self._boosters
         )
@@ -189,9 +207,47 @@ class GrowthModel:
         high = middle + self._widening * np.maximum(high - middle, 0.0)
         return rows.last * low, rows.last * middle, rows.last * high
 
-    def _learn(self, rows: Steps, quantile: float) -> Any:
-        import lightgbm
+    def learned(self) -> Learned:
+        """The trees of each quantile in LightGBM's own text, the width of the band, all parameters, and the features.
 
+        Raises
+        ------
+        InputError
+            Not fitted.
+        """
+        self._refuse_unfitted()
+        trees = {
+            f"trees_{q:g}": booster.model_to_string() for q, booster in zip(QUANTILES, self._boosters, strict=True)
+        }
+        numbers = {name: getattr(self, name) for name in PARAMETERS} | {"widening": self._widening}
+        return Learned(kind="growth", numbers=numbers, texts=trees | {"features": "\n".join(self._names)})
+
+    def recall(self, learned: Learned) -> Self:
+        """Take up parameters, trees and the width of the band.
+
+        Raises
+        ------
+        KeyError, ValueError
+            A part is missing, or does not fit the others.
+        InputError
+            LightGBM is not installed.
+        """
+        for name in PARAMETERS:
+            setattr(self, name, type(getattr(self, name))(learned.numbers[name]))
+        self._widening = float(learned.numbers["widening"])
+        if not (np.isfinite(self._widening) and self._widening >= 0):
+            raise ValueError("a band of no width")
+        self._names = tuple(learned.texts["features"].split("\n"))
+        self._boosters = [read_trees(learned.texts[f"trees_{q:g}"], len(self._names), self.name) for q in QUANTILES]
+        return self
+
+    def _refuse_unfitted(self) -> None:
+        if not self._boosters:
+            mend = "fit the model on past steps first"
+            raise InputError(Problem(table="series", message="nothing was learnt yet", mend=mend))
+
+    def _learn(self, rows: Steps, quantile: float) -> Any:
+        lightgbm = lightgbm_for(self.name)
         parameters = {
             "objective": "quantile",
             "alpha": quantile,
@@ -208,6 +264,17 @@ class GrowthModel:
         ratio = np.minimum(rows.following / rows.last, LARGEST_RATIO)
         data = lightgbm.Dataset(rows.features, ratio, weight=rows.last / rows.last.mean())
         return lightgbm.train(parameters, data, self.rounds)
+
+
+def load_growth(folder: Path) -> GrowthModel:
+    """A model of growth that :func:`~demand.forecast.saved.save_forecaster` wrote.
+
+    Raises
+    ------
+    InputError
+        The folder holds no saved model, one that lacks a part, or one of something else.
+    """
+    return recall_saved(folder, "growth", lambda name: GrowthModel(name=name))
 
 
 def backtest_growth(rows: Steps, model: GrowthModel, *, origins: int, refit_every: int = 4) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Weekly top lists by country: the form of the public "Top 10 by country" files."""
 
+import datetime as dt
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,18 +45,33 @@ class TopLists:
     listed_weeks: np.ndarray
 
 
-def read_top_lists(path: Path) -> TopLists:
+def read_top_lists(path: Path, *, before: dt.date | None = None) -> TopLists:
     """Read a Top 10 file by country (tab- or comma-separated, also compressed; ``schema/netflix_countries.csv``).
+
+    Parameters
+    ----------
+    before
+        Leave out the weeks that end on this day or later, as if they were not in the file.
 
     Raises
     ------
     InputError
-        With everything that is wrong in it.
+        With everything that is wrong in it, or there is no week before the day.
     """
     problems: list[Problem] = []
     frame = read_table(path, replace(load_schema("demand", "netflix_countries"), table=path.name), problems)
     if frame is None:
         raise InputError(problems)
+    if before is not None:
+        earlier = frame[frame["week"] < pd.Timestamp(before)]
+        if earlier.empty:
+            first = f"{frame['week'].min():%Y-%m-%d}"
+            message, mend = (
+                "no week of the file ends before this date",
+                f"choose a date after {first}, the end of its first week",
+            )
+            raise InputError(Problem(table=path.name, value=str(before), message=message, mend=mend))
+        frame = earlier
     return build_top_lists(frame)
 
 

@@ -25,6 +25,8 @@ class Universe:
     ----------
     category
         Index into the categories of the lists.
+    categories
+        Their names.
     dated
         Whether there is a calendar, be it of another category's titles alone: all categories are described alike.
     names
@@ -50,6 +52,7 @@ class Universe:
     """
 
     category: int
+    categories: tuple[str, ...]
     dated: bool
     names: np.ndarray
     listed: int
@@ -135,6 +138,7 @@ def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | N
     mine = np.isin(lists.title, own)
     return Universe(
         category=category,
+        categories=lists.categories,
         dated=calendar is not None,
         names=np.array(names + [planned[key] for key in order], object),
         listed=len(own),

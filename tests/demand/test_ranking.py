@@ -1,65 +1,20 @@
 """Next week's lists: names, calendar, candidates that never look ahead, metrics worked out by hand."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.forecast import PerfectChoice, by_source
+from benchmarks.forecast import PerfectChoice, by_chance, by_source
 from demand.forecast.calendar import ReleaseCalendar, build_calendar, read_calendar
 from demand.forecast.candidates import Candidates, weekly_candidates
 from demand.forecast.ranking import BoostedRanker, SameList, backtest_rankers, best_of, list_scores
 from demand.forecast.toplists import TopLists, build_top_lists, read_top_lists
 from demand.names import is_season, script_class, title_key
+from tests.drawn_lists import WEEKS, made_up_calendar, made_up_frame
 from topology.errors import InputError
-
-WEEKS = 16
-
-
-def made_up_frame(seed: int = 5) -> pd.DataFrame:
-    """Five countries whose lists of films and seasons drift, so that titles come, stay, leave and return."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for category, season in (("Films", False), ("TV", True)):
-        strength = rng.normal(size=60)
-        taste = rng.normal(size=(5, 60))
-        debut = rng.integers(-6, WEEKS, 60)
-        for week in range(WEEKS):
-            for country in range(5):
-                age = week - debut
-                score = np.where(age >= 0, strength + 0.5 * taste[country] - 0.3 * age + rng.normal(0, 0.3, 60), -99)
-                for rank, title in enumerate(np.argsort(-score)[:10], start=1):
-                    show = f"{'Series' if season else 'Film'} No. {title}x"
-                    rows.append(
-                        {
-                            "country_iso2": "ABCDE"[country], "week": pd.Timestamp("2022-01-02") + pd.Timedelta(weeks=week), "category": category,
-                            "weekly_rank": rank, "show_title": show, "season_title": f"{show}: Season 1" if season else "N/A",
-                            "cumulative_weeks_in_top_10": 1,
-                        }
-                    )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def made_up_calendar(frame: pd.DataFrame) -> ReleaseCalendar:
-    """Every listed title, released three days before the end of its first week, and one that no list ever shows."""
-    season = frame["season_title"] != "N/A"
-    frame = frame.assign(name=frame["season_title"].where(season, frame["show_title"]), season=season)
-    first = frame.groupby(["name", "season"])["week"].min().reset_index()
-    day = pd.to_datetime(first["week"]) - pd.Timedelta(days=3)
-    releases = pd.DataFrame(
-        {
-            "name": first["name"],
-            "day": day.dt.date,
-            "season": first["season"],
-            "minutes": 30.0 + 7 * np.arange(len(first)),
-        }
-    )
-    return build_calendar(
-        pd.concat(
-            [releases, pd.DataFrame({"name": ["Flop"], "day": [pd.Timestamp("2022-03-03").date()], "season": [False]})]
-        )
-    )
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +101,9 @@ def test_a_title_has_the_runtime_of_the_first_report_that_tells_it(tmp_path: Pat
         ("title,release_date\nA,2022-01-01\nB,soon\n", "row 2"),
         ("title,release_date,runtime_minutes\nA,2022-01-01,\nB,2022-01-02,0\n", "row 2, column runtime_minutes"),
         ("title,release_date,runtime_minutes\nA,2022-01-01,1:40\n", "row 1, column runtime_minutes"),
+        ("Title,Release Date,title\nA,2022-01-01,B\n", "column title: the column is there twice"),
+        ("", "not a CSV table"),
+        ("title\nA\nB,2022-01-01,3,4\n", "not a CSV table"),
     ],
 )
 def test_a_broken_calendar_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -153,6 +111,16 @@ def test_a_broken_calendar_is_refused(tmp_path: Path, text: str, said: str) -> N
     path.write_text(text)
     with pytest.raises(InputError, match=said):
         read_calendar(path)
+
+
+def test_a_calendar_that_is_not_there_or_cut_off_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_calendar(tmp_path / "none.csv")
+    packed = gzip.compress(b"title,release_date\nA,2022-01-01\n" * 99)
+    for data in (packed[:30], b"no gzip at all"):
+        (tmp_path / "cut.csv.gz").write_bytes(data)
+        with pytest.raises(InputError, match=r"cut\.csv\.gz"):
+            read_calendar(tmp_path / "cut.csv.gz")
 
 
 @pytest.mark.parametrize(
@@ -415,3 +383,17 @@ def test_a_missing_week_has_no_outcome(frame: pd.DataFrame) -> None:
     weeks = weekly_candidates(gap, None)
     assert [c.next_rank is None for c in weeks if c.week == 7] == [True, True]
     assert [c.next_rank is None for c in weeks if c.week == 8] == [False, False]
+
+
+def test_chances_are_held_against_what_came(lists: TopLists, calendar: ReleaseCalendar) -> None:
+    """Means by hand over all places; the bins hold each place once."""
+    weeks = weekly_candidates(lists, calendar)
+    ranker = BoostedRanker(rounds=20, release_rounds=10, smallest_leaf=10, smallest_release_leaf=10, leaves=7)
+    table = by_chance(weeks, ranker, 3)
+    bins = [row for name, row in table.items() if " to " in name]
+    assert sum(row["places"] for row in bins) == table["all"]["places"] == 3 * 10 * 10
+    assert sum(row["places"] * row["came"] for row in bins) / 300 == pytest.approx(table["all"]["came"])
+    tested = sorted({c.week for c in weeks if c.next_rank is not None})[-3:]
+    precision = np.concatenate([list_scores(c, ranker.score(c))[0] for c in weeks if c.week in tested])
+    assert table["all"]["came"] == pytest.approx(precision.mean())
+    assert 0 < table["new, in the calendar"]["places"] < 300
