@@ -1,7 +1,8 @@
 """Daily forecasts: accuracy and regret on generated networks, speed and memory at 100,000 and 1,000,000 series.
 
-``python -m benchmarks.daily_forecast accuracy [--seeds 3] [--json]``: networks of ``fillplan new``'s generator, rolling origin over the last days, every model that
-can run here; regret of the plan as in ``fillplan forecast --backtest``, by the solver of ``--method``.
+``python -m benchmarks.daily_forecast accuracy [NETWORK] [--seeds 3] [--json]``: networks of ``fillplan new``'s generator, rolling origin over the last days, every model that
+can run here; regret of the plan as in ``fillplan forecast --backtest``, by the solver of ``--method``. With ``--models mlforecast``, and the extra ``compare``, also a global
+model by mlforecast.
 
 ``python -m benchmarks.daily_forecast speed [--json]``: a drawn history of 100,000 series x 120 days, fitted and forecast seven days ahead, CPU seconds.
 
@@ -18,6 +19,7 @@ what chance alone costs a plan, and no forecaster can be expected to save.
 import argparse
 import dataclasses
 import datetime as dt
+import importlib.util
 import json
 import resource
 import tempfile
@@ -31,15 +33,18 @@ import pandas as pd
 
 from benchmarks.daily_launches import measure_launches
 from benchmarks.daily_law import launch_ceiling, law
-from cdn.jobs import make_forecast
+from benchmarks.daily_mlforecast import MODELS as COMPARED
+from benchmarks.daily_mlforecast import GlobalTrees
+from cdn.jobs import score_forecasters
 from cdn.placement.solve import METHODS
-from cdn.sample import FIRST_DAY, SampleSize, write_sample
+from cdn.sample import SampleSize, write_sample
 from cdn.settings import Settings
 from demand.catalogue import read_catalogue
-from demand.forecast import FORECASTERS, Pooled, available_forecasters, make_forecaster
+from demand.events import read_events
+from demand.forecast import FORECASTERS, Forecaster, Pooled, available_forecasters, build_known, make_forecaster
 from demand.forecast.known import Known, known_from
 from demand.forecast.world import World, world_of
-from demand.playback import History
+from demand.playback import History, playback_dates, read_history
 from topology.network import read_network
 
 SIZES = {
@@ -50,10 +55,13 @@ SCORES = ("wape", "bias", "mase", "coverage", "precision_at_10", "ndcg_at_10", "
 
 
 def accuracy(
-    seeds: int, origins: int, models: tuple[str, ...], sizes: tuple[str, ...], method: str
+    seeds: int, origins: int, models: tuple[str, ...], sizes: tuple[str, ...], method: str, own: Path | None = None
 ) -> list[dict[str, object]]:
-    """One row a network size and model: means over the seeds of the backtest's scores."""
+    """One row a network size and model: means over the seeds of the backtest's scores; or those of a network of one's ``own``."""
     settings = Settings.model_validate({"placement": {"method": method}})
+    if own is not None:
+        scores = score_network(own, models, origins, settings)[["model", *SCORES]]
+        return [{"network": own.name, **row} for row in scores.to_dict("records")]
     rows = []
     for size in sizes:
         frames = []
@@ -61,16 +69,27 @@ def accuracy(
             with tempfile.TemporaryDirectory() as place:
                 folder = Path(place) / "network"
                 write_sample(folder, SIZES[size], seed=seed)
-                network, catalogue = read_network(folder), read_catalogue(folder)
-                day = FIRST_DAY + dt.timedelta(days=SIZES[size].days)
-                made = make_forecast(
-                    folder, network, catalogue, day, settings, model=models[0], origins=origins, against=models,
-                    regret=True,
-                )  # fmt: skip
-                frames.append(made.backtest)
+                frames.append(score_network(folder, models, origins, settings))
         mean = pd.concat(frames).groupby("model", sort=False)[list(SCORES)].mean()
         rows += [{"network": size, "model": model, **values} for model, values in mean.to_dict("index").items()]
     return rows
+
+
+def score_network(folder: Path, models: tuple[str, ...], origins: int, settings: Settings) -> pd.DataFrame:
+    """The backtest of the last days of a network's log, a row a model."""
+    network, catalogue = read_network(folder), read_catalogue(folder)
+    history = read_history(folder, network.region_ids, catalogue, playback_dates(folder))
+    known = build_known(catalogue, network.regions, read_events(folder, network.region_ids, catalogue.title_ids))
+    tested = [forecaster(name, known, settings) for name in models]
+    return score_forecasters(history, network, catalogue, settings, tested, origins=origins, regret=True)
+
+
+def forecaster(name: str, known: Known, settings: Settings) -> Forecaster:
+    """One of the project's models, as the settings have it, or of those that it is compared with."""
+    rules = settings.forecast
+    if name in COMPARED:
+        return GlobalTrees(name=name, known=known, seed=rules.seed)
+    return make_forecaster(name, known=known, days=rules.days, half_life_days=rules.half_life_days, seed=rules.seed)
 
 
 def drawn_history(
@@ -173,7 +192,9 @@ def main() -> None:
     """Print a row a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("accuracy", "law", "ceiling", "launches", "speed", "memory"))
-    parser.add_argument("network", type=Path, nargs="?", help="of launches: a network folder")
+    parser.add_argument(
+        "network", type=Path, nargs="?", help="of launches, and of accuracy instead of the generated: a network folder"
+    )
     parser.add_argument(
         "--sessions", type=int, nargs="+", default=[20_000, 200_000], help="of law: sessions a day of the small network"
     )
@@ -183,7 +204,7 @@ def main() -> None:
         default=5,
         help="of launches: days whose plans are compared, those with most launched GB",
     )
-    parser.add_argument("--models", nargs="+", choices=FORECASTERS)
+    parser.add_argument("--models", nargs="+", choices=(*FORECASTERS, *COMPARED))
     parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=tuple(SIZES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--origins", type=int, default=5)
@@ -191,11 +212,17 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, default="greedy", help="solver of the plans that regret compares")
     parser.add_argument("--json", action="store_true", help="print a list of rows instead of a table")
     args = parser.parse_args()
+    if not set(args.models or ()).isdisjoint(COMPARED):
+        if args.what != "accuracy":
+            parser.error("the models of mlforecast are measured by accuracy alone")
+        if importlib.util.find_spec("mlforecast") is None:
+            parser.error("mlforecast is not installed: pip install -e '.[compare]'")
     rows: list[dict[str, Any]]
     if args.what == "accuracy":
         rows = accuracy(
-            args.seeds, args.origins, tuple(args.models or available_forecasters()), tuple(args.sizes), args.method
-        )
+            args.seeds, args.origins, tuple(args.models or available_forecasters()), tuple(args.sizes), args.method,
+            args.network,
+        )  # fmt: skip
     elif args.what == "law":
         rows = law(args.seeds, args.origins, args.sessions, tuple(args.models or ("pooled", "last-day")), args.method)
     elif args.what == "ceiling":

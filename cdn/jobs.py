@@ -35,7 +35,7 @@ from demand.forecast import (
     save_forecaster,
 )
 from demand.forecast.care import mend_history, without_absurd
-from demand.playback import playback_dates, read_history
+from demand.playback import History, playback_dates, read_history
 from topology.errors import InputError
 from topology.errors import Problem as Wrong
 from topology.network import Network
@@ -115,15 +115,7 @@ def make_forecast(
     scores = pd.DataFrame()
     if tested > 0:
         models = [make(name) for name in dict.fromkeys([fitted.name, *against])]
-        judge = PlanJudge(network, catalogue, settings) if regret else None
-        scores = backtest(
-            history,
-            models,
-            origins=tested,
-            judge=judge,
-            prepare=lambda before: mend_history(before, network.region_ids, catalogue)[0],
-            outcomes=without_absurd(history, network.region_ids, catalogue, []),
-        )
+        scores = score_forecasters(history, network, catalogue, settings, models, origins=tested, regret=regret)
     recent = mended.hourly_gb.sum(axis=(1, 2))[-7:]
     return Forecast(
         demand=fitted.predict(date),
@@ -132,6 +124,27 @@ def make_forecast(
         days=len(dates),
         recent_gb=float(recent.mean()),
         notes=notes,
+    )
+
+
+def score_forecasters(
+    history: History, network: Network, catalogue: Catalogue, settings: Settings, models: Sequence[Forecaster], *, origins: int,
+    regret: bool,
+) -> pd.DataFrame:  # fmt: skip
+    """The rolling-origin backtest of a log as it is: mended before a model sees it, held to what can have come.
+
+    Parameters
+    ----------
+    origins, regret
+        As of :func:`make_forecast`; ``origins`` within 1 and the days of the history less one.
+    """
+    return backtest(
+        history,
+        models,
+        origins=origins,
+        judge=PlanJudge(network, catalogue, settings) if regret else None,
+        prepare=lambda before: mend_history(before, network.region_ids, catalogue)[0],
+        outcomes=without_absurd(history, network.region_ids, catalogue, []),
     )
 
 
