@@ -15,8 +15,8 @@ from sim.machine import compiled, fetch_ahead, index, inlined
 NOBODY = -1
 NEVER = 2**62
 """A time after all others."""
-CLOSING = 2**63 - 1
-"""The end of the row that closes ``due``: not even then."""
+CLOSING = NEVER + 1
+"""The end of the row that closes ``due``: not even then. How far it is away can be told at any time, also before 00:00, which fills may begin."""
 RUNNING = np.dtype([("end", np.int64), ("rate", np.int64), ("who", np.int32), ("source", np.int32)])
 """A running session: its end in ms, its rate in bit/s, the appliance it has it from, and the one that appliance pulls from, or -1."""
 PAGE, LAST_PAGE, NEXT_DUE, LATE, FREE_BLOCK = range(5)
@@ -28,6 +28,7 @@ BIN_SHIFT = 10
 """A page is sorted through 2**BIN_SHIFT bins, so ``shift`` is at least that."""
 FIRST_BLOCKS = 64
 AT_ONCE = 2
+"""Ends that are looked at without a branch before a loop takes over: one session in the mean ends between two that begin, and how many do is chance."""
 A_PAGE, FIRST_SHIFT, MOST_SHIFT = 512, 17, 26
 """Sessions that should end in one page; pages of 2**shift ms."""
 
