@@ -134,7 +134,7 @@ def in_order(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table whole or not at all, as CSV or Parquet by its ending."""
-    refuse_unknown_kind(path)
+    refuse_no_table(path)
     if path.name.endswith(".parquet"):
         write_parquet((frame.iloc[first : first + ROWS] for first in range(0, max(len(frame), 1), ROWS)), path)
         return
@@ -152,11 +152,14 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
             frame.to_csv(draft, index=False, quoting=_quoting(frame))
 
 
-def refuse_unknown_kind(path: Path) -> None:
+def refuse_no_table(path: Path) -> None:
     """Raise InputError unless a table could be written under this name; asked before long work whose result goes there."""
     if not path.name.endswith(ENDINGS):
         mend = "end the name in .csv, .csv.gz or .parquet"
         raise InputError(Problem(table=path.name, message="unknown kind of table", mend=mend))
+    if path.is_dir():
+        mend = "remove it, or write under another name"
+        raise InputError(Problem(table=path.name, value=str(path), message="a folder has this name", mend=mend))
 
 
 def write_parquet(parts: Iterable[pd.DataFrame], path: Path) -> None:

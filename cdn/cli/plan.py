@@ -33,7 +33,7 @@ from demand.scenarios import demand_quantile
 from topology.errors import InputError, Problem
 from topology.network import read_network
 from topology.placement import Placement
-from topology.tables import find_table, refuse_unknown_kind
+from topology.tables import find_table, refuse_no_table
 
 
 @app.command()
@@ -142,7 +142,7 @@ def forecast(
     """
     _refuse_two_models(model, load_model)
     if output is not None:
-        refuse_unknown_kind(output)
+        refuse_no_table(output)
     day = date.date() if date else None
     if is_list_file(source):
         if full_backtest:

@@ -127,6 +127,9 @@ def test_unknown_ending(tmp_path):
     assert "unknown kind" in the_problem(read_text(tmp_path, "thing,size_gb\na,1\n", name="things.xlsx")).message
     with pytest.raises(InputError, match="unknown kind"):
         write_table(pd.DataFrame({"thing": ["a"]}), tmp_path / "things.txt")
+    (tmp_path / "things.csv").mkdir()
+    with pytest.raises(InputError, match="a folder has this name"):
+        write_table(pd.DataFrame({"thing": ["a"]}), tmp_path / "things.csv")
 
 
 @pytest.mark.parametrize(
