@@ -1,9 +1,10 @@
 """The batch engine: the results of :func:`sim.reference.simulate`, to the last byte, at the speed of compiled code.
 
-SimPy keeps the clock of the fleet: outages, changes of plan and steering, the hours. Before each of its events the kernel (:mod:`sim.kernel`) runs
-all sessions that start earlier and ends all that are over by then, so a session sees exactly the fleet it would have seen in the reference. Fills, which
-are many and ask nothing of the sessions, are put in order before and handed to the kernel with the sessions between which they come. Sessions may
-come all at once or in parts, in the order of their starts, so that memory does not grow with their number.
+SimPy keeps the clock of the fleet: fills, outages, changes of plan and steering, the hours. Before each of its events the kernel (:mod:`sim.kernel`) runs
+all sessions that start earlier and ends all that are over by then, so a session sees exactly the fleet it would have seen in the reference. What a fill
+that begins or ends changes is noted by the clock and made by the kernel between the sessions it comes between: fills are many, ask nothing of the
+sessions, and would cut them into short pieces. Sessions may come all at once or in parts, in the order of their starts, so that memory does not grow with
+their number.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -104,11 +105,6 @@ def _no_sessions() -> Sessions:
     return build_sessions(none, none, none, none, none)
 
 
-def _moments(at: Any, what: int) -> Any:
-    """Times in ms and a kind of event, of :mod:`sim.clock`, as one number that keeps their order."""
-    return np.minimum(at, NEVER // 16) * 8 + what
-
-
 class _Run:
     """One run: the kernel's arrays, and SimPy as the clock that says when something other than a session happens."""
 
@@ -122,11 +118,8 @@ class _Run:
         self.calendar = empty_calendar(page_shift(np.zeros(0)))
         self.outages = [0] * fleet.appliances
         self.transfers = number_transfers(fleet, fills, rules, self.numbers)
-        self.changes, self.moment, self.fill_ran = (
-            np.zeros(0, CHANGE),
-            np.zeros(0, np.int64),
-            np.zeros(len(fills), bool),
-        )
+        self.changes: list[tuple[int, int, bool]] = []
+        self.fill_ran = [False] * len(fills)
         self.env = simpy.Environment()
         self.parts: Iterator[Sessions] = iter(())
         self.part: Sessions | None = None
@@ -156,10 +149,10 @@ class _Run:
         """Start every process, let the clock run, and see that all throughput came back."""
         switch_ms = self.scheme.switch_ms
         changes = range(self.fleet.regions, len(self.fleet.candidate))
-        first = [0, switch_ms or 0, *(outage.from_ms for outage in outages)]
+        first = [0, switch_ms or 0, *self.fills.start_ms.tolist(), *(outage.from_ms for outage in outages)]
         first += [int(self.fleet.row_from_ms[row]) for row in changes]
         self.env = simpy.Environment(initial_time=min(first))
-        self.changes, self.moment, self.fill_ran = self._transfers(outages)
+        self.env.process(self.fill())
         for outage in outages:
             self.env.process(self.fail(outage))
         if switch_ms is not None:
@@ -171,7 +164,7 @@ class _Run:
             self.env.run()
         except (InputError, BalanceError) as error:  # SimPy raises a copy that knows only the text
             raise error.__cause__ or error from None
-        self.advance(NEVER, ARRIVAL)
+        self.advance(NEVER)
         all_there = np.array_equal(self.state.free, throughput(self.fleet, self.numbers))
         if not all_there or self.state.load.any():
             raise BalanceError("throughput was not given back")
@@ -184,38 +177,33 @@ class _Run:
             if progress is None and hour % self.accounts.kept_hours and hour < 24 * self.days:
                 continue
             yield Moment(self.env, hour * HOUR_MS, ARRIVAL)
-            self.advance(hour * HOUR_MS, ARRIVAL)
+            self.advance(hour * HOUR_MS)
             self.accounts.end_hour(hour)
             if progress is not None:
                 progress(self.done)
 
-    def _transfers(self, outages: Sequence[Outage]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def fill(self) -> Generator[Moment, Any, None]:
         """What fills do: each takes throughput from its source and its target, unless one of them is down, and when it ends its copy is there.
 
-        Returns
-        -------
-        (C,) of :data:`CHANGE` in order; (C,) int64 :func:`_moments` of them, ascending; and (T,) bool, which fills take place.
+        One process for all of them, which costs a seventh of one for each.
         """
-        fills, ran = self.fills, np.ones(len(self.fills), bool)
-        for outage in outages:
-            during = np.flatnonzero((fills.start_ms >= outage.from_ms) & (fills.start_ms < outage.to_ms))
-            down = np.zeros(self.fleet.appliances, bool)
-            down[outage.appliances(self.fleet)] = True
-            source = fills.source[during]
-            ran[during] &= ~(down[fills.appliance[during]] | (down[np.maximum(source, 0)] & (source >= 0)))
-        which = np.flatnonzero(ran)
-        begin, end = fills.start_ms[which], fills.end_ms[which]
-        moment = np.concatenate([_moments(begin, FILL_START), _moments(end, FILL_END)])
-        order = np.argsort(moment, kind="stable")
-        changes = np.zeros(2 * len(which), CHANGE)
-        changes["at"], changes["fill"] = np.concatenate([begin, end]), np.tile(which, 2)
-        changes["begins"][: len(which)] = 1
-        return changes[order], moment[order], ran
+        fills, down = self.fills, self.outages
+        at = np.concatenate([fills.start_ms, fills.end_ms])
+        what = np.repeat([FILL_START, FILL_END], len(fills))
+        order = np.lexsort((what, at))
+        which = order % max(len(fills), 1)
+        for now, kind, fill in zip(at[order].tolist(), what[order].tolist(), which.tolist(), strict=True):
+            yield Moment(self.env, now, kind)
+            if kind == FILL_START:
+                source = fills.source[fill]
+                self.fill_ran[fill] = not (down[fills.appliance[fill]] or (source >= 0 and down[source]))
+            if self.fill_ran[fill]:
+                self.changes.append((now, fill, kind == FILL_START))
 
     def switch(self, at: int) -> Generator[Moment, Any, None]:
         """The sites leave last night's plan: its copies that are no longer planned are gone."""
         yield Moment(self.env, at, SWITCH)
-        self.advance(at, SWITCH)
+        self.advance(at)
         old = dropped_copies(self.fleet, self.scheme)
         drop(self.numbers, self.state, old)
         look_anew(self.fleet, self.ground, self.state, old)
@@ -224,7 +212,7 @@ class _Run:
         """An outage: its appliances take nothing new until it is over."""
         for at, change in ((outage.from_ms, 1), (outage.to_ms, -1)):
             yield Moment(self.env, at, OUTAGE)
-            self.advance(at, OUTAGE)
+            self.advance(at)
             for appliance in outage.appliances(self.fleet):
                 self.outages[appliance] += change
                 word, place = divmod(int(self.numbers.bit[appliance]), WORD)
@@ -235,13 +223,13 @@ class _Run:
         """From now on a region is steered by another row."""
         at = int(self.fleet.row_from_ms[row])
         yield Moment(self.env, at, STEER)
-        self.advance(at, STEER)
+        self.advance(at)
         self.state.row_of[self.fleet.row_region[row]] = row
 
-    def advance(self, until: int, what: int) -> None:
-        """Run every session that starts before a time, and what fills do before an event of this kind at that time; end every session that is over by then."""
-        due, first = int(np.searchsorted(self.moment, _moments(until, what))), 0
-        changes, self.changes, self.moment = self.changes[:due], self.changes[due:], self.moment[due:]
+    def advance(self, until: int) -> None:
+        """Run every session that starts before a time, and what fills have done by now; end every session that is over by then."""
+        changes, first = np.array(self.changes, CHANGE), 0
+        self.changes.clear()
         while self.part is not None:
             part = self.part
             self.at, first, why = run(
@@ -311,7 +299,7 @@ class _Run:
 
     def books_closed(self) -> tuple[Tally, Ledger]:
         """Everything counted, as both engines give it."""
-        tally, ledger = self.accounts.close(self.fills, self.fill_ran, self.requested)
+        tally, ledger = self.accounts.close(self.fills, np.array(self.fill_ran, bool), self.requested)
         if self.done != int(tally.hour_sessions.sum()):
             raise BalanceError("sessions were lost")
         return tally, ledger
