@@ -5,8 +5,8 @@ every file, whose first number is above 0 while the file is held; ``ring`` int32
 (S, rows, width) and ``ring`` (S, places); a row of each is one cache. A row of zeros is a file that is not held, so a cache of many files costs the
 memory it touches. There are two ways to queue:
 
-- LRU and FIFO write requests into the ring, one behind the other; a file's row says where it stands there last, and any earlier place of it is void. A hit
-  writes two numbers and reads none. A ring that is full leaves out its void places, which is seldom, as it has two places for every file held.
+- LRU and FIFO write requests into the ring, one behind the other; a file's row counts its places there. All but the last are void: the file goes when the
+  count comes to 0. A ring that is full leaves out its void places, which is seldom, as it has two places for every file held.
 - The others link files: a row (of four numbers, a quarter of a cache line) has its neighbours in the queue it stands in, which queue that is, and the
   requests counted. Queues are rings through these rows; each has an anchor, a row behind those of the files.
 
@@ -44,7 +44,7 @@ SMALLEST_RING = 64
 SOON = 8
 """Places of a ring whose files are asked of the memory before their turn to go comes."""
 RINGED = FIFO
-"""Policies up to this number keep a ring; WHERE of a file is one more than its place there."""
+"""Policies up to this number keep a ring; WHERE of a file is how many places it has there."""
 MAIN, SMALL, GHOST = 1, 2, -1
 """WHERE of a file, 0 if none of these. A file is held if it is positive. Under LFU it is the row of the file's frequency."""
 ANCHORS = 3
@@ -213,9 +213,9 @@ def _admit_ringed(
         fetch_ahead(node, index(ring[index(soon)]) * stride)
         at += 1
         taken -= 1
-        where = np.int64(node[victim, WHERE])
-        goes = ((where ^ at) - 1) >> 63
-        node[victim, WHERE] = where & ~goes
+        left = np.int64(node[victim, WHERE]) - 1
+        goes = (left - 1) >> 63
+        node[victim, WHERE] = left
         used -= sizes[victim] & goes
         evicted[gone] = victim
         gone -= goes
@@ -233,7 +233,7 @@ def _write_down(meta: np.ndarray, node: np.ndarray, ring: np.ndarray, file: int)
     at = meta[OLDEST] + meta[LENGTH]
     at = index(at - (meta[PLACES] if at >= meta[PLACES] else 0))
     ring[at] = file
-    node[file, WHERE] = at + 1
+    node[file, WHERE] += 1
     meta[LENGTH] += 1
 
 
@@ -242,19 +242,16 @@ def _close_up(meta: np.ndarray, node: np.ndarray, ring: np.ndarray) -> None:
     """Leave out the void places of a full ring; if they were fewer than half, it grows twice as long."""
     places, kept = meta[PLACES], 0
     for at in range(places):
-        place = (meta[OLDEST] + at) % places
-        file = ring[place]
-        if node[file, WHERE] == place + 1:
-            to = (meta[OLDEST] + kept) % places
-            ring[to] = file
-            node[file, WHERE] = to + 1
+        file = ring[(meta[OLDEST] + at) % places]
+        if node[file, WHERE] > 1:
+            node[file, WHERE] -= 1
+        else:
+            ring[(meta[OLDEST] + kept) % places] = file
             kept += 1
     meta[LENGTH] = kept
     if 2 * kept > places and 2 * places <= len(ring):
         for place in range(meta[OLDEST] + kept - places):  # those that went round now go on behind the old end
-            file = ring[place]
-            ring[places + place] = file
-            node[file, WHERE] = places + place + 1
+            ring[places + place] = ring[place]
         meta[PLACES] = 2 * places
 
 

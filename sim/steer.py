@@ -145,16 +145,12 @@ def front_site(
 
     The place is -1 if the file does not fit into its cache, or if there is no such site.
     """
-    word, bit = 0, 1
     for k in range(served):
         site = index(ground.candidate[row, k])
-        if np.int64(state.holds[row, file, word]) & bit == 0 or not holds_up(ground, state, site, file):
+        if not holds_up(ground, state, site, file):
             appliance = carrier(ground, state, site, soft, rate)
             if appliance >= 0:
                 return (k if ground.file_bytes[file] <= state.cache_meta[site, 0] else NOBODY), appliance
-        bit <<= 1
-        if bit > HELD:
-            word, bit = word + 1, 1
     return NOBODY, NOBODY
 
 
