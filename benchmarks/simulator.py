@@ -1,11 +1,12 @@
-"""Both engines of the simulator on one scenario: ``python -m benchmarks.simulator [--sessions N | --scale N … | --grow AxF …] [--json]``.
+"""Both engines of the simulator on one scenario: ``python -m benchmarks.simulator [--sessions N | --scale N … | --log N … | --grow AxF …] [--json]``.
 
 100 appliances on 50 sites, 20,000 files, 50 regions that each know 10 edge sites and an origin, seven days, a tick every hour, 20 failures with their
 repairs, 700 fills. Everything is timed in this process, by the processor's clock, medians over rounds that take the variants in turn:
 
 - kernel: sessions ready in memory (40 bytes each), through the batch engine;
 - end to end: sessions drawn hour by hour and simulated as they come, the control events, the tables;
-- LRU: a fifth of every site's storage as a cache beside the plan (``lru_factor``), or the caches and no plan (``lru_alone_factor``);
+- LRU: a fifth of every site's storage as a cache beside the plan (``lru_factor``; ``end_to_end_lru_factor`` with the sessions drawn and loads of links), or
+  the caches and no plan (``lru_alone_factor``);
 - SimPy: the reference on the first sessions of the same seven days, which the batch engine then repeats: every number of every table must be the same.
 """
 
@@ -13,23 +14,29 @@ import argparse
 import dataclasses
 import datetime as dt
 import json
+import multiprocessing
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from demand.catalogue import Catalogue, build_catalogue
 from demand.demand import Demand, build_demand
 from sim import batch, reference
 from sim.draw import cut_lognormal_mean, draw_parts, draw_sessions
-from sim.fleet import Fleet, build_fleet
+from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult
 from sim.scheme import Fills, Outage, Scheme
-from sim.sessions import DAY_MS, Sessions
+from sim.sessions import DAY_MS, PlaybackDay, Sessions
 from topology.network import Network, build_network
 from topology.placement import Placement
 from topology.routing import region_paths, site_trees, steering_routes
@@ -239,12 +246,16 @@ def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict
         )
         return result
 
+    def drawn(scheme: Scheme) -> SimulationResult:
+        return engine(draw_parts(*draw_arguments, np.random.default_rng(seed + 1), **drawing), scheme)  # type: ignore[arg-type]
+
     variants: dict[str, Callable[[], Any]] = {
         "kernel": lambda: engine(ready, scheme, link_loads=False),
         "kernel_link_loads": lambda: engine(ready, scheme),
         "kernel_lru": lambda: engine(ready, mixed, link_loads=False),
         "kernel_lru_alone": lambda: engine(ready, lru, link_loads=False),
-        "end_to_end": lambda: engine(draw_parts(*draw_arguments, np.random.default_rng(seed + 1), **drawing), scheme),  # type: ignore[arg-type]
+        "end_to_end": lambda: drawn(scheme),
+        "end_to_end_lru": lambda: drawn(mixed),
         "simpy": lambda: week(reference),
         "kernel_on_the_slice": lambda: week(batch, keep_log=True),
     }
@@ -270,6 +281,7 @@ def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict
         / len(ready),
         "link_loads_factor": round(median["kernel_link_loads"] / median["kernel"], 2),
         "lru_factor": round(median["kernel_lru"] / median["kernel"], 2),
+        "end_to_end_lru_factor": round(median["end_to_end_lru"] / median["end_to_end"], 2),
         "lru_alone_factor": round(median["kernel_lru_alone"] / median["kernel"], 2),
         "misses": totals["misses"],
         "request_hit_ratio": totals["request_hit_ratio"],
@@ -310,6 +322,66 @@ def scaling(counts: list[int], seed: int) -> list[dict[str, float]]:
             }
         )
     return rows[2:]
+
+
+def write_log(sessions: int, folder: Path, seed: int) -> None:
+    """A playback log of one day with about so many sessions."""
+    scenario = build_scenario(sessions * DAYS)
+    network, catalogue, demand = scenario.network, scenario.catalogue, scenario.demand
+    regions, titles = pa.array(network.region_ids.astype(str)), pa.array(catalogue.title_ids.astype(str))
+    profile, midnight = pa.array(["h264"]), np.datetime64(DATE, "ms")
+    target = folder / "playback" / f"date={DATE}" / "part-0.parquet"
+    target.parent.mkdir(parents=True)
+    writer = None
+    for part in draw_parts(
+        demand, network, catalogue, np.random.default_rng(seed), date=DATE, mean_minutes=MEAN_MINUTES, spread=SPREAD
+    ):
+        table = pa.table(
+            {
+                "start": pa.array(midnight + part.start_ms.astype("timedelta64[ms]")),
+                "region": pa.DictionaryArray.from_arrays(part.region, regions),
+                "title": pa.DictionaryArray.from_arrays(part.file, titles),
+                "profile": pa.DictionaryArray.from_arrays(np.zeros(len(part), np.int32), profile),
+                "seconds": part.duration_ms / 1000,
+                "gb": part.bytes / BYTES_PER_GB,
+            }
+        )
+        writer = writer or pq.ParquetWriter(target, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+
+
+def replay_log(sessions: int, folder: Path) -> dict[str, float]:
+    """That day read from Parquet, part by part, and simulated with the plan in place; in a process of its own, for the sake of its memory."""
+    s = build_scenario(sessions * DAYS)
+    small = PlaybackDay(folder=folder, date=DATE, network=s.network, catalogue=s.catalogue)
+    batch.simulate(s.fleet, [every_nth(next(iter(small)), 1000)], s.scheme)  # compiles
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    day = PlaybackDay(folder=folder, date=DATE, network=s.network, catalogue=s.catalogue)
+    spent, result = timed(lambda: batch.simulate(s.fleet, day, s.scheme))
+    return {
+        "sessions": result.sessions,
+        "seconds": round(time.perf_counter() - began, 2),
+        "cpu_ns_per_session": round(spent / result.sessions * 1e9),
+        "memory_before_gb": round(before / 1e6, 2),
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        "log_gb": round(sum(path.stat().st_size for path in folder.rglob("*.parquet")) / BYTES_PER_GB, 2),
+    }
+
+
+def replaying(counts: list[int], seed: int) -> list[dict[str, float]]:
+    """A day's log of so many sessions on disk: what reading and simulating it costs, and the memory."""
+    rows = []
+    for count in counts:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as process,
+        ):
+            process.submit(write_log, count, Path(folder), seed).result()
+            rows.append(process.submit(replay_log, count, Path(folder)).result())
+    return rows
 
 
 def growing(sizes: list[str], sessions: int, peak_load: float, seed: int) -> list[dict[str, float]]:
@@ -353,6 +425,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--scale", type=int, nargs="+", metavar="N", help="instead: the week with so many sessions")
+    parser.add_argument("--log", type=int, nargs="+", metavar="N", help="instead: a day's log of so many, from Parquet")
     parser.add_argument("--grow", nargs="+", metavar="APPLIANCESxFILES", help="instead: the week on such fleets")
     parser.add_argument(
         "--peak-load", type=float, default=PEAK_LOAD, help="with --grow: load of all appliances in the busiest hour"
@@ -360,6 +433,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.scale:
         rows = scaling(args.scale, args.seed)
+        print(json.dumps(rows) if args.json else pd.DataFrame(rows).to_string(index=False))
+        return
+    if args.log:
+        rows = replaying(args.log, args.seed)
         print(json.dumps(rows) if args.json else pd.DataFrame(rows).to_string(index=False))
         return
     if args.grow:

@@ -35,7 +35,7 @@ from demand.demand import Demand, read_demand, write_demand
 from demand.laws import load_laws
 from demand.playback import playback_dates
 from sim.draw import draw_sessions
-from sim.sessions import Sessions, sessions_from_playback
+from sim.sessions import PlaybackDay, Sessions, sessions_to_rehearse
 from topology.errors import InputError, Problem
 from topology.network import TABLES, Network, read_network
 from topology.placement import Placement
@@ -283,7 +283,7 @@ class _Night:
 
 def night_sessions(
     folder: Path, network: Network, catalogue: Catalogue, demand: Demand, date: dt.date, settings: Settings
-) -> tuple[Sessions, Sessions | None, bool]:
+) -> tuple[Sessions | PlaybackDay, Sessions | PlaybackDay | None, bool]:
     """What a rehearsal of a day plays: the day's own log where it is there, else sessions drawn from the demand; and the day before as warm-up.
 
     Returns
@@ -293,9 +293,9 @@ def night_sessions(
     dates = playback_dates(folder)
     replayed = date in dates
     yesterday = date - dt.timedelta(days=1)
-    warm_up = sessions_from_playback(folder, yesterday, network, catalogue) if yesterday in dates else None
+    warm_up = sessions_to_rehearse(folder, yesterday, network, catalogue) if yesterday in dates else None
     if replayed:
-        return sessions_from_playback(folder, date, network, catalogue), warm_up, True
+        return sessions_to_rehearse(folder, date, network, catalogue), warm_up, True
     rng = np.random.default_rng(settings.simulation.seed)
     return (
         draw_sessions(demand, network, catalogue, rng, date=date, hourly_profile=load_laws().hourly_profile),

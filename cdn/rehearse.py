@@ -34,8 +34,9 @@ from sim.policies import POLICIES
 from sim.sampling import halves, sampled, sampled_ratios, without_bias
 from sim.scheme import Fills, Outage, Rules, Scheme
 from sim.series import SLOT_MS
-from sim.sessions import Sessions
+from sim.sessions import PlaybackDay, Sessions, in_blocks, in_memory
 from sim.steering import SteeringChange, change_steering
+from sim.tally import HOUR_MS
 from topology.errors import InputError, Problem
 from topology.network import Network
 from topology.placement import Placement
@@ -81,11 +82,11 @@ def rehearse(
     network: Network,
     catalogue: Catalogue,
     plan: Plan,
-    sessions: Sessions,
+    sessions: Sessions | PlaybackDay,
     policies: Sequence[str],
     settings: Settings,
     *,
-    warm_up: Sessions | None = None,
+    warm_up: Sessions | PlaybackDay | None = None,
     fills: Fills | None = None,
     before: Placement | None = None,
     outages: Sequence[Outage] = (),
@@ -102,7 +103,8 @@ def rehearse(
     plan
         The plan judged; its own demand is what ``plan+…`` is made anew from.
     sessions
-        What really came (or what was drawn).
+        What really came (or what was drawn). A day that is read anew is read into memory where sessions are looked at one by one: for a sample, for sessions
+        that stand still, and for ``settings.OFFLINE``.
     policies
         Names of ``settings.POLICY_NAMES`` and, of all titles (without ``kept``), of ``settings.OFFLINE``.
     warm_up
@@ -138,11 +140,13 @@ def rehearse(
         site_names=network.site_ids.tolist(),
     )
     _refuse_overfull(network, fleet, plan.placement)
+    if kept is not None or stall_ms is not None or any(name in OFFLINE for name in policies):
+        sessions, warm_up = in_memory(sessions), None if warm_up is None else in_memory(warm_up)
     everything, whole, day_before = sessions, fleet, warm_up
     if kept is not None:
-        fleet, sessions = sampled(fleet, everything, catalogue.title_of, kept)
-        stall_ms = None if stall_ms is None else stall_ms[kept[catalogue.title_of[everything.file]]]
-        warm_up = None if warm_up is None else sampled(fleet, warm_up, catalogue.title_of, kept)[1]
+        fleet, sessions = sampled(fleet, in_memory(everything), catalogue.title_of, kept)
+        stall_ms = None if stall_ms is None else stall_ms[kept[catalogue.title_of[in_memory(everything).file]]]
+        warm_up = None if warm_up is None else sampled(fleet, in_memory(warm_up), catalogue.title_of, kept)[1]
     rules = Rules(soft_limit=settings.simulation.soft_limit, fill_writes=settings.simulation.fill_writes)
     results: dict[str, SimulationResult] = {}
     ratios: dict[str, pd.DataFrame] = {}
@@ -156,10 +160,10 @@ def rehearse(
     offline = {
         name: fewest_misses(
             fleet,
-            sessions,
+            in_memory(sessions),
             Scheme(label=name, **_reactive(settings, "lru", share if name != "belady" else 1.0)).cache_bytes(fleet),
             planned=beside_caches() if name != "belady" else None,
-            warm_up=warm_up,
+            warm_up=None if warm_up is None else in_memory(warm_up),
         )
         for name in OFFLINE
         if name in policies
@@ -195,16 +199,20 @@ def rehearse(
         )
         log = result.log
         if stall_ms is not None and log is not None:
-            results[name] = with_stalls(result, fleet, sessions, log, stall_ms)
+            results[name] = with_stalls(result, fleet, in_memory(sessions), log, stall_ms)
         else:
             results[name] = with_expected_stalls(result, expected_rebuffering(settings.simulation.access))
         if kept is not None and log is not None:
-            ratios[name] = sampled_ratios(fleet, sessions, log, catalogue.title_of, kept)
+            ratios[name] = sampled_ratios(fleet, in_memory(sessions), log, catalogue.title_of, kept)
             if scheme.policy is not None and not kept.all():
                 of_halves = []
                 for half in halves(kept, title_weight(plan.demand, catalogue)):
-                    less, part = sampled(whole, everything, catalogue.title_of, half)
-                    before_it = None if day_before is None else sampled(whole, day_before, catalogue.title_of, half)[1]
+                    less, part = sampled(whole, in_memory(everything), catalogue.title_of, half)
+                    before_it = (
+                        None
+                        if day_before is None
+                        else sampled(whole, in_memory(day_before), catalogue.title_of, half)[1]
+                    )
                     its = simulate(less, part, scheme, own_fills, warm_up=before_it, outages=outages, rules=rules, keep_log=True).log  # fmt: skip
                     assert its is not None
                     of_halves.append(sampled_ratios(less, part, its, catalogue.title_of, half))
@@ -252,26 +260,29 @@ def _reactive(settings: Settings, policy: str, share: float) -> dict[str, Any]:
     }
 
 
-def demand_of(sessions: Sessions, network: Network) -> Demand:
+def demand_of(sessions: Sessions | PlaybackDay, network: Network) -> Demand:
     """The demand that sessions amount to: what the oracle knows.
 
     Bytes are charged to the hours a session covers; a file's peak is its rate in its region's busiest hour.
     """
     regions = len(network.regions)
-    key = sessions.file.astype(np.int64) * regions + sessions.region
-    pairs, at = np.unique(key, return_inverse=True)
     hourly = np.zeros((regions, 25))
-    by_pair = np.zeros((len(pairs), 25))
-    first, last = sessions.start_ms // 3_600_000, (sessions.start_ms + sessions.duration_ms) // 3_600_000
-    for offset in range(int((last - first).max(initial=0)) + 1):
-        hour = first + offset
-        overlap = np.minimum(sessions.start_ms + sessions.duration_ms, (hour + 1) * 3_600_000) - np.maximum(
-            sessions.start_ms, hour * 3_600_000
-        )
-        gb = sessions.bytes * np.clip(overlap, 0, None) / sessions.duration_ms / 1e9
-        slot = np.clip(hour, 0, 24)
-        np.add.at(by_pair, (at, slot), gb)
-        np.add.at(hourly, (sessions.region, slot), gb)
+    pairs, by_pair = np.zeros(0, np.int64), np.zeros((0, 25))
+    for block in in_blocks(sessions):
+        found, at = np.unique(block.file.astype(np.int64) * regions + block.region, return_inverse=True)
+        known, pairs = pairs, np.union1d(pairs, found)
+        before, by_pair = by_pair, np.zeros((len(pairs), 25))
+        by_pair[np.searchsorted(pairs, known)] = before
+        at = np.searchsorted(pairs, found)[at]
+        ends = block.start_ms + block.duration_ms
+        first, last = block.start_ms // HOUR_MS, ends // HOUR_MS
+        for offset in range(int((last - first).max(initial=0)) + 1):
+            hour = first + offset
+            overlap = np.minimum(ends, (hour + 1) * HOUR_MS) - np.maximum(block.start_ms, hour * HOUR_MS)
+            gb = block.bytes * np.clip(overlap, 0, None) / block.duration_ms / 1e9
+            slot = np.clip(hour, 0, 24)
+            np.add.at(by_pair, (at, slot), gb)
+            np.add.at(hourly, (block.region, slot), gb)
     busiest = hourly[:, :24].argmax(axis=1)
     region, file = (pairs % regions).astype(np.int32), (pairs // regions).astype(np.int32)
     return build_demand(region, file, by_pair.sum(axis=1), by_pair[np.arange(len(pairs)), busiest[region]] * 8 / 3600)

@@ -11,7 +11,7 @@ from sim.fleet import Fleet, build_fleet
 from sim.metrics import SimulationResult
 from sim.policies import POLICIES, make_policy
 from sim.scheme import Fills, Outage, Scheme
-from sim.sessions import Sessions, build_sessions, sessions_from_playback
+from sim.sessions import PlaybackDay, Sessions, build_sessions, sessions_from_playback
 
 __all__ = [
     "POLICIES",
@@ -19,6 +19,7 @@ __all__ = [
     "Fills",
     "Fleet",
     "Outage",
+    "PlaybackDay",
     "Scheme",
     "Sessions",
     "SimulationResult",

@@ -37,7 +37,7 @@ def simulate(
     scheme: Scheme,
     fills: Fills | None = None,
     *,
-    warm_up: Sessions | None = None,
+    warm_up: Sessions | Iterable[Sessions] | None = None,
     outages: Sequence[Outage] = (),
     rules: Rules = RULES,
     progress: Callable[[int], None] | None = None,
@@ -50,8 +50,10 @@ def simulate(
     ----------
     sessions
         In the order of their starts; or parts of them, one after the other, each with the same ``days``.
-    fills, warm_up, outages, rules
+    fills, outages, rules
         As in :func:`sim.reference.simulate`.
+    warm_up
+        As there; in parts, too.
     progress
         Called with the number of sessions so far, every simulated hour and at the end.
     keep_log
@@ -69,9 +71,9 @@ def simulate(
     fills = Fills.none() if fills is None else fills
     check_scheme(fleet, scheme, fills, list(outages), rules)
     run = _Run(fleet, scheme, fills, rules, link_loads=link_loads)
-    if warm_up is not None:
-        check_sessions(warm_up, fleet.regions, fleet.files)
-        run.warm(warm_up)
+    for part in () if warm_up is None else [warm_up] if isinstance(warm_up, Sessions) else warm_up:
+        check_sessions(part, fleet.regions, fleet.files)
+        run.warm(part)
     if isinstance(sessions, Sessions):
         run.begin(iter([sessions]), sessions.days, len(sessions) if keep_log else 0)
     elif keep_log:

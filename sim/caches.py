@@ -213,7 +213,7 @@ def _admit_ringed(
         fetch_ahead(node, index(ring[index(soon)]) * stride)
         at += 1
         taken -= 1
-        left = np.int64(node[victim, WHERE]) - 1
+        left = index(node[victim, WHERE]) - 1
         goes = (left - 1) >> 63
         node[victim, WHERE] = left
         used -= sizes[victim] & goes

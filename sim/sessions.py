@@ -1,18 +1,24 @@
 """Playback sessions, in the order of their starts: read from a playback log or built from columns."""
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from demand.catalogue import Catalogue
+from demand.day import A_PART, count_rows, read_day
 from demand.day import DAY_MS as DAY_MS
-from demand.day import read_day
 from sim.fleet import BYTES_PER_GB
 from sim.series import even_rate_bps
 from topology.errors import InputError, Problem
 from topology.network import Network
+
+MANY = 20_000_000
+"""Sessions of a day that are kept in memory, 40 bytes each."""
+A_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,24 +129,74 @@ def check_sessions(sessions: Sessions, regions: int, files: int) -> None:
         raise InputError(problems)
 
 
-def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalogue: Catalogue) -> Sessions:
-    """The sessions of one day of the playback log; seconds are rounded to whole milliseconds (at least one), GB to whole bytes (likewise).
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlaybackDay:
+    """One day of the playback log that is read anew, part by part, whenever it is gone through: for days that memory cannot hold.
+
+    Seconds are rounded to whole milliseconds (at least one), GB to whole bytes (likewise).
 
     Parameters
     ----------
     folder
         A network folder with ``playback/date=YYYY-MM-DD/*.parquet``, each file in the order of the starts.
+    a_part
+        Sessions of a part, if they came evenly.
 
     Raises
     ------
     InputError
-        No log of that day, a file whose times go backwards, an unknown region or a title and profile that name no file, a start on another day, a length or bytes of zero or
-        less; in the words of ``fillplan check``, the first row of each kind.
+        When gone through: no log of that day, a file whose times go backwards, an unknown region or a title and profile that name no file, a start on
+        another day, a length or bytes of zero or less; in the words of ``fillplan check``, the first row of each kind, as soon as a part is unsound.
     """
-    log = read_day(folder, date, network.region_ids, catalogue)
-    duration_ms = np.maximum(np.rint(log.seconds * 1000), 1).astype(np.int64)
-    size = np.maximum(np.rint(log.gb * BYTES_PER_GB), 1).astype(np.int64)
-    return build_sessions(log.start_ms, log.region, log.file, duration_ms, size)
+
+    folder: Path
+    date: dt.date
+    network: Network
+    catalogue: Catalogue
+    a_part: int = A_PART
+
+    def __len__(self) -> int:
+        return count_rows(self.folder, self.date)
+
+    def __iter__(self) -> Iterator[Sessions]:
+        for log in read_day(self.folder, self.date, self.network.region_ids, self.catalogue, a_part=self.a_part):
+            duration_ms = np.maximum(np.rint(log.seconds * 1000), 1).astype(np.int64)
+            size = np.maximum(np.rint(log.gb * BYTES_PER_GB), 1).astype(np.int64)
+            yield build_sessions(log.start_ms, log.region, log.file, duration_ms, size)
+
+
+def in_memory(sessions: Sessions | PlaybackDay) -> Sessions:
+    """All sessions at once, 40 bytes each."""
+    if isinstance(sessions, Sessions):
+        return sessions
+    columns: dict[str, Any] = {field.name: [] for field in fields(Sessions) if field.name != "days"}
+    for part in sessions:
+        for name, values in columns.items():
+            values.append(getattr(part, name))
+    for name, values in columns.items():  # the parts of a column go as it is joined
+        columns[name] = np.concatenate(values)
+    return Sessions(**columns)
+
+
+def sessions_from_playback(folder: Path, date: dt.date, network: Network, catalogue: Catalogue) -> Sessions:
+    """The sessions of one day of the playback log, all at once: :class:`PlaybackDay` says what may be wrong with it."""
+    return in_memory(PlaybackDay(folder=folder, date=date, network=network, catalogue=catalogue))
+
+
+def sessions_to_rehearse(folder: Path, date: dt.date, network: Network, catalogue: Catalogue) -> Sessions | PlaybackDay:
+    """One day of the log: in memory up to :data:`MANY` sessions, else to be read anew for every run."""
+    day = PlaybackDay(folder=folder, date=date, network=network, catalogue=catalogue)
+    return day if len(day) > MANY else in_memory(day)
+
+
+def in_blocks(sessions: Sessions | PlaybackDay) -> Iterator[Sessions]:
+    """The same sessions, some at a time, for work that takes memory for every one of them."""
+    if not isinstance(sessions, Sessions):
+        yield from sessions
+        return
+    columns = {field.name: getattr(sessions, field.name) for field in fields(Sessions) if field.name != "days"}
+    for at in range(0, len(sessions), A_BLOCK):
+        yield Sessions(**{name: column[at : at + A_BLOCK] for name, column in columns.items()}, days=sessions.days)
 
 
 def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]:

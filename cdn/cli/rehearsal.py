@@ -40,7 +40,7 @@ from sim.abr import read_sabre_traces
 from sim.encode_mix import expected_rebuffering, rebuffering, switch_by_access
 from sim.sampling import sample_titles
 from sim.scheme import Fills, Outage
-from sim.sessions import Sessions, sessions_from_playback
+from sim.sessions import PlaybackDay, Sessions, in_memory, sessions_to_rehearse
 from sim.steering import SteeringChange
 from topology.errors import InputError, Problem
 from topology.network import Network, read_network
@@ -183,7 +183,7 @@ def simulate(
             rng = np.random.default_rng([seed, 3])
             played = len(sessions)
             sessions, more["stall_ms"] = switch_by_access(
-                sessions, catalogue, throughputs, settings.simulation.access, rng
+                in_memory(sessions), catalogue, throughputs, settings.simulation.access, rng
             )
             stalled = rebuffering(sessions, more["stall_ms"])
             console.say(
@@ -394,7 +394,7 @@ def _sessions(
     playback: dt.date | None,
     demand: Path | None,
     seed: int,
-) -> tuple[Sessions, Sessions | None]:
+) -> tuple[Sessions | PlaybackDay, Sessions | PlaybackDay | None]:
     """Sessions to rehearse, and the day before as warm-up of reactive caches where the log has it."""
     if playback is None:
         assert demand is not None
@@ -402,6 +402,6 @@ def _sessions(
         return draw_day(wanted, network, catalogue, np.random.default_rng([seed, 0]), FIRST_DAY)
     yesterday = playback - dt.timedelta(days=1)
     warm_up = (
-        sessions_from_playback(folder, yesterday, network, catalogue) if yesterday in playback_dates(folder) else None
+        sessions_to_rehearse(folder, yesterday, network, catalogue) if yesterday in playback_dates(folder) else None
     )
-    return sessions_from_playback(folder, playback, network, catalogue), warm_up
+    return sessions_to_rehearse(folder, playback, network, catalogue), warm_up

@@ -9,7 +9,7 @@ import pytest
 
 from cdn.rehearse import decomposition, demand_of, rehearse, write_rehearsal
 from cdn.settings import FILLED, PREVIOUS
-from sim.sessions import sessions_from_playback
+from sim.sessions import PlaybackDay, sessions_from_playback
 from tests.small_network import DAYS, FIRST
 from topology.errors import InputError
 
@@ -62,6 +62,35 @@ def test_the_oracle_knows_what_came(planned, sessions):
         region = planned.network.region_ids[demand.region[n]]
         assert demand.gb[n] == pytest.approx(asked[region, title, profile], rel=1e-6)
     assert (demand.peak_gbps >= 0).all() and demand.peak_gbps.sum() * 3600 / 8 <= demand.gb.sum()
+
+
+def test_a_day_read_anew_in_parts_is_rehearsed_as_one_in_memory(planned, sessions, monkeypatch):
+    yesterday = LAST - dt.timedelta(days=1)
+    given = (planned.network, planned.catalogue, planned.plan)
+
+    def day(date):
+        return PlaybackDay(
+            folder=planned.folder, date=date, network=planned.network, catalogue=planned.catalogue, a_part=len(sessions) // 7
+        )  # fmt: skip
+
+    def both(*names, **more):
+        before = sessions_from_playback(planned.folder, yesterday, planned.network, planned.catalogue)
+        yield rehearse(*given, sessions, names, planned.settings, warm_up=before, **more)
+        yield rehearse(*given, day(LAST), names, planned.settings, warm_up=day(yesterday), **more)
+
+    in_memory, anew = both("plan", "lru", "oracle")
+    assert in_memory.totals() == anew.totals()
+    in_memory, anew = both("belady")
+    assert in_memory.offline_figures(planned.network) == anew.offline_figures(planned.network)
+    in_memory, anew = both("lru", kept=np.arange(len(planned.catalogue.title_ids)) % 2 == 0)
+    assert in_memory.totals() == anew.totals()
+    assert in_memory.ratios["lru"].equals(anew.ratios["lru"])
+    monkeypatch.setattr("sim.sessions.A_BLOCK", 1000)
+    whole, blocks = demand_of(day(LAST), planned.network), demand_of(sessions, planned.network)
+    for name in ("region", "file"):
+        assert np.array_equal(getattr(whole, name), getattr(blocks, name))
+    for name in ("gb", "peak_gbps"):
+        assert getattr(whole, name) == pytest.approx(getattr(blocks, name), rel=1e-9)
 
 
 def test_the_decomposition_adds_up(rehearsal):

@@ -13,7 +13,7 @@ from demand.demand import build_demand
 from demand.diurnal import EVENING, quarter_hour_weights
 from demand.playback import validate_playback
 from sim.draw import cut_lognormal_mean, draw_sessions
-from sim.sessions import DAY_MS, build_sessions, check_sessions, sessions_from_playback
+from sim.sessions import DAY_MS, PlaybackDay, build_sessions, check_sessions, sessions_from_playback
 from topology.errors import InputError
 
 DATE = dt.date(2026, 1, 15)
@@ -297,3 +297,57 @@ def test_an_impossible_length_is_refused(network, catalogue, wrong):
     demand = build_demand(np.array([0]), np.array([0]), np.array([1.0]))
     with pytest.raises(InputError):
         draw_sessions(demand, network, catalogue, np.random.default_rng(0), date=DATE, **wrong)
+
+
+def test_a_day_in_parts_is_the_day(tmp_path, network, catalogue):
+    rng = np.random.default_rng(5)
+    for name in ("part-0.parquet", "part-1.parquet"):
+        start = np.sort(rng.integers(0, 24 * 60, 300)).astype("timedelta64[m]") + np.datetime64(
+            DATE
+        )  # many at one time
+        write_log(
+            tmp_path,
+            log(
+                {
+                    "start": start,
+                    "region": rng.choice(["r0", "r1", "r2"], 300),
+                    "title": rng.choice(["t0", "t1", "t2"], 300),
+                    "profile": "h264",
+                    "seconds": rng.uniform(1, 3600, 300),
+                    "gb": rng.uniform(1e-9, 1, 300),
+                }
+            ),
+            name,
+        )
+    parts = list(PlaybackDay(folder=tmp_path, date=DATE, network=network, catalogue=catalogue, a_part=50))
+    whole = sessions_from_playback(tmp_path, DATE, network, catalogue)
+    assert len(parts) == 12
+    assert len(whole) == 600 == len(PlaybackDay(folder=tmp_path, date=DATE, network=network, catalogue=catalogue))
+    for field in dataclasses.fields(whole):
+        if field.name != "days":
+            joined = np.concatenate([getattr(part, field.name) for part in parts])
+            assert np.array_equal(joined, getattr(whole, field.name)), field.name
+
+
+@pytest.mark.parametrize(
+    ("row", "change"),
+    [
+        (0, {"start": pd.Timestamp("2026-01-14T23:59:59")}),
+        (7, {"start": pd.Timestamp("2026-01-16")}),
+        (5, {"start": pd.NaT}),
+        (5, {"start": pd.Timestamp("2026-01-15T04:59:59")}),
+        (1, {"start": pd.Timestamp("2026-01-15T20:00:00")}),
+        (6, {"gb": 0.0}),
+    ],
+)
+def test_a_day_in_parts_is_refused_where_the_day_is(tmp_path, network, catalogue, row, change):
+    frame = log([(f"2026-01-15T{hour:02}:00:00", *GOOD[1:]) for hour in (0, 1, 4, 5, 9, 12, 18, 23)])
+    for name, value in change.items():
+        frame.loc[row, name] = value
+    write_log(tmp_path, frame)
+    said = []
+    validate_playback(tmp_path, network.region_ids, catalogue, said)
+    for a_part in (1, 2, 3, 8):
+        with pytest.raises(InputError) as caught:
+            list(PlaybackDay(folder=tmp_path, date=DATE, network=network, catalogue=catalogue, a_part=a_part))
+        assert [str(problem) for problem in caught.value.problems] == [str(problem) for problem in said]
