@@ -25,6 +25,15 @@ def test_simulate_measures_every_policy_on_the_same_sessions(evening):
     assert json.loads((evening.folder / "tables/totals.json").read_text())["policies"] == document["policies"]
 
 
+def test_a_day_that_memory_cannot_hold_is_rehearsed_in_parts(evening, monkeypatch):
+    monkeypatch.setattr("sim.sessions.MANY", 10)
+    monkeypatch.setattr("sim.sessions.in_memory", None)
+    line = f"simulate net --plan plan --playback {NIGHT} --json"
+    names = ("plan", "lru", "plan+lru", "oracle")
+    document = fillplan(line, *(part for name in names for part in ("--policy", name)), cwd=evening.folder).document
+    assert document["policies"] == evening.ran["simulate"].document["policies"]
+
+
 def test_the_tables_of_a_simulation_tell_sites_and_hours(evening):
     hours, cells = (pd.read_parquet(evening.folder / f"tables/{name}.parquet") for name in ("by_hour", "by_site_hour"))
     for policy, totals in evening.ran["simulate"].document["policies"].items():
