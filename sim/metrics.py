@@ -117,6 +117,7 @@ def with_expected_stalls(result: SimulationResult, ratio: float) -> SimulationRe
 
 def _by_arc(fleet: Fleet, ledger: Ledger, gbps: np.ndarray) -> pd.DataFrame:
     """The 95th percentile is the nearest rank among the five-minute averages: the busiest 5 % are not billed."""
+    ranked = np.sort(gbps, axis=1)  # np.partition takes five times as long where most are equal: zeros
     billed = -(-95 * gbps.shape[1] // 100) - 1
     return pd.DataFrame(
         {
@@ -125,8 +126,8 @@ def _by_arc(fleet: Fleet, ledger: Ledger, gbps: np.ndarray) -> pd.DataFrame:
             "fetch_gb": ledger.fetching / BYTES_PER_GB,
             "fill_gb": ledger.filling / BYTES_PER_GB,
             "gb": (ledger.serving + ledger.fetching + ledger.filling) / BYTES_PER_GB,
-            "peak_gbps": gbps.max(axis=1),
-            "p95_gbps": np.partition(gbps, billed, axis=1)[:, billed],
+            "peak_gbps": ranked[:, -1],
+            "p95_gbps": ranked[:, billed],
             "capacity_gbps": fleet.arc_capacity_bps / BITS_PER_GBIT,
         }
     )
