@@ -56,25 +56,32 @@ class Accounts:
             startup=np.zeros(STARTUP_BINS, np.int64),
             peak=np.zeros(fleet.sites, np.int64),
             marks=np.zeros((1, paths, 2), np.int64),
-            arc_marks=np.zeros((days * SLOTS, fleet.arcs, 2), np.int64),
+            pair_marks=np.zeros((1, pairs, 2), np.int64),
         )
+        self.arc_marks = np.zeros((days * SLOTS, fleet.arcs, 2), np.int64)
         self.base_slot = 0
-        self.kept_hours = min(max(WINDOW_BYTES // (HOUR_SLOTS * self.books.marks.nbytes + 1), 1), 24)
+        slot_bytes = self.books.marks.nbytes + self.books.pair_marks.nbytes
+        self.kept_hours = min(max(WINDOW_BYTES // (HOUR_SLOTS * slot_bytes + 1), 1), 24)
 
     def make_room(self, longest_ms: int) -> None:
         """A window of marks that the longest session fits into."""
         window = min(self.kept_hours * HOUR_SLOTS + longest_ms // SLOT_MS + 2, self.days * SLOTS)
-        marks = self.books.marks
-        if self.link_loads and window > len(marks):
-            more = np.zeros((window - len(marks), *marks.shape[1:]), np.int64)
-            self.books = self.books._replace(marks=np.concatenate([marks, more]))
+        if self.link_loads and window > len(self.books.marks):
+            marks, pair_marks = (
+                np.concatenate([old, np.zeros((window - len(old), *old.shape[1:]), np.int64)])
+                for old in (self.books.marks, self.books.pair_marks)
+            )
+            self.books = self.books._replace(marks=marks, pair_marks=pair_marks)
 
     def end_hour(self, hour: int) -> None:
         """Every so many hours, loads that can no longer change move from paths to arcs, and the window of marks begins anew."""
         if self.link_loads and (hour % self.kept_hours == 0 or hour == 24 * self.days):
-            paths = self.fleet.region_paths
             past = hour * HOUR_SLOTS - self.base_slot
-            move_marks(self.books.marks, past, self.books.arc_marks, self.base_slot, paths.start, paths.arcs)
+            for marks, paths in (
+                (self.books.marks, self.fleet.region_paths),
+                (self.books.pair_marks, self.pair_paths),
+            ):
+                move_marks(marks, past, self.arc_marks, self.base_slot, paths.start, paths.arcs)
             self.base_slot = hour * HOUR_SLOTS
 
     def close(self, fills: Fills, ran: np.ndarray, requested: int) -> tuple[Tally, Ledger]:
@@ -134,7 +141,7 @@ class Accounts:
 
     def _arc_load(self, fills: Fills, ran: np.ndarray) -> np.ndarray:
         """(2L, T) int64: bit/s x ms of each arc in each slot; nothing, if loads over time are not wanted."""
-        marks, fleet = self.books.arc_marks, self.fleet
+        marks, fleet = self.arc_marks, self.fleet
         if not self.link_loads:
             return np.zeros(marks.shape[1::-1], np.int64)
         paths = fleet.site_paths(fills.source_site(fleet)[ran], fills.target_site(fleet)[ran])

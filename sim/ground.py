@@ -66,8 +66,6 @@ def lay_ground(fleet: Fleet, scheme: Scheme, rules: Rules, numbers: Numbers, row
         seat_place=seat_place,
         seat_begin=seat_begin,
         pair_of=pair_of,
-        pair_start=pair_paths.start,
-        pair_arcs=pair_paths.arcs,
         path_us=fleet.round_trip_us(fleet.region_paths),
         pair_us=fleet.round_trip_us(pair_paths),
         policy=policy,

@@ -63,6 +63,17 @@ def _mark(marks: np.ndarray, base: int, column: int, at: int, rate: int) -> None
 
 
 @inlined
+def _mark_pair(
+    ground: Ground, books: Books, base: int, source: int, target: int, now: int, end: int, rate: int
+) -> None:
+    """The flow of a pull from one site to another; none from a site to itself."""
+    pair = ground.pair_of[source, target]
+    if pair >= 0:
+        _mark(books.pair_marks, base, pair, now, rate)
+        _mark(books.pair_marks, base, pair, end, -rate)
+
+
+@inlined
 def _lets_in(ground: Ground, state: State, site: int, file: int) -> bool:
     """Whether the site's rule of admission lets a missed file into its cache."""
     return bool(admits(ground.admission, ground.largest, state.cache_asked[site], ground.file_bytes, file))
@@ -320,8 +331,9 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
                 _note_pull(ground, books, hour, place, provider, index(keeper), site, size, fetched)
                 _take(state, books.peak, site, appliance, rate)
                 if link_loads:
-                    _mark_arcs(ground, books, provider, keeper, now, end, int(np.rint(fetched * 8000.0 / (end - now))))
-                    _mark_arcs(ground, books, keeper, site, now, end, rate)
+                    brought = int(np.rint(fetched * 8000.0 / (end - now)))
+                    _mark_pair(ground, books, base_slot, provider, keeper, now, end, brought)
+                    _mark_pair(ground, books, base_slot, keeper, site, now, end, rate)
         _take(state, books.peak, provider, appliance if source < 0 else source, rate)
         expect(calendar, end, rate, appliance, source)
         _count(books, hour, place, outcome, size, length)
@@ -335,16 +347,6 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
             if source >= 0:
                 entries.source[i], entries.source_appliance[i] = provider, original[source]
     return len(part.start_ms), NO_MORE
-
-
-@compiled
-def _mark_arcs(ground: Ground, books: Books, source: int, target: int, now: int, end: int, rate: int) -> None:
-    """The load of a pull on every arc from one site to another; none from a site to itself."""
-    pair = ground.pair_of[source, target]
-    if pair >= 0:
-        for at in range(ground.pair_start[pair], ground.pair_start[pair + 1]):
-            _mark(books.arc_marks, 0, ground.pair_arcs[at], now, rate)
-            _mark(books.arc_marks, 0, ground.pair_arcs[at], end, -rate)
 
 
 @compiled
