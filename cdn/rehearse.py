@@ -140,6 +140,7 @@ def rehearse(
         site_names=network.site_ids.tolist(),
     )
     _refuse_overfull(network, fleet, plan.placement)
+    # from here on ``in_memory`` of what is looked at one by one hands back what it is given
     if kept is not None or stall_ms is not None or any(name in OFFLINE for name in policies):
         sessions, warm_up = in_memory(sessions), None if warm_up is None else in_memory(warm_up)
     everything, whole, day_before = sessions, fleet, warm_up

@@ -19,6 +19,7 @@ from topology.network import Network
 MANY = 20_000_000
 """Sessions of a day that are kept in memory, 40 bytes each."""
 A_BLOCK = 4_000_000
+"""Sessions in memory that are gone through at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -70,7 +70,7 @@ def test_a_day_read_anew_in_parts_is_rehearsed_as_one_in_memory(planned, session
 
     def day(date):
         return PlaybackDay(
-            folder=planned.folder, date=date, network=planned.network, catalogue=planned.catalogue, a_part=len(sessions) // 7
+            folder=planned.folder, date=date, network=planned.network, catalogue=planned.catalogue, a_part=len(sessions) // 60
         )  # fmt: skip
 
     def both(*names, **more):
