@@ -172,7 +172,8 @@ def read_scenarios(path: Path) -> list[Scenario]:
     try:
         scenarios = list(_Document.model_validate(document).scenario)
     except ValidationError as error:
-        raise InputError([_problem(path.name, dict(fault), document) for fault in error.errors()]) from error
+        faults = [dict(fault) for fault in error.errors()]
+        raise InputError([_problem(path.name, fault, document) for fault in faults if not _follows(fault, faults)]) from error  # fmt: skip
     names = [s.name for s in scenarios]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -282,6 +283,14 @@ def _something(part: _Part, *names: str) -> None:
         raise ValueError(f"nothing is changed: give {' or '.join(names)}")
 
 
+def _follows(fault: dict[str, Any], faults: Sequence[dict[str, Any]]) -> bool:
+    """Whether a list is too short only as what is wrong within it was left out."""
+    where = fault["loc"]
+    return fault["type"] == "too_short" and any(
+        len(other["loc"]) > len(where) and other["loc"][: len(where)] == where for other in faults
+    )
+
+
 def _problem(table: str, fault: dict[str, Any], document: object) -> Problem:
     """One fault of the form as a problem: where it stands (counted from 1), what is wrong, and the mend."""
     where: Sequence[str | int] = fault["loc"]
@@ -294,6 +303,10 @@ def _problem(table: str, fault: dict[str, Any], document: object) -> Problem:
         mend = f"perhaps {close[0]!r}; {GUIDE}" if close else f"use one of {', '.join(_known_keys(where))}"
     elif fault["type"] == "missing":
         message, mend = "missing key", f"add it; {GUIDE}"
+    elif fault["type"] == "string_pattern_mismatch":  # only times have a pattern
+        message, mend = "no time of the day", f"say HH:MM; {GUIDE}"
+    elif fault["type"] == "too_short":
+        message, mend = "an empty list", f"give one at least; {GUIDE}"
     shown = fault["input"]
     plain = isinstance(shown, str | int | float) and document is not shown
     return Problem(table=table, column=column, value=str(shown) if plain else None, message=message, mend=mend)

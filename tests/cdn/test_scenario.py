@@ -175,13 +175,15 @@ def test_reads_the_documented_form(tmp_path):
         ("[[scenario]]\nname = 'x'\n[[scenario.demand]]\nfactor = inf", "scenario[1].demand[1].factor", "finite"),
         ("[[scenario]]\nname = 'x'\n[[scenario.site]]\nsite = 'b'\nstorage_factor = 2\nstorage_gb = 3", "scenario[1].site[1]", "not both"),
         ("[[scenario]]\nname = 'x'\n[[scenario.site]]\nsite = 'b'\nstorage_gb = 3\nat = '20:00'", "scenario[1].site[1]", "down = true"),
-        ("[[scenario]]\nname = 'x'\n[[scenario.site]]\nsite = 'b'\ndown = true\nat = '25:00'", "scenario[1].site[1].at", "pattern"),
+        ("[[scenario]]\nname = 'x'\n[[scenario.site]]\nsite = 'b'\ndown = true\nat = '25:00'", "scenario[1].site[1].at", "no time of the day (value '25:00'). Mend: say HH:MM"),
         ("[[scenario]]\nname = 'x'\n[[scenario.appliance]]\nappliance = 'b'\ndown = true\nat = '20:00'\nuntil = '19:00'", "scenario[1].appliance[1]", "does not come after"),
         ("[[scenario]]\nname = 'x'\n[[scenario.link]]\nlink = 'b'", "scenario[1].link[1]", "nothing is changed"),
         ("[[scenario]]\nname = 'x'\n[[scenario.link]]\nlink = 'b'\ncapacity_factor = 0", "scenario[1].link[1].capacity_factor", "greater than 0"),
         ("[[scenario]]\nname = 'x'\n[[scenario.promote]]\ntitle = 'a'\nshare = 0.1\nfactor = 2", "scenario[1].promote[1]", "not both"),
         ("[[scenario]]\nname = 'x'\n[[scenario.promote]]\ntitle = 'a'\nshare = 0.1\ntotal = 'grows'", "scenario[1].promote[1]", "total = 'kept'"),
         ("[[scenario]]\nname = 'x'\n[[scenario]]\nname = 'x'", "name", "two scenarios"),
+        ("[[scenario]]\nname = 'x'\n[[scenario.steering]]\nregion = 'b'\nsites = []", "scenario[1].steering[1].sites", "an empty list"),
+        ("scenario = []", "scenario", "an empty list"),
         ("[[scenarios]]\nname = 'x'", "scenarios", "perhaps 'scenario'"),
         ("", "scenario", "missing key"),
     ],
@@ -192,6 +194,7 @@ def test_says_where_the_form_is_wrong_and_how_to_mend_it(tmp_path, text, column,
     with pytest.raises(InputError) as caught:
         read_scenarios(path)
     assert any(p.column == column and words in str(p) for p in caught.value.problems), str(caught.value)
+    assert len(caught.value.problems) == (2 if column == "scenarios" else 1)
 
 
 def test_a_file_that_is_no_toml_or_is_not_there(tmp_path):
