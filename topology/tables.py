@@ -201,6 +201,7 @@ def _quoting(frame: pd.DataFrame) -> Literal[0, 1]:
 def _read_arrow(path: Path, schema: Schema, problems: list[Problem]) -> pa.Table | None:
     """The columns of a file as Arrow has them, those of a CSV file all as text; None and a problem where it cannot be read."""
     name = path.name
+    named = "" if name == schema.table else f"{name}: "
     try:
         if name.endswith(".parquet"):
             table = _read_parquet(path)
@@ -215,21 +216,21 @@ def _read_arrow(path: Path, schema: Schema, problems: list[Problem]) -> pa.Table
             raise _UnreadableError("the column is there twice", "remove one of them", column=twice[0])
         return table
     except _UnreadableError as error:
-        where = name if error.column is None else f"{name}, {error.column!r}"
+        where = named if error.column is None else f"{name}, {error.column!r}: "
         problems.append(
             Problem(
                 table=schema.table,
                 row=error.row,
                 column=error.column,
-                message=f"{where}: {error.message}",
+                message=f"{where}{error.message}",
                 mend=error.mend,
             )
         )
     except FileNotFoundError:
-        problems.append(Problem(table=schema.table, message=f"{name}: no such file", mend="check the path"))
+        problems.append(Problem(table=schema.table, message=f"{named}no such file", mend="check the path"))
     except OSError as error:
         why = error.strerror or _first_line(error)
-        problems.append(Problem(table=schema.table, message=f"{name}: cannot be read ({why})", mend="check the file"))
+        problems.append(Problem(table=schema.table, message=f"{named}cannot be read ({why})", mend="check the file"))
     return None
 
 

@@ -158,7 +158,7 @@ WRONG = {
     "a day too early": (f"lists.csv --for {FIRST}", f"a date after {FIRST}"),
     "too few weeks": ("short.csv", "six weeks"),
     "lists without ranks": ("unranked.csv", "weekly_rank"),
-    "no file": ("none.tsv.gz", "no such file"),
+    "no file": ("none.tsv.gz", "error: none.tsv.gz: no such file"),
     "fewer origins than none": ("lists.csv --origins -1", "--origins"),
 }
 
