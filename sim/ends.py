@@ -19,14 +19,16 @@ CLOSING = NEVER + 1
 """The end of the row that closes ``due``: not even then. How far it is away can be told at any time, also before 00:00, which fills may begin."""
 RUNNING = np.dtype([("end", np.int64), ("rate", np.int64), ("who", np.int32), ("source", np.int32)])
 """A running session: its end in ms, its rate in bit/s, the appliance it has it from, and the one that appliance pulls from, or -1."""
-PAGE, LAST_PAGE, NEXT_DUE, LATE, FREE_BLOCK = range(5)
-"""Places in ``clock``: the open page, the last page with an end in it, the first row of ``due`` not ended, ends in the heap, the first unused block."""
+PAGE, LAST_PAGE, NEXT_DUE, ALL_DUE, LATE, FREE_BLOCK = range(6)
+"""Places in ``clock``: the open page, the last page with an end in it, the first row of ``due`` not ended, the one that closes it, ends in the heap, the first
+unused block."""
 BLOCK_SHIFT = 5
 BLOCK = 1 << BLOCK_SHIFT
 """Rows of a block."""
 BIN_SHIFT = 10
 """A page is sorted through 2**BIN_SHIFT bins, so ``shift`` is at least that."""
-FIRST_BLOCKS = 64
+FIRST_BLOCKS = 1024
+"""At first; room that is not used yet takes no memory."""
 AT_ONCE = 2
 """Ends that are looked at without a branch before a loop takes over: one session in the mean ends between two that begin, and how many do is chance."""
 A_PAGE, FIRST_SHIFT, MOST_SHIFT = 512, 17, 26
@@ -62,7 +64,7 @@ def empty_calendar(shift: int) -> Calendar:
         due=due,
         late=np.zeros(0, RUNNING),
         bins=np.zeros(1 << BIN_SHIFT, np.int64),
-        clock=np.array([0, 0, 0, 0, NOBODY], np.int64),
+        clock=np.array([0, 0, 0, 0, 0, NOBODY], np.int64),
         shift=shift,
     )
 
@@ -94,12 +96,13 @@ def with_room(old: Calendar) -> Calendar:
     old.clock[FREE_BLOCK] = count
     size = len(after) * BLOCK
 
-    def longer(table: np.ndarray, more: int = 0) -> np.ndarray:
-        grown = np.zeros(size + more, RUNNING)
-        grown[: len(table)] = table
+    def longer(used: np.ndarray) -> np.ndarray:
+        grown = np.empty(size + 1, RUNNING)
+        grown[: len(used)] = used
         return grown
 
-    return old._replace(rows=longer(old.rows), after=after, due=longer(old.due, 1), late=longer(old.late))
+    due, late = old.due[: old.clock[ALL_DUE] + 1], old.late[: old.clock[LATE]]
+    return old._replace(rows=longer(old.rows), after=after, due=longer(due), late=longer(late))
 
 
 @inlined
@@ -228,7 +231,8 @@ def _sort_into_due(calendar: Calendar, page: int) -> None:
                 due[at] = due[at - 1]
                 at -= 1
             due[at].end, due[at].rate, due[at].who, due[at].source = end, rate, appliance, source
-    due[count].end = CLOSING
+    due[count].end, due[count].rate, due[count].who, due[count].source = CLOSING, 0, 0, NOBODY
+    calendar.clock[ALL_DUE] = count
 
 
 @compiled

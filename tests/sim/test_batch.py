@@ -200,7 +200,7 @@ def test_the_random_rehearsals_reach_every_case(make):
 
 
 @pytest.mark.parametrize("policy", [None, "lru"])
-def test_a_busy_day_on_large_sites(make, policy):
+def test_a_busy_day_on_large_sites(make, policy, monkeypatch):
     """Sites of 1, 64, 65 and 130 appliances, so that words are shared, filled and left; thousands of sessions, most of them crowded."""
     rng = np.random.default_rng(5)
     sizes = [1, 64, 65, 130]
@@ -233,6 +233,8 @@ def test_a_busy_day_on_large_sites(make, policy):
     truth = reference.simulate(fleet, day, scheme, outages=outages)
     assert_same(batch.simulate(fleet, day, scheme, outages=outages, keep_log=True), truth)
     assert min(truth.totals()["misses"].values()) == 0 < truth.totals()["misses"]["health"]
+    monkeypatch.setattr("sim.ends.FIRST_BLOCKS", 1)  # the calendar grows again and again
+    assert_same(batch.simulate(fleet, day, scheme, outages=outages, keep_log=True), truth)
 
 
 @pytest.mark.parametrize(
