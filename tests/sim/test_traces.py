@@ -99,9 +99,9 @@ def test_umass_requests_are_cleaned_and_put_in_order(tmp_path):
     [
         ("w01.oracleGeneral.sample10", b"", "oracle-general"),
         ("w01.bin", records(ROWS), "oracle-general"),
-        ("w01.gz", gzip.compress(records(ROWS)), "oracle-general"),
+        ("w01.gz", gzip.compress(records(ROWS), mtime=0), "oracle-general"),
         ("youtube.dat", UMASS.encode(), "umass"),
-        ("youtube.dat.gz", gzip.compress(UMASS.encode()), "umass"),
+        ("youtube.dat.gz", gzip.compress(UMASS.encode(), mtime=0), "umass"),
         ("t.csv", b"1,a,5\n", "csv"),
         ("t.txt", b"time, object, size, a, b, c\n", "csv"),
         ("t", b"", "csv"),
