@@ -36,7 +36,7 @@ from sim.draw import cut_lognormal_mean, draw_parts, draw_sessions
 from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult
 from sim.scheme import Fills, Outage, Scheme
-from sim.sessions import DAY_MS, PlaybackDay, Sessions
+from sim.sessions import COLUMNS, DAY_MS, PlaybackDay, Sessions
 from topology.network import Network, build_network
 from topology.placement import Placement
 from topology.routing import region_paths, site_trees, steering_routes
@@ -218,9 +218,7 @@ def same(one: SimulationResult, two: SimulationResult) -> bool:
 
 def every_nth(sessions: Sessions, count: int) -> Sessions:
     """A thinned week of about ``count`` sessions, spread over all of it."""
-    step = max(len(sessions) // count, 1)
-    columns = {f.name: getattr(sessions, f.name) for f in dataclasses.fields(sessions)}
-    return Sessions(**{name: c if name == "days" else np.ascontiguousarray(c[::step]) for name, c in columns.items()})
+    return sessions[:: max(len(sessions) // count, 1)]
 
 
 def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict[str, Any]:
@@ -277,8 +275,7 @@ def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict
         "simpy_sessions_per_second": round(len(small) / median["simpy"]),
         "kernel_over_simpy": round(len(ready) / median["kernel"] / (len(small) / median["simpy"]), 1),
         "identical": same(results["simpy"], results["kernel_on_the_slice"]),
-        "bytes_per_session": sum(getattr(ready, f.name).nbytes for f in dataclasses.fields(ready) if f.name != "days")
-        / len(ready),
+        "bytes_per_session": sum(getattr(ready, name).nbytes for name in COLUMNS) / len(ready),
         "link_loads_factor": round(median["kernel_link_loads"] / median["kernel"], 2),
         "lru_factor": round(median["kernel_lru"] / median["kernel"], 2),
         "end_to_end_lru_factor": round(median["end_to_end_lru"] / median["end_to_end"], 2),

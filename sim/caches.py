@@ -240,14 +240,15 @@ def _write_down(meta: np.ndarray, node: np.ndarray, ring: np.ndarray, file: int)
 @compiled
 def _close_up(meta: np.ndarray, node: np.ndarray, ring: np.ndarray) -> None:
     """Leave out the void places of a full ring; if they were fewer than half, it grows twice as long."""
-    places, kept = meta[PLACES], 0
-    for at in range(places):
-        file = ring[(meta[OLDEST] + at) % places]
+    places, oldest, kept, to = meta[PLACES], meta[OLDEST], 0, meta[OLDEST]
+    for at in range(oldest, oldest + places):
+        file = ring[at - (places if at >= places else 0)]
         if node[file, WHERE] > 1:
             node[file, WHERE] -= 1
         else:
-            ring[(meta[OLDEST] + kept) % places] = file
+            ring[to] = file
             kept += 1
+            to = 0 if to + 1 == places else to + 1
     meta[LENGTH] = kept
     if 2 * kept > places and 2 * places <= len(ring):
         for place in range(meta[OLDEST] + kept - places):  # those that went round now go on behind the old end

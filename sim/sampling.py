@@ -83,8 +83,6 @@ def sampled(fleet: Fleet, sessions: Sessions, title_of: np.ndarray, kept: np.nda
     def scaled(values: np.ndarray, share: float) -> np.ndarray:
         return np.rint(values * share).astype(np.int64)
 
-    columns = {field.name: getattr(sessions, field.name) for field in dataclasses.fields(sessions)}
-    part = Sessions(**{name: c if name == "days" else c[mine] for name, c in columns.items()})
     return (
         dataclasses.replace(
             fleet,
@@ -93,7 +91,7 @@ def sampled(fleet: Fleet, sessions: Sessions, title_of: np.ndarray, kept: np.nda
             appliance_throughput_bps=scaled(fleet.appliance_throughput_bps, byte_share),
             site_throughput_bps=scaled(fleet.site_throughput_bps, byte_share),
         ),
-        part,
+        sessions[mine],
     )
 
 

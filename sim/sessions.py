@@ -53,6 +53,14 @@ class Sessions:
     def __len__(self) -> int:
         return len(self.start_ms)
 
+    def __getitem__(self, which: slice | np.ndarray) -> "Sessions":
+        """Some of the sessions, in their order: a slice, or (N,) bool."""
+        columns = {name: np.ascontiguousarray(getattr(self, name)[which]) for name in COLUMNS}
+        return Sessions(**columns, days=self.days)
+
+
+COLUMNS = [field.name for field in fields(Sessions) if field.name != "days"]
+
 
 def build_sessions(
     start_ms: np.ndarray,
@@ -170,7 +178,7 @@ def in_memory(sessions: Sessions | PlaybackDay) -> Sessions:
     """All sessions at once, 40 bytes each."""
     if isinstance(sessions, Sessions):
         return sessions
-    columns: dict[str, Any] = {field.name: [] for field in fields(Sessions) if field.name != "days"}
+    columns: dict[str, Any] = {name: [] for name in COLUMNS}
     for part in sessions:
         for name, values in columns.items():
             values.append(getattr(part, name))
@@ -195,9 +203,8 @@ def in_blocks(sessions: Sessions | PlaybackDay) -> Iterator[Sessions]:
     if not isinstance(sessions, Sessions):
         yield from sessions
         return
-    columns = {field.name: getattr(sessions, field.name) for field in fields(Sessions) if field.name != "days"}
     for at in range(0, len(sessions), A_BLOCK):
-        yield Sessions(**{name: column[at : at + A_BLOCK] for name, column in columns.items()}, days=sessions.days)
+        yield sessions[at : at + A_BLOCK]
 
 
 def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]:
