@@ -4,8 +4,8 @@ import contextlib
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -70,15 +70,24 @@ def read_day(
     """
     paths = parts_of(folder, date)
     rows = _rows(paths)
-    parts, sound = max(-(-int(rows.sum()) // a_part), 1), bool((rows > 0).all())
-    edges, read = np.linspace(0, DAY_MS, parts + 1).astype(np.int64), np.zeros(len(paths), np.int64)
+    parts, read = max(-(-int(rows.sum()) // a_part), 1), np.zeros(len(paths), np.int64)
+    edges = np.datetime64(date, "ms") + np.linspace(0, DAY_MS, parts + 1).astype("timedelta64[ms]")
     with connect() as connection:
         register_names(connection, regions, catalogue)
-        for which in range(parts):
-            columns = _stretch(connection, paths, date, edges[which : which + 2], read) if sound else None
-            if columns is None or (which == parts - 1 and not np.array_equal(read, rows)):
-                raise _unsound(folder, date, regions, catalogue)
-            yield DayLog(**columns)
+        try:
+            if not (rows > 0).all():
+                raise _UnsoundError
+            log = named_log(connection, paths, spanned=True)
+            for begin, end in pairwise(edges):
+                yield _stretch(connection, log, date, begin, end, read)
+            if not np.array_equal(read, rows):
+                raise _UnsoundError
+        except (_UnsoundError, duckdb.Error) as error:
+            raise _unsound(folder, date, regions, catalogue) from error
+
+
+class _UnsoundError(Exception):
+    """A row that can be no session, or does not follow those read before it."""
 
 
 def _rows(paths: Sequence[Path]) -> np.ndarray:
@@ -91,32 +100,32 @@ def _rows(paths: Sequence[Path]) -> np.ndarray:
 
 
 def _stretch(
-    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], date: dt.date, edges: np.ndarray, read: np.ndarray
-) -> dict[str, np.ndarray] | None:
-    """The columns of :class:`DayLog` of what starts between two times; None if a row is unsound, or does not follow those ``read`` of its file so far."""
-    midnight, columns = int(np.datetime64(date, "ms").astype(np.int64)), []
-    begin, end = (np.datetime64(int(midnight + edge), "ms") for edge in edges)
-    for which, path in enumerate(paths):
-        try:
-            part = connection.sql(
-                f"""SELECT epoch_ms(start) - {midnight} AS start_ms, region_at AS region, file_at AS file, seconds, gb, row
-                FROM {named_log(connection, [path])} WHERE start >= TIMESTAMP '{begin}' AND start < TIMESTAMP '{end}' ORDER BY row"""  # noqa: S608
-            ).fetchnumpy()
-        except duckdb.Error:
-            return None
-        row = part.pop("row")
-        if len(row) and not (row[0] == read[which] + 1 and row[-1] == read[which] + len(row) and _sound(part)):
-            return None
-        read[which] += len(row)
-        columns.append(part)
-    return {name: np.concatenate([np.asarray(part[name]) for part in columns]) for name in columns[0]}
-
-
-def _sound(part: dict[str, Any]) -> bool:
-    """Whether every row can be a session, and none starts before the one ahead of it."""
-    if any(np.ma.is_masked(column) for column in part.values()) or (np.diff(part["start_ms"]) < 0).any():
-        return False
-    return all(bool((np.isfinite(part[name]) & (part[name] > 0)).all()) for name in ("seconds", "gb"))
+    connection: duckdb.DuckDBPyConnection,
+    log: str,
+    date: dt.date,
+    begin: np.datetime64,
+    end: np.datetime64,
+    read: np.ndarray,
+) -> DayLog:
+    """What starts between two times; ``read``, the rows of each file so far, grows. Raises _UnsoundError, also where a row does not follow these."""
+    midnight = int(np.datetime64(date, "ms").astype(np.int64))
+    part = connection.execute(
+        f"""SELECT file_index, row, epoch_ms(start) - {midnight} AS start_ms, region_at AS region, file_at AS file, seconds, gb
+        FROM {log} ORDER BY file_index, row""",  # noqa: S608
+        {"begin": begin.item(), "end": end.item()},
+    ).fetchnumpy()
+    if any(np.ma.is_masked(column) for column in part.values()):
+        raise _UnsoundError
+    columns = {name: np.asarray(column) for name, column in part.items()}
+    of, row = columns.pop("file_index").astype(np.int64), columns.pop("row")
+    found = np.bincount(of, minlength=len(read))
+    follows = np.arange(len(row)) - (np.cumsum(found) - found)[of] + read[of] + 1
+    sooner = (np.diff(columns["start_ms"]) < 0) & (np.diff(of) == 0)
+    possible = all((np.isfinite(columns[name]) & (columns[name] > 0)).all() for name in ("seconds", "gb"))
+    if not np.array_equal(row, follows) or sooner.any() or not possible:
+        raise _UnsoundError
+    read += found
+    return DayLog(**columns)
 
 
 def _unsound(folder: Path, date: dt.date, regions: pd.Index, catalogue: Catalogue) -> InputError:

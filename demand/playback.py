@@ -8,7 +8,7 @@ last hour of its date, so that the hours of a day always add up to the day.
 import datetime as dt
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,7 +194,7 @@ def log_frame(folder: Path, date: dt.date) -> pd.DataFrame:
     with connect() as connection:
         paths = parts_of(folder, date)
         try:
-            columns, source = ", ".join(_cleaned(connection, paths)), parquet_scan(paths)
+            columns, source = _cleaned(_types(connection, paths)), parquet_scan(paths)
             table = connection.sql(f"SELECT {columns} FROM {source} ORDER BY 1, filename, file_row_number")  # noqa: S608
             arrow = table.to_arrow_table()
         except duckdb.Error as error:
@@ -366,10 +366,16 @@ def register_names(connection: duckdb.DuckDBPyConnection, regions: pd.Index, cat
         connection.unregister("arriving")
 
 
-def _cleaned(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> list[str]:
+def _types(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> dict[str, str]:
+    """DuckDB's type of each column of the contract, none where it is missing."""
+    described = connection.sql(f"DESCRIBE SELECT * FROM {parquet_scan(paths)}").project("column_name, column_type")  # noqa: S608
+    types = dict(described.fetchall())
+    return {name: str(types.get(name, "")) for name in COLUMNS}
+
+
+def _cleaned(types: Mapping[str, str]) -> str:
     """SQL of each column of the contract as its type, NULL where it is not one."""
-    types = dict(connection.sql(f"DESCRIBE SELECT * FROM {parquet_scan(paths)}").project("column_name, column_type").fetchall())  # noqa: S608  # fmt: skip
-    return [_cast(name, str(types.get(name, ""))) for name in COLUMNS]
+    return ", ".join(_cast(name, kind) for name, kind in types.items())
 
 
 def _cast(name: str, kind: str) -> str:
@@ -377,16 +383,33 @@ def _cast(name: str, kind: str) -> str:
         return f"TRY_CAST({name} AS DOUBLE) AS {name}"
     if name != "start":
         return f"CAST({name} AS VARCHAR) AS {name}"
-    if kind == "VARCHAR" or "TZ" in kind or "ZONE" in kind:  # a text without a zone is UTC, as the connection's own is
-        return "TRY_CAST(TRY_CAST(start AS TIMESTAMPTZ) AS TIMESTAMP) AS start"
-    return "TRY_CAST(start AS TIMESTAMP) AS start"
+    return f"{_start(kind)} AS start"
 
 
-def named_log(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> str:
-    """SQL of the rows of a log with ``region_at`` and ``file_at``, NULL where unknown (after :func:`register_names`), and ``row``, counted from 1 in each file."""
-    columns = ", ".join(_cleaned(connection, paths))
+def _start(kind: str) -> str:
+    """SQL of a start in UTC: a text without a zone is UTC, as the connection's own is."""
+    if kind == "VARCHAR" or _has_zone(kind):
+        return "TRY_CAST(TRY_CAST(start AS TIMESTAMPTZ) AS TIMESTAMP)"
+    return "TRY_CAST(start AS TIMESTAMP)"
+
+
+def _has_zone(kind: str) -> bool:
+    return "TZ" in kind or "ZONE" in kind
+
+
+def named_log(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], *, spanned: bool = False) -> str:
+    """SQL of the rows of a log with ``region_at`` and ``file_at``, NULL where unknown (after :func:`register_names`).
+
+    ``file_index`` is the place in ``paths``, ``row`` counts from 1 in each file. ``spanned``: only what starts from ``$begin`` until ``$end``, two
+    timestamps in UTC to be given with the query.
+    """
+    types = _types(connection, paths)
+    start, kind = _start(types["start"]), "TIMESTAMP"
+    if _has_zone(types["start"]):  # compared as it stands, or DuckDB would read all there is
+        start, kind = "start", "TIMESTAMPTZ"
+    span = f"WHERE {start} >= CAST($begin AS {kind}) AND {start} < CAST($end AS {kind})" if spanned else ""
     return (
-        f"(SELECT {columns}, file_row_number + 1 AS row FROM {parquet_scan(paths)}) "  # noqa: S608
+        f"(SELECT {_cleaned(types)}, file_index, file_row_number + 1 AS row FROM {parquet_scan(paths)} {span}) "  # noqa: S608
         "LEFT JOIN region_names USING (region) LEFT JOIN file_names USING (title, profile)"
     )
 
@@ -395,23 +418,23 @@ def _sum_day(
     connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], date: dt.date, hourly: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Region, file and GB of a day, and its hours added into ``hourly`` (R, 24); None where a row is unsound."""
-    columns = ", ".join(_cleaned(connection, paths))
-    source = f"(SELECT {columns} FROM {parquet_scan(paths)})"  # noqa: S608
+    source = f"(SELECT {_cleaned(_types(connection, paths))} FROM {parquet_scan(paths)})"  # noqa: S608
     sound = f"""(coalesce(isfinite(seconds) AND seconds > 0 AND isfinite(gb) AND gb > 0
         AND start >= DATE '{date}' AND start < DATE '{date}' + 1, false))"""
     totals = connection.sql(
         f"""
         SELECT region_at, file_at, gb, sound
-        FROM (SELECT region, title, profile, sum(gb) AS gb, bool_and({sound}) AS sound FROM {source} GROUP BY ALL)
+        FROM (SELECT region, title, profile, {_exact("gb")} AS gb, bool_and({sound}) AS sound FROM {source} GROUP BY ALL)
         LEFT JOIN region_names USING (region) LEFT JOIN file_names USING (title, profile)"""  # noqa: S608
     ).fetchnumpy()
     if not len(totals["gb"]) or any(np.ma.is_masked(column) for column in totals.values()) or not totals["sound"].all():
         return None
     # lengths as the clock's float64 can tell them apart, so that the shares of a session add up to one
+    share = """gb * (CASE WHEN hour = 23 THEN ended ELSE least(ended, (hour + 1) * 3600) END
+        - greatest(began, hour * 3600)) / seconds"""
     spread = connection.sql(
         f"""
-        SELECT region_at, hour, sum(gb * (CASE WHEN hour = 23 THEN ended ELSE least(ended, (hour + 1) * 3600) END
-            - greatest(began, hour * 3600)) / seconds) AS gb
+        SELECT region_at, hour, {_exact(share)} AS gb
         FROM (SELECT *, unnest(range(CAST(floor(began / 3600) AS BIGINT),
                 greatest(least(CAST(ceil(ended / 3600) AS BIGINT), 24), CAST(floor(began / 3600) AS BIGINT) + 1))) AS hour
             FROM (SELECT region, gb, began, began + seconds AS ended, began + seconds - began AS seconds
@@ -421,6 +444,11 @@ def _sum_day(
     ).fetchnumpy()
     np.add.at(hourly, (spread["region_at"], spread["hour"]), spread["gb"])
     return np.asarray(totals["region_at"]), np.asarray(totals["file_at"]), np.asarray(totals["gb"], float)
+
+
+def _exact(gb: str) -> str:
+    """SQL of a sum of GB that is the same in whatever order threads add it up: a sum of whole numbers, each far below a byte."""
+    return f"CAST(sum(CAST({gb} AS DECIMAL(38, 18))) AS DOUBLE)"
 
 
 def _folder_date(path: Path) -> dt.date | None:

@@ -273,3 +273,15 @@ def test_against_pandas(tmp_path, catalogue):
         for a, b in itertools.pairwise(cuts):
             loop[REGIONS.get_loc(row.region), min(int(a // 3600), 23)] += row.gb * (b - a) / row.seconds
     np.testing.assert_allclose(history.hourly_gb[0], loop, rtol=1e-6)
+
+
+def test_sums_do_not_depend_on_the_order_of_the_rows(tmp_path, catalogue):
+    rng = np.random.default_rng(4)
+    rows = log(*[ROW] * 5000).assign(gb=rng.lognormal(0, 8, 5000), seconds=rng.uniform(1, 20_000, 5000))
+    sums = []
+    for name, order in (("a", np.arange(5000)), ("b", rng.permutation(5000)), ("c", np.argsort(rows["gb"]))):
+        put(tmp_path / name, rows.iloc[order])
+        sums.append(read_history(tmp_path / name, REGIONS, catalogue))
+    for other in sums[1:]:
+        assert other.gb.tolist() == sums[0].gb.tolist()
+        assert other.hourly_gb.tolist() == sums[0].hourly_gb.tolist()

@@ -299,7 +299,8 @@ def test_an_impossible_length_is_refused(network, catalogue, wrong):
         draw_sessions(demand, network, catalogue, np.random.default_rng(0), date=DATE, **wrong)
 
 
-def test_a_day_in_parts_is_the_day(tmp_path, network, catalogue):
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+def test_a_day_in_parts_is_the_day(tmp_path, network, catalogue, zone):
     rng = np.random.default_rng(5)
     for name in ("part-0.parquet", "part-1.parquet"):
         start = np.sort(rng.integers(0, 24 * 60, 300)).astype("timedelta64[m]") + np.datetime64(
@@ -309,7 +310,7 @@ def test_a_day_in_parts_is_the_day(tmp_path, network, catalogue):
             tmp_path,
             log(
                 {
-                    "start": start,
+                    "start": start if zone is None else pd.DatetimeIndex(start).tz_localize("UTC").tz_convert(zone),
                     "region": rng.choice(["r0", "r1", "r2"], 300),
                     "title": rng.choice(["t0", "t1", "t2"], 300),
                     "profile": "h264",
