@@ -306,20 +306,19 @@ def test_a_day_in_parts_is_the_day(tmp_path, network, catalogue, zone):
         start = np.sort(rng.integers(0, 24 * 60, 300)).astype("timedelta64[m]") + np.datetime64(
             DATE
         )  # many at one time
-        write_log(
-            tmp_path,
-            log(
-                {
-                    "start": start if zone is None else pd.DatetimeIndex(start).tz_localize("UTC").tz_convert(zone),
-                    "region": rng.choice(["r0", "r1", "r2"], 300),
-                    "title": rng.choice(["t0", "t1", "t2"], 300),
-                    "profile": "h264",
-                    "seconds": rng.uniform(1, 3600, 300),
-                    "gb": rng.uniform(1e-9, 1, 300),
-                }
-            ),
-            name,
+        frame = log(
+            {
+                "start": start,
+                "region": rng.choice(["r0", "r1", "r2"], 300),
+                "title": rng.choice(["t0", "t1", "t2"], 300),
+                "profile": "h264",
+                "seconds": rng.uniform(1, 3600, 300),
+                "gb": rng.uniform(1e-9, 1, 300),
+            }
         )
+        if zone is not None:
+            frame["start"] = frame["start"].dt.tz_localize("UTC").dt.tz_convert(zone)
+        write_log(tmp_path, frame, name)
     parts = list(PlaybackDay(folder=tmp_path, date=DATE, network=network, catalogue=catalogue, a_part=50))
     whole = sessions_from_playback(tmp_path, DATE, network, catalogue)
     assert len(parts) == 12
