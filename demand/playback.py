@@ -406,7 +406,7 @@ def named_log(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], *, s
     types = _types(connection, paths)
     start, kind = _start(types["start"]), "TIMESTAMP"
     if _has_zone(types["start"]):  # compared as it stands, or DuckDB would read all there is
-        start, kind = "start", "TIMESTAMPTZ"
+        start, kind = "start", types["start"]
     span = f"WHERE {start} >= CAST($begin AS {kind}) AND {start} < CAST($end AS {kind})" if spanned else ""
     return (
         f"(SELECT {_cleaned(types)}, file_index, file_row_number + 1 AS row FROM {parquet_scan(paths)} {span}) "  # noqa: S608
