@@ -42,7 +42,8 @@ from topology.network import Network
 from topology.placement import Placement
 from topology.routing import region_paths, site_trees, steering_routes
 
-OFFLINE_TABLE = "offline_by_site.parquet"
+TOTALS, OFFLINE_TABLE = "totals.json", "offline_by_site"
+TABLES = ("by_hour", "by_site", "by_site_hour", "by_arc", "arc_gbps", OFFLINE_TABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,8 +318,8 @@ def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
 def write_rehearsal(rehearsal: Rehearsal, network: Network, folder: Path) -> None:
     """Write the figures of a rehearsal, totals.json, and its tidy tables as Parquet: by_hour, by_site, by_site_hour, by_arc and arc_gbps.
 
-    Where caches that know the future were asked for, offline_by_site has what they miss; else an earlier one goes. All are written beside the folder first,
-    so that none is there by half; other files of the folder stay. Beside the numbers of sites and arcs stand their names (``site_name``; ``link`` and
+    Where caches that know the future were asked for, offline_by_site has what they miss. All are written beside the folder first, so that none is there by
+    half, and those of an earlier rehearsal go; other files of the folder stay. Beside the numbers of sites and arcs stand their names (``site_name``; ``link`` and
     ``towards``, a node).
 
     Raises
@@ -334,8 +335,9 @@ def write_rehearsal(rehearsal: Rehearsal, network: Network, folder: Path) -> Non
             pd.concat(parts, ignore_index=True).to_parquet(draft / f"{table}.parquet", index=False)
         _write_totals(rehearsal, network, draft)
         folder.mkdir(exist_ok=True)
-        (folder / OFFLINE_TABLE).unlink(missing_ok=True)
-        for path in sorted(draft.iterdir()):
+        for name in (TOTALS, *(f"{table}.parquet" for table in TABLES)):  # the totals go first and come last: a mark that all is there
+            (folder / name).unlink(missing_ok=True)
+        for path in sorted(draft.iterdir(), key=lambda path: path.name == TOTALS):
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -365,7 +367,7 @@ def _tables(rehearsal: Rehearsal, network: Network) -> dict[str, list[pd.DataFra
         ):
             frames.setdefault(table, []).append(frame.assign(policy=name))
     for name, bound in rehearsal.offline.items():
-        frames.setdefault(Path(OFFLINE_TABLE).stem, []).append(_named(bound.by_site, network).assign(policy=name))
+        frames.setdefault(OFFLINE_TABLE, []).append(_named(bound.by_site, network).assign(policy=name))
     return frames
 
 
@@ -381,7 +383,7 @@ def _write_totals(rehearsal: Rehearsal, network: Network, folder: Path) -> None:
         "oracle_gap": rehearsal.oracle_gap,
         "decomposition": [list(row) for row in decomposition(rehearsal)],
     }
-    write_json(document, folder / "totals.json")
+    write_json(document, folder / TOTALS)
 
 
 def _place(

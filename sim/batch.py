@@ -71,9 +71,10 @@ def simulate(
     fills = Fills.none() if fills is None else fills
     check_scheme(fleet, scheme, fills, list(outages), rules)
     run = _Run(fleet, scheme, fills, rules, link_loads=link_loads)
-    for part in () if warm_up is None else [warm_up] if isinstance(warm_up, Sessions) else warm_up:
-        check_sessions(part, fleet.regions, fleet.files)
-        run.warm(part)
+    if warm_up is not None and scheme.policy is not None:  # else there is nothing to fill, and a day need not be read
+        for part in [warm_up] if isinstance(warm_up, Sessions) else warm_up:
+            check_sessions(part, fleet.regions, fleet.files)
+            run.warm(part)
     if isinstance(sessions, Sessions):
         run.begin(iter([sessions]), sessions.days, len(sessions) if keep_log else 0)
     elif keep_log:
@@ -129,8 +130,7 @@ class _Run:
 
     def warm(self, sessions: Sessions) -> None:
         """Fill the caches with yesterday's sessions."""
-        if self.ground.policy:
-            warm(self.ground, self.state, sessions.region, sessions.file)
+        warm(self.ground, self.state, sessions.region, sessions.file)
 
     def begin(self, parts: Iterator[Sessions], days: int, logged: int) -> None:
         """Open the books for so many days, and the first part of the sessions."""

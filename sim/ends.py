@@ -199,7 +199,7 @@ def _turn(calendar: Calendar, free: np.ndarray, load: np.ndarray, site_of: np.nd
 
 @compiled
 def _sort_into_due(calendar: Calendar, page: int) -> None:
-    """The rows of a page by time: through bins, then neighbours are exchanged until all are in order."""
+    """The rows of a page by time: through bins, then by Shell's sort (D. Shell, CACM 1959) with the gaps of Knuth; that of 1 alone where bins have a row or so."""
     rows, due, bins, fine = calendar.rows, calendar.due, calendar.bins, calendar.shift - BIN_SHIFT
     for which in range(len(bins)):
         bins[which] = 0
@@ -223,14 +223,19 @@ def _sort_into_due(calendar: Calendar, page: int) -> None:
             due[bins[which]] = rows[one]
             bins[which] += 1
         row = (calendar.after[block] + 1) << BLOCK_SHIFT
-    for i in range(1, count):
-        end = due[i].end
-        if due[i - 1].end > end:
-            rate, appliance, source, at = due[i].rate, due[i].who, due[i].source, i
-            while at > 0 and due[at - 1].end > end:
-                due[at] = due[at - 1]
-                at -= 1
-            due[at].end, due[at].rate, due[at].who, due[at].source = end, rate, appliance, source
+    gap = 1
+    while gap < count >> BIN_SHIFT:  # bins of many rows, where sessions come faster than pages were made for
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, count):
+            end = due[i].end
+            if due[i - gap].end > end:
+                rate, appliance, source, at = due[i].rate, due[i].who, due[i].source, i
+                while at >= gap and due[at - gap].end > end:
+                    due[at] = due[at - gap]
+                    at -= gap
+                due[at].end, due[at].rate, due[at].who, due[at].source = end, rate, appliance, source
+        gap //= 3
     due[count].end, due[count].rate, due[count].who, due[count].source = CLOSING, 0, 0, NOBODY
     calendar.clock[ALL_DUE] = count
 

@@ -122,6 +122,9 @@ def _climb(
     while True:
         site, cached = ground.climb_site[at], False
         appliance = ground.where[site].endless
+        if appliance >= 0 and soft:  # no site on the way is within its soft limit: all are asked again
+            soft, at = False, first
+            continue
         if appliance < 0:
             appliance = holder(ground, state, site, file, soft, rate)
             if appliance < 0 and is_cached(state, site, file) != 0:
@@ -157,7 +160,7 @@ def _note_pull(
     pair = index(ground.pair_of[source, site])
     books.pair[hour, pair, COUNT] += 1
     books.pair[hour, pair, BYTES] += size
-    ms = whole(ground.path_us[place] + ground.pair_us[pair], 1000)
+    ms = whole(ground.path_us[place] + ground.pair_us[pair] + 999, 1000)
     books.startup[index(min(ms, len(books.startup) - 1))] += 1
     if keeper != site:
         books.relayed[index(ground.pair_of[keeper, site])] += size

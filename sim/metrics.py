@@ -238,7 +238,7 @@ def _figures(fleet: Fleet, tally: Tally, ledger: Ledger, fills: Fills, by_arc: p
 def _startup_p95(sessions: np.ndarray) -> int:
     """Whole milliseconds that 95 % of the sessions stay within; 0 of none."""
     reached = np.cumsum(sessions)
-    return int(np.searchsorted(reached, 0.95 * reached[-1])) + 1 if reached[-1] else 0
+    return int(np.searchsorted(reached, 0.95 * reached[-1]))
 
 
 def _ratio(part: int, whole: int) -> float:

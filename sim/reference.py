@@ -167,6 +167,8 @@ class _Model:
             source, source_appliance, source_cached = sites[k], appliance, cached
             if self.scheme.pull != "next":
                 source, source_appliance, source_cached, between = self.climb(row, front, file, rate, soft=soft)
+                if soft and self.softly and self.is_origin[source]:
+                    source, source_appliance, source_cached, between = self.climb(row, front, file, rate, soft=False)
             keeper = self.keep(file, sites[front], between)
             if keeper >= 0:
                 if source_cached:

@@ -41,7 +41,7 @@ class Tally:
     startup_us
         (1,): round trips of all sessions, from the region to the delivering site and, of a pull, on to its source, in microseconds.
     startup_sessions
-        (1024,): sessions by that time in whole milliseconds, the last for all above.
+        (1024,): sessions by that time in whole milliseconds, rounded up, the last for all above.
     peak_bps
         (S,): the highest sum of rates a site provided at any moment.
     arc_load
@@ -116,8 +116,8 @@ def tally_log(fleet: Fleet, sessions: Sessions, log: SessionLog, ledger: Ledger,
 
 
 def startup_bin(startup_us: np.ndarray) -> np.ndarray:
-    """Place in ``startup_sessions``."""
-    return np.asarray(np.minimum(startup_us // 1000, STARTUP_BINS - 1))
+    """Place in ``startup_sessions``: whole milliseconds, rounded up."""
+    return np.asarray(np.minimum((startup_us + 999) // 1000, STARTUP_BINS - 1))
 
 
 def fill_loads(fleet: Fleet, fills: Fills, ran: np.ndarray, days: int) -> np.ndarray:

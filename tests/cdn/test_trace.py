@@ -194,3 +194,6 @@ def test_every_verb_runs_on_an_imported_trace(tmp_path):
     ran = fillplan("simulate net --plan plan --playback 2026-01-04 --policy plan -o tables", cwd=tmp_path)
     assert ran.status == 0, ran.err
     assert not (tmp_path / "tables/offline_by_site.parquet").exists()  # of another run than totals.json
+    ran = fillplan("simulate net --plan plan --playback 2026-01-04 --policy belady -o tables", cwd=tmp_path)
+    assert ran.status == 0, ran.err
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {"totals.json", "offline_by_site.parquet"}

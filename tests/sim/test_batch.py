@@ -13,7 +13,7 @@ from sim.climb import PULLS
 from sim.log import OUTCOMES
 from sim.policies import ADMISSIONS
 from sim.scheme import FETCHES, Fills, Outage, Rules, Scheme
-from sim.sessions import DAY_MS, build_sessions
+from sim.sessions import COLUMNS, DAY_MS, build_sessions
 from sim.steering import SteeringChange, change_steering
 from topology.errors import InputError
 
@@ -297,6 +297,35 @@ def test_parts_out_of_order_are_refused(make, two_sites_and_origin):
         batch.simulate(two_sites_and_origin(), [early, late], Scheme(label="none"), keep_log=True)
     with pytest.raises(InputError, match="no such file"):
         batch.simulate(two_sites_and_origin(), [early, make.sessions([(2, 0, 99, 5, 0.001)])], Scheme(label="none"))
+
+
+def test_many_sessions_after_few_are_those_of_one_part(make, two_sites_and_origin):
+    """The first part decides how long a page of the calendar is: here thousands end in one."""
+    rng, fleet = np.random.default_rng(0), two_sites_and_origin(slots=(400, 400))
+    few = make.sessions([(0, 0, 0, 60, 0.01), (40_000, 0, 0, 60, 0.01)])
+    count = 20_000
+    start, region = np.sort(rng.integers(43_200_000, 45_000_000, count)), rng.integers(0, 2, count)
+    file, length, size = (rng.integers(1, top, count) for top in (4, 600_000, 100_000_000))
+    many = build_sessions(start, region, file, length, size)
+    scheme = Scheme(label="both", placement=make.placement((0, 0), (1, 1)), policy="lru", reactive_share=0.5)
+    columns = [np.concatenate([getattr(part, name) for part in (few, many)]) for name in COLUMNS if name != "rate_bps"]
+    whole = batch.simulate(fleet, build_sessions(*columns), scheme)
+    assert_same(batch.simulate(fleet, [few, many], scheme), whole, log=False)
+    assert whole.totals()["misses"]["health"] > 0
+
+
+def test_the_day_before_is_not_read_where_no_cache_is_to_be_filled(make, two_sites_and_origin):
+    day, read = make.sessions([(0, 0, 0, 600, 1.0)]), []
+
+    def before():
+        read.append(1)
+        yield day
+
+    for policy in (None, "lru"):
+        batch.simulate(
+            two_sites_and_origin(), day, Scheme(label="x", policy=policy, reactive_share=1.0), warm_up=before()
+        )
+        assert len(read) == (policy is not None)
 
 
 def test_no_sessions_are_no_trouble(two_sites_and_origin):

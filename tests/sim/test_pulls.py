@@ -3,7 +3,7 @@
 import pytest
 
 from sim import batch, reference
-from sim.scheme import Scheme
+from sim.scheme import Rules, Scheme
 from topology.errors import InputError
 
 HOUR = 3600
@@ -40,6 +40,26 @@ def test_beyond_its_keeper_a_pull_is_the_sessions_bytes(make, two_sites_and_orig
     assert result.by_arc["fetch_gb"].tolist() == [0, 0.5, 0, 2.0]  # arc 3 runs origin to s1, arc 1 from there to s0
     assert result.figures["backbone_cost"] == pytest.approx(0.5 * 1 + 2 * 2)
     assert result.figures["backbone_cost_watched"] == pytest.approx(0.5 * 1 + 0.5 * 2)
+
+
+@pytest.mark.parametrize("engine", [reference, batch])
+def test_a_climb_that_would_end_at_the_origin_asks_again_beyond_the_soft_limits(make, engine):
+    network = make.network(
+        nodes=4,
+        links=[(0, 1, 100.0, 1.0), (1, 2, 200.0, 9.0), (0, 3, 100.0, 2.0)],
+        regions=[0, 1],
+        sites=[(0, "embedded"), (1, "embedded"), (2, "origin"), (3, "embedded")],
+        appliances=[(0, 10.0, 0.016), (1, 10.0, 0.016), (3, 10.0, 0.016)],
+    )
+    scheme = Scheme(
+        label="lru", placement=make.placement((1, 0), (2, 0)), policy="lru", reactive_share=0.5, pull="edge"
+    )
+    day = make.sessions([(0, 1, 0, 100, 0.1), (1, 0, 0, 100, 0.1)])  # s1 is at its soft limit, s3 serves within its own
+    more = {"keep_log": True} if engine is batch else {}
+    result = engine.simulate(
+        make.fleet(network, make.catalogue([2.0])), day, scheme, rules=Rules(soft_limit=0.6), **more
+    )
+    assert result.log.source.tolist() == [-1, 1]
 
 
 @pytest.mark.parametrize("engine", [reference, batch])
