@@ -31,7 +31,7 @@ from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult, with_expected_stalls, with_stalls
 from sim.offline import OfflineResult, fewest_misses
 from sim.policies import POLICIES
-from sim.sampling import halves, sampled, sampled_ratios, without_bias
+from sim.sampling import halves, sampled, sampled_ratios, slowed, without_bias
 from sim.scheme import Fills, Outage, Rules, Scheme
 from sim.series import SLOT_MS
 from sim.sessions import PlaybackDay, Sessions, in_blocks, in_memory
@@ -147,6 +147,7 @@ def rehearse(
     everything, whole, day_before = sessions, fleet, warm_up
     if kept is not None:
         fleet, sessions = sampled(fleet, in_memory(everything), catalogue.title_of, kept)
+        fills = None if fills is None else slowed(fills, sessions, in_memory(everything))
         stall_ms = None if stall_ms is None else stall_ms[kept[catalogue.title_of[in_memory(everything).file]]]
         warm_up = None if warm_up is None else sampled(fleet, in_memory(warm_up), catalogue.title_of, kept)[1]
     rules = Rules(soft_limit=settings.simulation.soft_limit, fill_writes=settings.simulation.fill_writes)
@@ -215,7 +216,7 @@ def rehearse(
                         if day_before is None
                         else sampled(whole, in_memory(day_before), catalogue.title_of, half)[1]
                     )
-                    its = simulate(less, part, scheme, own_fills, warm_up=before_it, outages=outages, rules=rules, keep_log=True).log  # fmt: skip
+                    its = simulate(less, part, scheme, warm_up=before_it, outages=outages, rules=rules, keep_log=True).log  # fmt: skip
                     assert its is not None
                     of_halves.append(sampled_ratios(less, part, its, catalogue.title_of, half))
                 ratios[name] = without_bias(ratios[name], of_halves)
@@ -335,7 +336,10 @@ def write_rehearsal(rehearsal: Rehearsal, network: Network, folder: Path) -> Non
             pd.concat(parts, ignore_index=True).to_parquet(draft / f"{table}.parquet", index=False)
         _write_totals(rehearsal, network, draft)
         folder.mkdir(exist_ok=True)
-        for name in (TOTALS, *(f"{table}.parquet" for table in TABLES)):  # the totals go first and come last: a mark that all is there
+        for name in (
+            TOTALS,
+            *(f"{table}.parquet" for table in TABLES),
+        ):  # the totals go first and come last: a mark that all is there
             (folder / name).unlink(missing_ok=True)
         for path in sorted(draft.iterdir(), key=lambda path: path.name == TOTALS):
             path.replace(folder / path.name)

@@ -132,7 +132,7 @@ class Simulation(Section):
     """What a rehearsal compares."""
 
     policies: tuple[str, ...] = Field(
-        ("plan", "lru", "plan+lru", "oracle"), description="Policies measured on the same sessions."
+        ("plan", "lru", "plan+lru", "oracle"), min_length=1, description="Policies measured on the same sessions."
     )
     reactive_share: float = Field(
         0.1, ge=0, le=1, description="Share of every site left to the reactive part of plan+lru and its like."

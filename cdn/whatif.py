@@ -28,6 +28,7 @@ from demand.demand import read_demand
 from demand.laws import load_laws
 from sim.draw import draw_sessions
 from sim.sessions import Sessions, sessions_from_playback
+from topology.errors import InputError, Problem
 from topology.network import Network
 from topology.placement import Placement
 
@@ -55,8 +56,13 @@ def compare_scenarios(
     Raises
     ------
     InputError
-        If a scenario names what does not exist, or cuts a region off.
+        If a scenario names what does not exist, or cuts a region off; a day of the log and a demand at once.
     """
+    if playback is not None and demand is not None:
+        mend = "give one of them"
+        raise InputError(
+            Problem(table="arguments", column="--demand", message="both --playback and --demand", mend=mend)
+        )
     for scenario in scenarios:
         check_scenario(scenario, network, catalogue)
     made = [_prepare(network, catalogue, plan, s, settings) for s in scenarios]

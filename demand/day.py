@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 
 from demand.catalogue import Catalogue
 from demand.duck import connect
-from demand.playback import named_log, parts_of, register_names, validate_playback
+from demand.playback import MOST_GB, MOST_SECONDS, named_log, parts_of, register_names, validate_playback
 from topology.errors import InputError, Problem
 
 DAY_MS = 86_400_000
+MOST = (("seconds", MOST_SECONDS), ("gb", MOST_GB))
 A_PART = 500_000
 """Sessions that a part of a day has in the mean."""
 
@@ -34,7 +35,7 @@ class DayLog:
     region, file
         (N,) int64: places in the network's regions and the catalogue's files.
     seconds, gb
-        (N,) float64, finite, > 0.
+        (N,) float64, > 0, at most :data:`demand.playback.MOST_SECONDS` and :data:`demand.playback.MOST_GB`.
     """
 
     start_ms: np.ndarray
@@ -121,7 +122,7 @@ def _stretch(
     found = np.bincount(of, minlength=len(read))
     follows = np.arange(len(row)) - (np.cumsum(found) - found)[of] + read[of] + 1
     sooner = (np.diff(columns["start_ms"]) < 0) & (np.diff(of) == 0)
-    possible = all((np.isfinite(columns[name]) & (columns[name] > 0)).all() for name in ("seconds", "gb"))
+    possible = all(((columns[name] > 0) & (columns[name] <= most)).all() for name, most in MOST)
     if not np.array_equal(row, follows) or sooner.any() or not possible:
         raise _UnsoundError
     read += found

@@ -27,6 +27,8 @@ from topology.tables import find_table, load_schema
 
 HOURS = 24
 COLUMNS = ("start", "region", "title", "profile", "seconds", "gb")
+MOST_SECONDS, MOST_GB = 7 * 86_400, 1_000_000
+"""What a session may have: more is taken for another unit, and could be too much to count exactly."""
 SESSION_FAULTS = (
     Fault("region", "region_at IS NULL", "unknown id, not in table regions", "add it to regions, or correct it"),
     Fault("title", "coalesce(title NOT IN (SELECT title FROM file_names), true)", "unknown id, no file has this title",
@@ -37,6 +39,9 @@ SESSION_FAULTS = (
           "give a finite number of seconds > 0"),
     Fault("gb", "coalesce(NOT (isfinite(gb) AND gb > 0), true)", "the session has no bytes",
           "give a finite number of GB > 0, or leave the session out"),
+    Fault("seconds", f"isfinite(seconds) AND seconds > {MOST_SECONDS}", "longer than a week",
+          "give seconds; divide milliseconds by 1000"),
+    Fault("gb", f"isfinite(gb) AND gb > {MOST_GB}", "more than a million GB", "give GB; divide bytes by 1e9"),
 )  # fmt: skip
 """What can be wrong with a session whatever its day, over the rows of a log joined with :func:`register_names`."""
 _PART = "part-0.parquet"
@@ -419,7 +424,7 @@ def _sum_day(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Region, file and GB of a day, and its hours added into ``hourly`` (R, 24); None where a row is unsound."""
     source = f"(SELECT {_cleaned(_types(connection, paths))} FROM {parquet_scan(paths)})"  # noqa: S608
-    sound = f"""(coalesce(isfinite(seconds) AND seconds > 0 AND isfinite(gb) AND gb > 0
+    sound = f"""(coalesce(isfinite(seconds) AND seconds > 0 AND seconds <= {MOST_SECONDS} AND isfinite(gb) AND gb > 0 AND gb <= {MOST_GB}
         AND start >= DATE '{date}' AND start < DATE '{date}' + 1, false))"""
     totals = connection.sql(
         f"""

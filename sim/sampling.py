@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 
 from sim.fleet import Fleet
 from sim.log import HIT, SessionLog
+from sim.scheme import Fills
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem
 
@@ -93,6 +94,15 @@ def sampled(fleet: Fleet, sessions: Sessions, title_of: np.ndarray, kept: np.nda
         ),
         sessions[mine],
     )
+
+
+def slowed(fills: Fills, part: Sessions, whole: Sessions) -> Fills:
+    """The night's fills as a fleet scaled to a part of the sessions makes them: all of them, at the part's share of their bytes.
+
+    So they take the same share of every appliance's throughput; a tenth of them at their full rate would take all of a few appliances.
+    """
+    share = int(part.bytes.sum()) / max(int(whole.bytes.sum()), 1)
+    return dataclasses.replace(fills, bytes=np.maximum(np.rint(fills.bytes * share), 1).astype(np.int64))
 
 
 def sampled_ratios(

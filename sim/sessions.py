@@ -11,6 +11,7 @@ import numpy as np
 from demand.catalogue import Catalogue
 from demand.day import A_PART, count_rows, read_day
 from demand.day import DAY_MS as DAY_MS
+from demand.playback import MOST_GB, MOST_SECONDS
 from sim.fleet import BYTES_PER_GB
 from sim.series import even_rate_bps
 from topology.errors import InputError, Problem
@@ -81,7 +82,7 @@ def build_sessions(
     Raises
     ------
     InputError
-        A length of zero or less, or bytes of zero or less.
+        A length or bytes of zero or less, or beyond what a session may have (a week, a million GB).
     """
     problems = _fact_problems(duration_ms, bytes_)
     if problems:
@@ -109,7 +110,7 @@ def check_sessions(sessions: Sessions, regions: int, files: int) -> None:
     Raises
     ------
     InputError
-        Starts out of order or outside the day, a region or file beyond the network's or catalogue's, a length or bytes of zero or less.
+        Starts out of order or outside the day, a region or file beyond the network's or catalogue's, a length or bytes of zero or less or beyond what a session may have.
     """
     backwards = np.diff(sessions.start_ms, prepend=sessions.start_ms[:1]) < 0
     outside = (sessions.start_ms < 0) | (sessions.start_ms >= sessions.days * DAY_MS)
@@ -211,6 +212,8 @@ def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]
     return [
         *_row_problems(duration_ms <= 0, "seconds", duration_ms, "the session has no length", "give seconds > 0"),
         *_row_problems(bytes_ <= 0, "gb", bytes_, "the session has no bytes", "give gb > 0"),
+        *_row_problems(duration_ms > 1000 * MOST_SECONDS, "seconds", duration_ms, "longer than a week", "give ms"),
+        *_row_problems(bytes_ > BYTES_PER_GB * MOST_GB, "gb", bytes_, "more than a million GB", "give bytes"),
     ]
 
 

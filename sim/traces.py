@@ -271,6 +271,11 @@ def _csv_columns(path: Path, wanted: dict[str, int], delimiter: str, header: boo
     if len(delimiter) != 1:
         message, mend = "the delimiter is not one character", "give one, such as , or ;"
         raise InputError(Problem(table="arguments", column="delimiter", value=delimiter, message=message, mend=mend))
+    if twice := [name for name, at in wanted.items() if list(wanted.values()).count(at) > 1]:
+        message, mend = f"the {' and the '.join(twice)} are one column", "give each a column of its own"
+        raise InputError(
+            Problem(table="arguments", column="columns", value=str(wanted[twice[0]]), message=message, mend=mend)
+        )
     data = _read_bytes(path)
     names = [f"f{at - 1}" for at in wanted.values()]  # what Arrow calls columns without names
     try:

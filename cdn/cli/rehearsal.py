@@ -213,7 +213,7 @@ def simulate(
             document |= {"sampled": rows}
             text = [
                 sample_table(rows),
-                f"{kept.sum():,} of {len(kept):,} titles; GB, cost and counts are theirs alone",
+                f"{kept.sum():,} of {len(kept):,} titles; GB, cost and counts are theirs alone, fills at their share",
                 *text,
             ]
     document |= {"rebuffer_ratio": stalled, "seconds": time.perf_counter() - began}

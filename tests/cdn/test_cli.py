@@ -237,6 +237,10 @@ WRONG = {
     "simulate into a file": ("simulate net --plan plan --demand demand.parquet -o other.csv", "another folder"),
     "simulate after no plan": ("simulate net --plan plan --demand demand.parquet --previous none", "none"),
     "whatif with an unknown site": ("whatif net unknown.toml --plan plan", "unknown site"),
+    "whatif of a day and a demand": (
+        "whatif net scenario.toml --plan plan --playback 2026-01-08 --demand plan/demand.parquet",
+        "both --playback and --demand",
+    ),
     "whatif before any night": ("whatif small scenario.toml", "no plan was published"),
     "whatif without its file": ("whatif net none.toml --plan plan", "none.toml"),
     "nightly of what is spoilt": ("nightly spoilt --for 2026-03-05", "unknown id"),

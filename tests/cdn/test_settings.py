@@ -85,6 +85,11 @@ def test_an_unknown_policy_is_refused_with_the_known_ones(tmp_path):
     assert "lruu" in problem.message and "s3fifo" in problem.message
 
 
+def test_no_policy_at_all_is_refused(tmp_path):
+    (problem,) = wrong(tmp_path, "[simulation]\npolicies = []")
+    assert problem.column == "simulation.policies"
+
+
 def test_everything_wrong_is_said_at_once(tmp_path):
     problems = wrong(tmp_path, "[placement]\ngap = -1\nmethd = 1\n[store]\nkeep = 0\n[colour]\n")
     assert {p.column for p in problems} == {"placement.gap", "placement.methd", "store.keep", "colour"}

@@ -10,8 +10,8 @@ from demand.demand import build_demand
 from sim.batch import simulate
 from sim.draw import draw_sessions
 from sim.replicate import interval, replicate
-from sim.sampling import degrees_of_freedom, halves, sample_titles, sampled, sampled_ratios, without_bias
-from sim.scheme import Scheme
+from sim.sampling import degrees_of_freedom, halves, sample_titles, sampled, sampled_ratios, slowed, without_bias
+from sim.scheme import Fills, Rules, Scheme
 from topology.errors import InputError
 
 FILES = 400
@@ -86,6 +86,34 @@ def test_all_titles_are_the_whole_simulation_without_error(make, week):
         assert (ratios["standard_error"] == 0).all()
         for metric in ratios.index:
             assert ratios.loc[metric, "value"] == pytest.approx(whole.totals()[metric])
+
+
+def test_fills_of_a_sample_take_the_share_of_throughput_that_all_take_of_the_whole(make):
+    network = make.network(
+        nodes=2,
+        links=[(0, 1, 100.0, 1.0)],
+        regions=[0],
+        sites=[(0, "embedded"), (1, "origin")],
+        appliances=[(0, 1000.0, 1.0)],
+    )
+    catalogue = make.catalogue([1.0] * 100)
+    fleet, hour = make.fleet(network, catalogue), 3600
+    rows = [
+        (i, 0, i % 100, 600.0, 0.05) for i in range(0, 3 * hour, 2)
+    ]  # 0.2 Gbit/s in the mean: it fits beside the fill
+    whole = make.sessions(rows)
+    fills = Fills(
+        appliance=np.array([0]), file=np.array([99]), source=np.array([-2]), start_ms=np.array([0]),
+        end_ms=np.array([3 * hour * 1000]), bytes=np.array([int(0.6e9 / 8 * 3 * hour)]),
+    )  # fmt: skip
+    scheme = Scheme(label="plan", placement=make.placement(*((0, file) for file in range(100))))
+    kept = np.arange(100) % 10 == 0
+    less, part = sampled(fleet, whole, catalogue.title_of, kept)
+    rules = Rules(fill_writes=1.0)
+    everything = simulate(fleet, whole, scheme, fills, rules=rules).figures["request_hit_ratio"]
+    assert everything == 1
+    assert simulate(less, part, scheme, fills, rules=rules).figures["request_hit_ratio"] == 0
+    assert simulate(less, part, scheme, slowed(fills, part, whole), rules=rules).figures["request_hit_ratio"] == 1
 
 
 def test_a_quarter_of_the_titles_comes_as_close_as_it_says(make, week):

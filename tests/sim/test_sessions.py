@@ -99,8 +99,8 @@ def test_a_wrong_row_is_named(tmp_path, network, catalogue, change, column):
     ("column", "value"),
     [
         ("region", "nowhere"), ("region", ""), ("region", None), ("title", "nothing"), ("profile", "vp9"),
-        ("start", pd.Timestamp("2026-01-16")), ("start", pd.NaT), ("seconds", 0.0), ("seconds", -1.0), ("seconds", np.nan), ("seconds", np.inf),
-        ("gb", -0.1), ("gb", 0.0), ("gb", np.nan), ("gb", np.inf),
+        ("start", pd.Timestamp("2026-01-16")), ("start", pd.NaT), ("seconds", 0.0), ("seconds", -1.0), ("seconds", np.nan), ("seconds", np.inf), ("seconds", 1e17),
+        ("gb", -0.1), ("gb", 0.0), ("gb", np.nan), ("gb", np.inf), ("gb", 1e25),
     ],
 )  # fmt: skip
 def test_a_wrong_row_is_named_as_check_names_it(tmp_path, network, catalogue, column, value):

@@ -72,6 +72,8 @@ def test_a_csv_trace_may_name_its_clients(tmp_path):
     assert trace.file_ids[trace.file].tolist() == ["x", "y", "x"]
     assert trace.client.tolist() == [0, 1, 1]
     assert len(read_csv_trace(path).client_ids) == 0
+    with pytest.raises(InputError, match="the file and the client are one column"):
+        read_csv_trace(path, client=2)
 
 
 UMASS = """\
