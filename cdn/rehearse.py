@@ -113,7 +113,8 @@ def rehearse(
     fills
         Tonight's transfers; without them every planned file is there from the start.
     before
-        Last night's placement: with ``fills``, what is there at midnight; and the oracle pays for fills as the plan did.
+        Last night's placement: with ``fills``, what is there at midnight; and the oracle pays for fills as the plan did. As a policy of its own it is without
+        the appliances that it no longer fits into.
     outages
         When appliances and sites are out of service, the same for every policy.
     steering
@@ -185,7 +186,8 @@ def rehearse(
                 switch_ms=switch_ms if filled else None,
             )
         elif name == PREVIOUS:
-            scheme = Scheme(label=name, placement=before)
+            assert before is not None
+            scheme = Scheme(label=name, placement=_fitting(whole, before, progress))
         elif name == "oracle":
             placement, oracle_gap = _place(
                 network, catalogue, demand_of(everything, network), settings, before, share=0.0
@@ -228,11 +230,27 @@ def title_weight(demand: Demand, catalogue: Catalogue) -> np.ndarray:
     return np.bincount(catalogue.title_of[demand.file], demand.gb, len(catalogue.title_ids))
 
 
-def _refuse_overfull(network: Network, fleet: Fleet, placement: Placement) -> None:
-    """Refuse a placement that does not fit into its appliances; a byte a copy is left to rounding."""
+def _fitting(fleet: Fleet, before: Placement, progress: Callable[[str], None] | None) -> Placement:
+    """Last night's placement without the appliances that it no longer fits into: they were exchanged, and hold nothing."""
+    over = _stored(fleet, before)[1] > 0
+    if not over.any():
+        return before
+    if progress:
+        progress(f"{PREVIOUS}: {over.sum():,} appliances held more than their storage, and count as empty")
+    there = ~over[before.appliance]
+    return Placement.of(before.appliance[there], before.file[there])
+
+
+def _stored(fleet: Fleet, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+    """(A,) int64 each: bytes that a placement takes of each appliance, and how far that is above its storage, a byte a copy left to rounding."""
     used, copies = np.zeros(fleet.appliances, np.int64), np.bincount(placement.appliance, minlength=fleet.appliances)
     np.add.at(used, placement.appliance, fleet.file_bytes[placement.file])
-    over_by = used - fleet.appliance_storage_bytes - copies
+    return used, used - fleet.appliance_storage_bytes - copies
+
+
+def _refuse_overfull(network: Network, fleet: Fleet, placement: Placement) -> None:
+    """Refuse a placement that does not fit into its appliances."""
+    used, over_by = _stored(fleet, placement)
     over = np.flatnonzero(over_by > 0)
     if not len(over):
         return

@@ -165,7 +165,7 @@ def check_scheme(fleet: Fleet, scheme: Scheme, fills: Fills, outages: list[Outag
     Raises
     ------
     InputError
-        No sites, an unknown policy, a share outside 0..1, a switch without last night's plan, indices beyond the fleet, copies that do not fit, a fill of a copy that is not planned or planned twice, a fill that ends
+        No sites, an unknown policy, a share outside 0..1, a switch without last night's plan, indices beyond the fleet, a fill of a copy that is not planned or planned twice, a fill that ends
         before it starts, an outage of an origin or of nothing.
     """
     problems = [*_scheme_problems(fleet, scheme), *_rules_problems(rules), *_outage_problems(fleet, outages)]

@@ -1,5 +1,6 @@
 """Rehearsals: every policy meets the same sessions, the oracle's demand is what the sessions are, the decomposition adds up."""
 
+import dataclasses
 import datetime as dt
 import json
 
@@ -12,6 +13,7 @@ from cdn.settings import FILLED, PREVIOUS
 from sim.sessions import PlaybackDay, sessions_from_playback
 from tests.small_network import DAYS, FIRST
 from topology.errors import InputError
+from topology.placement import Placement
 
 LAST = FIRST + dt.timedelta(days=DAYS - 1)
 
@@ -48,6 +50,27 @@ def test_all_policies_meet_the_same_sessions(rehearsal, sessions):
 def test_without_fills_the_plan_is_there_from_the_first_minute(rehearsal):
     totals = rehearsal.totals()
     assert totals["plan"] == totals[FILLED] == totals[PREVIOUS]
+
+
+def test_what_last_nights_plan_no_longer_fits_into_counts_as_empty(planned, sessions):
+    network, appliances = planned.network, planned.network.appliances
+    holds = np.bincount(planned.plan.placement.appliance, minlength=len(appliances))
+    shrunk = appliances.assign(
+        storage_gb=appliances["storage_gb"].where(np.arange(len(appliances)) != holds.argmax(), 1e-3)
+    )
+    said, none = [], Placement.of(np.zeros(0, int), np.zeros(0, int))
+    result = rehearse(
+        dataclasses.replace(network, appliances=shrunk),
+        planned.catalogue,
+        dataclasses.replace(planned.plan, placement=none),
+        sessions,
+        [PREVIOUS],
+        planned.settings,
+        before=planned.plan.placement,
+        progress=said.append,
+    ).results[PREVIOUS]
+    assert any("1 appliances held more than their storage" in line for line in said)
+    assert 0 < result.totals()["request_hit_ratio"] < 1
 
 
 def test_the_oracle_knows_what_came(planned, sessions):
