@@ -3,7 +3,9 @@
 import datetime as dt
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,6 +93,33 @@ def test_a_saved_model_of_growth_predicts_as_the_one_that_was_saved(tmp_path: Pa
     )
     with pytest.raises(InputError, match=r"other features of a step \(rank\)"):
         loaded.predict(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda n: n.update(widening=n.pop("margin")), "by an earlier version, whose bands were widened by a factor.*Mend: fit"),
+        (lambda n: n.update(margin=float("nan")), "margin of the band is not finite"),
+        (lambda n: n.pop("margin"), "margin"),
+    ],
+    ids=["factor", "not finite", "gone"],
+)  # fmt: skip
+def test_a_model_of_growth_with_another_width_of_its_band_is_refused(
+    change: Callable[[dict[str, Any]], None], said: str, tmp_path: Path
+) -> None:
+    learned = growth()[0].learned()
+    numbers = dict(learned.numbers)
+    change(numbers)
+
+    class Other:
+        name = "growth"
+
+        def learned(self) -> Learned:
+            return Learned(kind="growth", numbers=numbers, texts=learned.texts)
+
+    save_forecaster(Other(), tmp_path)
+    with pytest.raises(InputError, match=said):
+        load_growth(tmp_path)
 
 
 def test_what_was_not_fitted_is_not_saved(tmp_path: Path) -> None:
