@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.forecast_series import (
+    LAUNCH_DAYS,
     daily_views,
     first_days,
     hour_launches,
@@ -41,7 +42,7 @@ from demand.forecast.launch import fit_launch_curve, fit_launch_prior, update
 from demand.forecast.lists import compare_rankers, make_list_model, usual_list_model
 from demand.forecast.ranking import LENGTH, BoostedRanker, Ranker, SameList, backtest_rankers, best_of, list_scores
 from demand.forecast.toplists import TopLists, read_top_lists
-from topology.errors import InputError
+from topology.errors import InputError, Problem
 
 HOUR_ORIGINS = 52
 """Weeks of hours that are forecast, back from the last."""
@@ -49,6 +50,8 @@ VIEW_ORIGINS = 14
 """Days of views that are forecast, back from the last."""
 LAUNCH_WEEKS = 104
 """Weeks whose launches are forecast, back from the last; the model learns afresh every four."""
+LEAST_LEARNT = 2
+"""Launches without which nothing can be learnt."""
 
 LEARNING_LAUNCHES = (30, 60, 120)
 """Latest launches that those of the learning curve learn from."""
@@ -67,7 +70,7 @@ Table = dict[str, dict[str, Any]]
 def run_top10(
     lists: TopLists, calendar: ReleaseCalendar | None, origins: int, refit_every: int, evidence: bool
 ) -> dict[str, Any]:
-    """Backtest the rankers; the seconds of each include its candidates."""
+    """Backtest the rankers; the seconds of this week's list and of the default model include the candidates, those of the evidence do not."""
     default = make_list_model(usual_list_model(dated=calendar is not None))
     weeks, table = compare_rankers(lists, calendar, [SameList(), default], origins=origins, refit_every=refit_every)
     if evidence:
@@ -161,25 +164,52 @@ def tell_holders(candidates: Candidates) -> Candidates:
 
 
 def run_hours(path: Path, calendar: ReleaseCalendar | None, evidence: bool) -> dict[str, Table]:
-    """Next week's hours of titles and of places, and the first week's of launches."""
+    """Next week's hours of titles and of places, and the first week's of launches.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong in the file; it holds too few weeks, which is told before the work.
+    """
     frame = read_hours(path)
+    first_weeks = launches(hour_launches(frame, calendar), LEARNING_LAUNCHES if evidence else (), table=path.name)
     return {
         "hours of titles": by_model(backtest_growth(title_hours(frame), GrowthModel(), origins=HOUR_ORIGINS)),
         "hours of places": by_model(backtest_growth(place_hours(frame), GrowthModel(), origins=HOUR_ORIGINS)),
-        "first week of new titles": launches(hour_launches(frame, calendar), LEARNING_LAUNCHES if evidence else ()),
+        "first week of new titles": first_weeks,
     }
 
 
 def run_views(path: Path) -> dict[str, Table]:
-    """Tomorrow's views, and the first days' sum of new videos after none, one and two of them."""
+    """Tomorrow's views, and the first days' sum of new videos after none, one and two of them.
+
+    Raises
+    ------
+    InputError
+        The file is no table of such videos, or holds too few days, which is told before the work.
+    """
     frame = read_trending(path)
+    new = unfolding(*first_days(frame), table=path.name)
     growth = backtest_growth(daily_views(frame), GrowthModel(), origins=VIEW_ORIGINS, refit_every=2)
-    return {f"views {path.name}": by_model(growth), f"first days {path.name}": unfolding(*first_days(frame))}
+    return {f"views {path.name}": by_model(growth), f"first days {path.name}": new}
 
 
-def launches(titles: pd.DataFrame, latest: Sequence[int] = ()) -> Table:
-    """First-week hours of the titles of the last weeks, each from the launches before its own: median and mean of the prior, also from the ``latest`` launches alone."""
-    first = int(titles["step"].max()) - LAUNCH_WEEKS + 1
+def launches(titles: pd.DataFrame, latest: Sequence[int] = (), *, table: str = "launches") -> Table:
+    """First-week hours of the titles of the last weeks, each from the launches before its own: median and mean of the prior, also from the ``latest`` launches alone.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two launches before those weeks; names the file ``table``.
+    """
+    first = int(titles["step"].max()) - LAUNCH_WEEKS + 1 if len(titles) else 0
+    before = int((titles["step"] < first).sum())
+    if before < LEAST_LEARNT:
+        message = (
+            f"launches of the last {LAUNCH_WEEKS} weeks are forecast from those before, of which there are {before}"
+        )
+        mend = f"give a file of {LAUNCH_WEEKS + 2} weeks or more"  # the first week tells no launches
+        raise InputError(Problem(table=table, message=message, mend=mend))
     tested = titles[titles["step"] >= first]
     hours = tested["hours"].to_numpy()
     known = {"launch prior": len(titles)} | {f"launch prior, {n} launches": n for n in latest}
@@ -191,35 +221,46 @@ def launches(titles: pd.DataFrame, latest: Sequence[int] = ()) -> Table:
         past = titles[titles["step"] < origin]
         now = ((tested["step"] >= origin) & (tested["step"] < origin + 4)).to_numpy()
         forecast["mean of past launches"][now] = past["hours"].mean()
-        forecast["mean of the category"][now] = tested["category"][now].map(past.groupby("category")["hours"].mean())
+        by_category = tested["category"][now].map(past.groupby("category")["hours"].mean())
+        forecast["mean of the category"][now] = by_category.fillna(past["hours"].mean())
         for name, count in known.items():
             some = past.iloc[-count:]
             belief = fit_launch_prior(some, some["hours"].to_numpy()).predict(tested[now])
             forecast[name][now], forecast[f"{name}, mean"][now] = belief.quantile(0.5), belief.mean
             if name == "launch prior":
                 low[now], high[now] = belief.quantile(0.1), belief.quantile(0.9)
-    table = {name: errors(values, hours) for name, values in forecast.items()}
+    result = {name: errors(values, hours) for name, values in forecast.items()}
     inside = float(((low <= hours) & (hours <= high)).mean())
-    table["launch prior"] |= {"coverage": inside, "seconds": time.perf_counter() - began}
-    return table
+    result["launch prior"] |= {"coverage": inside, "seconds": time.perf_counter() - began}
+    return result
 
 
-def unfolding(about: pd.DataFrame, daily: np.ndarray) -> Table:
-    """Views that the later half of the videos gained in their first days, forecast from the earlier half and from the days seen so far."""
+def unfolding(about: pd.DataFrame, daily: np.ndarray, *, table: str = "videos") -> Table:
+    """Views that the later half of the videos gained in their first days, forecast from the days seen so far and from those videos of which all these days were over when the later half began.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two such videos; names the file ``table``.
+    """
     titles = pd.DataFrame({"genre": about["topic"].astype(str)})
-    order = np.argsort(about["day"].to_numpy(), kind="stable")
-    cut = about["day"].to_numpy()[order[len(order) // 2]]
-    learn, tested = (about["day"] < cut).to_numpy(), (about["day"] >= cut).to_numpy()
+    day = about["day"].to_numpy()
+    cut = np.sort(day)[len(day) // 2] if len(day) else 0
+    learn, tested = day + LAUNCH_DAYS <= cut, day >= cut
+    if learn.sum() < LEAST_LEARNT:
+        message = f"{learn.sum()} videos had their first {LAUNCH_DAYS} days before the later half began"
+        mend = "give a file of more days"
+        raise InputError(Problem(table=table, message=message, mend=mend))
     total = daily.sum(axis=1)
     curve = fit_launch_curve(daily[learn])
     belief = fit_launch_prior(titles[learn], total[learn]).predict(titles[tested])
-    table = {"mean of past launches": errors(np.full(tested.sum(), total[learn].mean()), total[tested])}
+    result = {"mean of past launches": errors(np.full(tested.sum(), total[learn].mean()), total[tested])}
     for days in range(3):
         seen = belief if days == 0 else update(belief, curve, days, daily[tested, :days].sum(axis=1))
         low, high = seen.quantile(0.1), seen.quantile(0.9)
         inside = float(((low <= total[tested]) & (total[tested] <= high)).mean())
-        table[f"after {days} days"] = errors(seen.quantile(0.5), total[tested]) | {"coverage": inside}
-    return table
+        result[f"after {days} days"] = errors(seen.quantile(0.5), total[tested]) | {"coverage": inside}
+    return result
 
 
 def elsewhere(lists: TopLists, seed: int = 1) -> Table:
@@ -297,8 +338,25 @@ def main() -> None:
         sys.exit(2)
 
 
+def refuse_nothing_to_measure(args: argparse.Namespace) -> None:
+    """Raise InputError where files are missing without which an option, or the whole command, would measure nothing."""
+    if args.elsewhere and not args.top10:
+        message, mend = "there are no lists to hide points of", "add --top10 FILE"
+        raise InputError(Problem(table="arguments", column="--elsewhere", message=message, mend=mend))
+    if not (args.top10 or args.global_hours or args.youtube):
+        mend = "give a file with --top10, --global-hours or --youtube"
+        raise InputError(Problem(table="arguments", message="there is nothing to measure", mend=mend))
+
+
 def measure(args: argparse.Namespace) -> None:
-    """Measure what was asked for, and print it."""
+    """Measure what was asked for, and print it.
+
+    Raises
+    ------
+    InputError
+        Nothing was asked for that can be measured, or an input is wrong.
+    """
+    refuse_nothing_to_measure(args)
     calendar = None if args.calendar is None else read_calendar(args.calendar, runtimes=not args.dates_only)
     result: dict[str, Any] = {}
     series: dict[str, Table] = {}

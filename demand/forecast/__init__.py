@@ -1,6 +1,6 @@
 """Tomorrow's demand from the days of the log, and how good such forecasts were."""
 
-import importlib.util
+import importlib
 from pathlib import Path
 
 from demand.forecast.backtest import backtest
@@ -14,6 +14,7 @@ from demand.forecast.pooled import Pooled
 from demand.forecast.saved import recall_saved, save_forecaster
 from demand.forecast.smoothing import Smoothing
 from demand.forecast.statistical import Statistical
+from demand.forecast.trees import lightgbm_for
 from topology.errors import InputError, Problem
 
 __all__ = [
@@ -112,8 +113,20 @@ def make_forecaster(
 
 
 def available_forecasters() -> tuple[str, ...]:
-    """Those of :data:`FORECASTERS` whose libraries are installed."""
-    return tuple(name for name in FORECASTERS if importlib.util.find_spec(NEEDS.get(name, "numpy")) is not None)
+    """Those of :data:`FORECASTERS` whose libraries can be loaded, which is tried: a library that is installed may lack one of the system's."""
+    loads = {library: _loads(library) for library in sorted(set(NEEDS.values()))}
+    return tuple(name for name in FORECASTERS if name not in NEEDS or loads[NEEDS[name]])
+
+
+def _loads(library: str) -> bool:
+    try:
+        if library == "lightgbm":
+            lightgbm_for("boosted")
+        else:
+            importlib.import_module(library)
+    except (ImportError, OSError, InputError):
+        return False
+    return True
 
 
 def load_forecaster(folder: Path, known: Known | None = None) -> Forecaster:

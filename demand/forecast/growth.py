@@ -158,13 +158,14 @@ class GrowthModel:
     seed: int = 1
     _boosters: Sequence[Any] = field(default=(), repr=False)
     _names: tuple[str, ...] = ()
-    _widening: float = field(default=1.0, repr=False)
+    _margin: float = field(default=0.0, repr=False)
 
     def fit(self, past: Steps) -> Self:
         """Learn from rows whose next value is known; the last quarter of their steps sets the width of the band.
 
-        The band is widened, or narrowed, by the factor on its distances from the median that made it hold 80 % of that quarter, when the
-        models were fitted on the three quarters before it (split conformal prediction, Vovk et al. 2005).
+        Both ends of the band are moved outwards, or inwards, by the margin on ``next / last`` that made it hold 80 % of that quarter when the models were
+        fitted on the three quarters before it (conformalized quantile regression; Romano, Patterson and Candès 2019, arXiv:1905.03222). A margin is
+        added, not multiplied: where the regressions see no spread at all, no factor on it could mend that.
 
         Raises
         ------
@@ -177,13 +178,12 @@ class GrowthModel:
             raise InputError(Problem(table="series", message="no step to learn growth from", mend=mend))
         split = np.quantile(known.step, 0.75)
         early, late = known.take(known.step < split), known.take(known.step >= split)
-        self._widening, self._names = 1.0, known.names
+        self._margin, self._names = 0.0, known.names
         if len(early.last) >= 10 * self.smallest_leaf and len(late.last):
             self._boosters = [self._learn(early, quantile) for quantile in QUANTILES]
-            low, middle, high = self.predict(late)
-            room = np.where(late.following < middle, middle - low, high - middle)
-            miss = np.abs(late.following - middle) / np.maximum(room, 1e-9 * late.last)
-            self._widening = float(np.quantile(miss, 0.8))
+            low, _, high = self._ratios(late)
+            came = late.following / late.last
+            self._margin = _conformal(np.maximum(low - came, came - high), QUANTILES[2] - QUANTILES[0])
         self._boosters = [self._learn(known, quantile) for quantile in QUANTILES]
         return self
 
@@ -200,15 +200,13 @@ class GrowthModel:
             other = ", ".join(sorted(set(rows.names) ^ set(self._names))) or "their order"
             message, mend = f"learnt from other features of a step ({other})", "fit the model on such series"
             raise InputError(Problem(table="model", value=self.name, message=message, mend=mend))
-        low, middle, high = (
-            np.maximum(booster.predict(rows.features, num_threads=1), 0.0) for booster in self._boosters
-        )
-        low = np.maximum(middle - self._widening * np.maximum(middle - low, 0.0), 0.0)
-        high = middle + self._widening * np.maximum(high - middle, 0.0)
+        low, middle, high = self._ratios(rows)
+        low = np.clip(low - self._margin, 0.0, middle)
+        high = np.maximum(high + self._margin, middle)
         return rows.last * low, rows.last * middle, rows.last * high
 
     def learned(self) -> Learned:
-        """The trees of each quantile in LightGBM's own text, the width of the band, all parameters, and the features.
+        """The trees of each quantile in LightGBM's own text, the margin of the band, all parameters, and the features.
 
         Raises
         ------
@@ -219,24 +217,28 @@ class GrowthModel:
         trees = {
             f"trees_{q:g}": booster.model_to_string() for q, booster in zip(QUANTILES, self._boosters, strict=True)
         }
-        numbers = {name: getattr(self, name) for name in PARAMETERS} | {"widening": self._widening}
+        numbers = {name: getattr(self, name) for name in PARAMETERS} | {"margin": self._margin}
         return Learned(kind="growth", numbers=numbers, texts=trees | {"features": "\n".join(self._names)})
 
     def recall(self, learned: Learned) -> Self:
-        """Take up parameters, trees and the width of the band.
+        """Take up parameters, trees and the margin of the band.
 
         Raises
         ------
         KeyError, ValueError
             A part is missing, or does not fit the others.
         InputError
-            LightGBM is not installed.
+            LightGBM is not installed, or the model is of a version that widened bands by a factor.
         """
+        if "widening" in learned.numbers:
+            message = "saved by an earlier version, whose bands were widened by a factor, not by a margin"
+            mend = "fit the model again and save it (save_forecaster)"
+            raise InputError(Problem(table="model", value=self.name, message=message, mend=mend))
         for name in PARAMETERS:
             setattr(self, name, type(getattr(self, name))(learned.numbers[name]))
-        self._widening = float(learned.numbers["widening"])
-        if not (np.isfinite(self._widening) and self._widening >= 0):
-            raise ValueError("a band of no width")
+        self._margin = float(learned.numbers["margin"])
+        if not np.isfinite(self._margin):
+            raise ValueError("the margin of the band is not finite")
         self._names = tuple(learned.texts["features"].split("\n"))
         self._boosters = [read_trees(learned.texts[f"trees_{q:g}"], len(self._names), self.name) for q in QUANTILES]
         return self
@@ -245,6 +247,13 @@ class GrowthModel:
         if not self._boosters:
             mend = "fit the model on past steps first"
             raise InputError(Problem(table="series", message="nothing was learnt yet", mend=mend))
+
+    def _ratios(self, rows: Steps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the regressions make of ``next / last``, in the order of size, before the margin."""
+        low, middle, high = (
+            np.maximum(booster.predict(rows.features, num_threads=1), 0.0) for booster in self._boosters
+        )
+        return np.minimum(low, middle), middle, np.maximum(high, middle)
 
     def _learn(self, rows: Steps, quantile: float) -> Any:
         lightgbm = lightgbm_for(self.name)
@@ -264,6 +273,12 @@ class GrowthModel:
         ratio = np.minimum(rows.following / rows.last, LARGEST_RATIO)
         data = lightgbm.Dataset(rows.features, ratio, weight=rows.last / rows.last.mean())
         return lightgbm.train(parameters, data, self.rounds)
+
+
+def _conformal(score: np.ndarray, share: float) -> float:
+    """The score that a further one exceeds with a chance of ``1 - share`` at most: of n the ``ceil((n + 1) share)``-th, the largest where there is none."""
+    rank = min(int(np.ceil((len(score) + 1) * share)), len(score))
+    return float(np.sort(score)[rank - 1])
 
 
 def load_growth(folder: Path) -> GrowthModel:

@@ -19,17 +19,18 @@ def lightgbm_for(model: str, instead: str = "") -> Any:
     Raises
     ------
     InputError
-        It is not installed.
+        It is not installed, or a library of the system that it needs is not.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import lightgbm
-    except ImportError as error:
-        mend = "pip install 'fillplan[forecast]'"
+    except (ImportError, OSError) as error:
+        message, mend = "LightGBM is not installed", "pip install 'fillplan[forecast]'"
+        if isinstance(error, OSError):
+            message = f"LightGBM is installed but cannot be loaded ({error})"
+            mend = "install the OpenMP library of the system (Debian, Ubuntu: apt install libgomp1; macOS: brew install libomp)"
         mend += f", or choose the model {instead}, which needs nothing more" if instead else ""
-        raise InputError(
-            Problem(table="settings", column="model", value=model, message="LightGBM is not installed", mend=mend)
-        ) from error
+        raise InputError(Problem(table="settings", column="model", value=model, message=message, mend=mend)) from error
     return lightgbm
 
 
@@ -41,7 +42,7 @@ def read_trees(text: str, features: int, model: str, instead: str = "") -> Any:
     ValueError
         The text holds no trees, or those of another number of features.
     InputError
-        LightGBM is not installed.
+        LightGBM cannot be loaded.
     """
     lightgbm = lightgbm_for(model, instead)
     try:

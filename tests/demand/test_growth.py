@@ -65,6 +65,54 @@ def test_a_law_it_was_not_told_is_found_and_the_band_holds() -> None:
     assert table["values"].nunique() == 1
 
 
+def factors_of(factor: np.ndarray, known: np.ndarray | None = None) -> Steps:
+    """Series (S, T) that start at 1 and are multiplied by ``factor`` (S, T - 1) step by step."""
+    value = np.cumprod(np.column_stack([np.ones(len(factor)), factor]), axis=1)
+    at = np.indices(value.shape).reshape(2, -1)
+    told = {} if known is None else {"kind": known[at[0]]}
+    return series_steps(at[0], at[1], value.ravel(), told, season=7, group=np.zeros(value.size, np.int64))
+
+
+def split(rows: Steps, last: int) -> tuple[Steps, Steps]:
+    """What is learnt from, up to a step, and the rows of the step after."""
+    return rows.take(np.flatnonzero(rows.step < last)), rows.take(np.flatnonzero(rows.step == last))
+
+
+def test_the_margin_of_the_band_by_hand() -> None:
+    """All 200 series stay for three steps, so that regressions on these see no spread at all; of their changes at the fourth the 161st is the margin: 0.8 * 201 = 160.8."""
+    factor = np.ones((200, 4))
+    factor[:, 3] += np.random.default_rng(4).permutation(np.arange(1, 201)) / 1000
+    fitted = GrowthModel().fit(factors_of(factor))
+    assert fitted.learned().numbers["margin"] == pytest.approx(0.161, abs=1e-6)
+
+
+@pytest.mark.parametrize("late", [0.05, 0.3], ids=["as calm as before", "less calm than before"])
+def test_bands_of_series_that_mostly_stay_are_of_the_size_of_their_jumps(late: float) -> None:
+    """A jump is by a factor of 0.4 to 2.3, nine times out of ten."""
+    rng = np.random.default_rng(5)
+    chance = np.where(np.arange(40) < 30, 0.05, late)
+    rows = factors_of(np.where(rng.random((300, 40)) < chance, rng.lognormal(0, 0.5, (300, 40)), 1.0))
+    past, now = split(rows, 39)
+    low, middle, high = GrowthModel().fit(past).predict(now)
+    assert (low >= 0).all() and (low <= middle).all() and (middle <= high).all()
+    assert (high / now.last).max() < 3
+    assert ((low <= now.following) & (now.following <= high)).mean() > 0.75
+    assert np.median((high - low) / now.last) == pytest.approx(0.0 if late < 0.1 else 0.6, abs=0.2)
+
+
+def test_still_series_do_not_take_the_band_of_restless_ones() -> None:
+    """Nine series of ten never change, and a feature tells them from the tenth, whose changes have a known law."""
+    rng = np.random.default_rng(6)
+    restless = np.arange(400) % 10 == 0
+    factor = np.where(restless[:, None], rng.lognormal(0, 0.3, (400, 40)), 1.0)
+    past, now = split(factors_of(factor, restless.astype(float)), 39)
+    low, _, high = GrowthModel().fit(past).predict(now)
+    share = low / now.last, high / now.last
+    assert np.abs(np.array(share)[:, ~restless] - 1).max() < 0.02
+    wanted = np.exp(0.3 * 1.2816 * np.array([-1, 1]))  # 10 % and 90 % quantile of the law
+    assert [np.median(end[restless]) for end in share] == pytest.approx(wanted, abs=0.12)
+
+
 def test_last_value_by_hand_in_the_backtest() -> None:
     """One series 1, 2, 4, 8 …: repeating it is wrong by half of what comes; its error over that of the steps before the origin is the MASE."""
     step = np.arange(12)

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.forecast import LAUNCH_WEEKS, launches, unfolding
+from benchmarks.forecast_series import LAUNCH_DAYS
 from demand.forecast.factors import fit_factors
 from demand.forecast.launch import Belief, LaunchCurve, fit_launch_curve, fit_launch_prior, launch_day_demand, update
 from topology.errors import InputError
@@ -206,3 +208,46 @@ def test_a_title_that_no_region_has_gets_the_means_and_nothing_is_refused_but_em
         fit_factors(np.zeros((1, 1)), np.zeros((1, 1)), rng=rng)
     with pytest.raises(InputError, match="factorise"):
         fit_factors(np.log(np.zeros((1, 1)) + 1e-300) - np.inf, np.ones((1, 1)), rng=rng)
+
+
+# --- the benchmark ---
+
+
+def test_videos_whose_days_are_not_over_say_nothing_of_later_ones() -> None:
+    """At the median day the views of videos from the days before it are not all there: whatever they come to, no forecast changes."""
+    rng = np.random.default_rng(11)
+    day = np.repeat(np.arange(30), 6)
+    about = pd.DataFrame({"day": day, "topic": rng.integers(0, 3, len(day))})
+    daily = rng.lognormal(8, 1, (len(day), LAUNCH_DAYS))
+    cut = 15
+    table = unfolding(about, daily)
+    assert table["after 0 days"]["values"] == (day >= cut).sum()
+
+    def others(chosen: np.ndarray) -> bool:
+        return unfolding(about, np.where(chosen[:, None], 1e3 * daily, daily)) != table
+
+    assert not others((day > cut - LAUNCH_DAYS) & (day < cut))
+    assert others(day == cut - LAUNCH_DAYS)  # the last of its days is the one on which the first forecasts are made
+
+
+def test_too_few_videos_or_launches_before_are_named() -> None:
+    about = pd.DataFrame({"day": [0, 0, 4, 4], "topic": [1, 1, 1, 1]})
+    with pytest.raises(InputError, match=r"views\.csv: 0 videos had their first 5 days before"):
+        unfolding(about, np.ones((4, LAUNCH_DAYS)), table="views.csv")
+    with pytest.raises(InputError, match="0 videos"):
+        unfolding(about[:0], np.ones((0, LAUNCH_DAYS)))
+    some = pd.DataFrame({"step": np.arange(1, LAUNCH_WEEKS + 2), "category": "TV", "hours": 5.0})
+    with pytest.raises(
+        InputError, match=r"hours\.tsv: launches of the last 104 weeks .* there are 1\. Mend: give a file of 106"
+    ):
+        launches(some, table="hours.tsv")
+    with pytest.raises(InputError, match="there are 0"):
+        launches(some[:0])
+
+
+def test_a_category_without_a_past_launch_is_forecast_as_any() -> None:
+    step = np.arange(1, LAUNCH_WEEKS + 12)
+    category = np.where(step > LAUNCH_WEEKS, "Films", "TV")
+    table = launches(pd.DataFrame({"step": step, "category": category, "hours": 4.0 + step % 3}))
+    assert all(np.isfinite(row["wape"]) for row in table.values())
+    assert table["mean of past launches"]["values"] == LAUNCH_WEEKS

@@ -1,15 +1,21 @@
 """Models of published lists and of growth come back from disk as they were; what is damaged or meant for something else is refused by name."""
 
+import ctypes
 import datetime as dt
+import importlib.abc
 import json
 import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from demand.forecast import load_forecaster, make_forecaster, save_forecaster
+from demand.forecast import FORECASTERS, available_forecasters, load_forecaster, make_forecaster, save_forecaster
 from demand.forecast.base import Learned
 from demand.forecast.candidates import Candidates, weekly_candidates
 from demand.forecast.growth import GrowthModel, Steps, load_growth, series_steps
@@ -91,6 +97,33 @@ def test_a_saved_model_of_growth_predicts_as_the_one_that_was_saved(tmp_path: Pa
     )
     with pytest.raises(InputError, match=r"other features of a step \(rank\)"):
         loaded.predict(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda n: n.update(widening=n.pop("margin")), "by an earlier version, whose bands were widened by a factor.*Mend: fit"),
+        (lambda n: n.update(margin=float("nan")), "margin of the band is not finite"),
+        (lambda n: n.pop("margin"), "margin"),
+    ],
+    ids=["factor", "not finite", "gone"],
+)  # fmt: skip
+def test_a_model_of_growth_with_another_width_of_its_band_is_refused(
+    change: Callable[[dict[str, Any]], None], said: str, tmp_path: Path
+) -> None:
+    learned = growth()[0].learned()
+    numbers = dict(learned.numbers)
+    change(numbers)
+
+    class Other:
+        name = "growth"
+
+        def learned(self) -> Learned:
+            return Learned(kind="growth", numbers=numbers, texts=learned.texts)
+
+    save_forecaster(Other(), tmp_path)
+    with pytest.raises(InputError, match=said):
+        load_growth(tmp_path)
 
 
 def test_what_was_not_fitted_is_not_saved(tmp_path: Path) -> None:
@@ -201,6 +234,41 @@ def test_without_lightgbm_the_extra_is_named(
         fits[module]()
     with pytest.raises(InputError, match="last-value"):
         make_list_model("boosted")
+
+
+@pytest.fixture
+def no_libgomp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LightGBM as it is on a system without OpenMP: found, and an OSError when it loads its shared library."""
+
+    class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+        def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+            return ModuleSpec(name, self) if name == "lightgbm" else None
+
+        def exec_module(self, module: ModuleType) -> None:
+            ctypes.CDLL("libgomp-of-no-system.so.1")
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "lightgbm"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+
+
+@pytest.mark.usefixtures("no_libgomp")
+def test_without_the_library_of_the_system_the_mend_is_named() -> None:
+    said = r"libgomp-of-no-system\.so\.1: cannot open.*Mend: install .*libgomp1"
+    with pytest.raises(InputError, match=f"{said}.*or choose the model last-value"):
+        make_list_model("boosted")
+    with pytest.raises(InputError, match=f"{said}.*or choose the model pooled"):
+        make_forecaster("boosted").fit(draw(days=20, regions=2, titles=8).history)
+    with pytest.raises(InputError, match=said):
+        growth()
+    assert set(FORECASTERS) - set(available_forecasters()) == {"boosted", "ensemble"}
+
+
+def test_forecasters_whose_library_is_missing_are_not_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "statsforecast", None)
+    assert set(FORECASTERS) - set(available_forecasters()) == {"autoets", "mstl"}
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    assert set(FORECASTERS) - set(available_forecasters()) == {"autoets", "mstl", "boosted", "ensemble"}
 
 
 # --- the forecast itself ---
