@@ -9,11 +9,14 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sim.machine import compiled
+from topology.errors import InputError, Problem
 from topology.routing import Paths
 
 SLOT_MS = 300_000
 SLOTS = 288
 """Slots of a day."""
+MOST_BPS = 2**63 // SLOT_MS
+"""What an arc may carry: more, for a whole slot, would not fit into 64 bits."""
 
 
 def slot_loads(
@@ -47,7 +50,9 @@ def slot_loads(
 
 def loads_of_marks(part: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Loads (…, slots) int64 from the sums of the marks' parts and levels in each slot, of the same shape."""
-    return np.asarray(part + (np.cumsum(level, axis=-1) - level) * SLOT_MS)
+    after = np.cumsum(level, axis=-1)
+    _refuse_beyond(after.max(initial=0))
+    return np.asarray(part + (after - level) * SLOT_MS)
 
 
 @compiled
@@ -114,19 +119,36 @@ def move_marks(
 
 
 @compiled
-def _add_up(marks: np.ndarray, load: np.ndarray) -> None:
+def _add_up(marks: np.ndarray, load: np.ndarray) -> int:
+    """Fill in the loads; returns the highest level of all arcs, in bit/s."""
+    highest = 0
     for arc in range(len(load)):
         before = 0
         for slot in range(len(marks)):
             load[arc, slot] = marks[slot, arc, 0] + before * SLOT_MS
             before += marks[slot, arc, 1]
+            highest = max(highest, before)
+    return int(highest)
 
 
 def loads_by_arc(marks: np.ndarray) -> np.ndarray:
-    """Loads (A, slots) int64, in bit/s x ms, of marks (slots, A, 2)."""
+    """Loads (A, slots) int64, in bit/s x ms, of marks (slots, A, 2).
+
+    Raises
+    ------
+    InputError
+        An arc carries more than :data:`MOST_BPS`.
+    """
     load = np.empty(marks.shape[1::-1], np.int64)
-    _add_up(marks, load)
+    _refuse_beyond(_add_up(marks, load))
     return load
+
+
+def _refuse_beyond(bps: float) -> None:
+    if bps > MOST_BPS:
+        message = f"a link carries {bps / 1e12:,.0f} Tbit/s, and loads are counted up to {MOST_BPS / 1e12:,.0f}"
+        mend = "correct the demand, or give the origins more sites"
+        raise InputError(Problem(table="links", message=message, mend=mend))
 
 
 def arc_slot_loads(
@@ -146,7 +168,9 @@ def arc_slot_loads(
     """
     used, group = np.unique(path, return_inverse=True)
     flows = slot_loads(group, len(used), start_ms, end_ms, rate_bps, slots)
-    return np.asarray(crossings(paths, used, arcs) @ flows)
+    crosses = crossings(paths, used, arcs)
+    _refuse_beyond(float((crosses @ flows.astype(float)).max(initial=0)) / SLOT_MS)
+    return np.asarray(crosses @ flows)
 
 
 def crossings(paths: Paths, path: np.ndarray, arcs: int) -> csr_array:

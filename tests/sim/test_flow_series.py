@@ -1,10 +1,14 @@
 """Flows over time against plain loops in whole numbers."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim import batch, reference
+from sim.scheme import Scheme
 from sim.series import SLOT_MS, SLOTS, arc_bytes, arc_slot_loads, peak_bps, slot_loads
+from topology.errors import InputError
 from topology.routing import Paths
 
 DAY_MS = SLOT_MS * SLOTS
@@ -74,3 +78,12 @@ def test_whole_bytes_stay_whole_beyond_what_a_float_can_hold():
 def test_an_even_flow_is_level():
     series = slot_loads(np.array([0]), 1, np.array([0]), np.array([2 * DAY_MS]), np.array([7]), 2 * SLOTS)
     assert series[0].tolist() == [7 * SLOT_MS] * (2 * SLOTS)
+
+
+@pytest.mark.parametrize("engine", [reference, batch])
+def test_a_load_too_large_to_count_is_refused(make, two_sites_and_origin, engine):
+    day = make.sessions([(0, 0, 0, 600, 75_000.0)] * 40)  # a Tbit/s each, from the origin
+    with pytest.raises(InputError, match="40 Tbit/s"):
+        engine.simulate(two_sites_and_origin(), day, Scheme(label="none"))
+    day = make.sessions([(0, 0, 0, 600, 75_000.0)] * 30)
+    assert engine.simulate(two_sites_and_origin(), day, Scheme(label="none")).figures["peak_link_gbps"] == 30_000
