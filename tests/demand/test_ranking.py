@@ -83,6 +83,26 @@ def test_a_calendar_takes_simple_files_and_engagement_reports(tmp_path: Path) ->
     assert read_calendar(report).names == calendar.names
 
 
+@pytest.mark.parametrize("kind", ["", ",film"])
+@pytest.mark.parametrize("last", ["", ","])
+def test_commas_at_the_ends_of_rows_shift_no_column(tmp_path: Path, kind: str, last: str) -> None:
+    path = tmp_path / "calendar.csv"
+    head = "title,release_date" + (",kind" if kind else "")
+    path.write_text(f"{head}\nBuba,2022-08-03{kind},\nAlba,2022-08-04{kind}{last}\nUndated,{kind},\n")
+    calendar = read_calendar(path)
+    assert calendar.names == ("Alba", "Buba")
+    assert calendar.day.astype(str).tolist() == ["2022-08-04", "2022-08-03"]
+
+
+def test_blanks_around_a_title_make_no_second_title_of_it(tmp_path: Path) -> None:
+    """Its kind is told in the other row."""
+    path = tmp_path / "calendar.csv"
+    path.write_text("title,release_date,kind\nOne Piece ,2023-08-31,\nOne Piece,2023-08-31,TV\n")
+    calendar = read_calendar(path)
+    assert calendar.names == ("One Piece",)
+    assert calendar.is_season.tolist() == [True]
+
+
 def test_a_title_has_the_runtime_of_the_first_report_that_tells_it(tmp_path: Path) -> None:
     path = tmp_path / "report.csv"
     path.write_text(
@@ -104,6 +124,10 @@ def test_a_title_has_the_runtime_of_the_first_report_that_tells_it(tmp_path: Pat
         ("Title,Release Date,title\nA,2022-01-01,B\n", "column title: the column is there twice"),
         ("", "not a CSV table"),
         ("title\nA\nB,2022-01-01,3,4\n", "not a CSV table"),
+        ("release_date,title\n2022-01-01,The Good, the Bad\n", "more values than .* columns.*Mend: put titles"),
+        ("title,release_date\n", "column release_date: no row has a date.*Mend: write the day"),
+        ("title,release_date\nA,\nB, \n", "column release_date: no row has a date"),
+        ("title,release_date\n,\nA,2022-01-01\n ,2022-01-02\n", "row 3, column title.*without a title"),
     ],
 )
 def test_a_broken_calendar_is_refused(tmp_path: Path, text: str, said: str) -> None:
