@@ -102,9 +102,9 @@ class Memory:
         self.together = np.zeros((countries, countries))
         self.kept = np.full(countries, 0.6)
         """(C,) share of a list that stays for another week, smoothed."""
-        self.launches = np.zeros(SCRIPT_CLASSES)
+        self.launches = np.zeros((countries, SCRIPT_CLASSES))
         self.launched_in = np.zeros((countries, SCRIPT_CLASSES))
-        """Releases of the calendar by script, and how many of them the country listed in their week."""
+        """Releases of the calendar by script in weeks whose list of the country is there, and how many of them it showed."""
         self.released = np.full(universe.titles, NEVER)
         self.series_of = sparse.csr_array((np.ones(universe.titles), (np.arange(universe.titles), universe.series)))
         """(U, NS) 1 where the title belongs to the series."""
@@ -142,7 +142,8 @@ class Memory:
         shown = np.zeros((self.countries, universe.titles), bool)
         paired = np.flatnonzero(universe.twin >= 0)
         np.logical_or.at(shown.T, universe.twin[paired], listed.T[paired])
-        np.add.at(self.launches, universe.script[out], 1)
+        there = np.any(listed, axis=1, keepdims=True)
+        self.launches += there * np.bincount(universe.script[out], minlength=SCRIPT_CLASSES)
         np.add.at(self.launched_in.T, universe.script[out], shown.T[out])
 
     def likeness(self) -> np.ndarray:
@@ -305,10 +306,10 @@ def _launch_rates(memory: Memory) -> tuple[np.ndarray, np.ndarray]:
     Both are shrunk with the weight of four releases: the country's rate towards a quarter, the script's towards the product of the country's
     rate and what the script does elsewhere over all releases.
     """
-    launches = memory.launches.sum()
+    launches = memory.launches.sum(axis=1)
     own = (memory.launched_in.sum(axis=1) + 1.0) / (launches + 4.0)
-    anywhere = (memory.launched_in.mean(axis=0) + 0.25) / (memory.launches + 1.0)
-    overall = max(float(memory.launched_in.sum()) / max(launches * memory.countries, 1.0), 0.05)
+    anywhere = (memory.launched_in.mean(axis=0) + 0.25) / (memory.launches.mean(axis=0) + 1.0)
+    overall = max(float(memory.launched_in.sum()) / max(float(launches.sum()), 1.0), 0.05)
     expected = own[:, None] * anywhere[None, :] / overall
     return own, (memory.launched_in + 4.0 * expected) / (memory.launches + 4.0)
 

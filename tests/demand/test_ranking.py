@@ -1,6 +1,7 @@
 """Next week's lists: names, calendar, candidates that never look ahead, metrics worked out by hand."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from demand.forecast.toplists import TopLists, build_top_lists, read_top_lists
 from demand.names import is_season, script_class, title_key
 from tests.drawn_lists import WEEKS, made_up_calendar, made_up_frame
 from topology.errors import InputError
+
+SMALL = {"rounds": 5, "release_rounds": 5, "smallest_leaf": 5, "smallest_release_leaf": 5}
 
 
 @pytest.fixture(scope="module")
@@ -390,12 +393,11 @@ def test_the_days_since_the_season_before_are_read_off_the_calendar(frame: pd.Da
 def test_releases_are_learnt_from_longer_than_lists(lists: TopLists, calendar: ReleaseCalendar) -> None:
     """Equal scores, to the bit, of whichever kind does not depend on the weeks that were left out."""
     weeks = [c for c in weekly_candidates(lists, calendar) if c.next_rank is not None]
-    small = {"rounds": 5, "release_rounds": 5, "smallest_leaf": 5, "smallest_release_leaf": 5}
     asked = next(c for c in weeks if c.week == 13 and c.universe.category == 0)
     unseen = (asked.column("released_next") > 0) & (asked.column("since_first_anywhere") < 0)
     past = [c for c in weeks if c.week < 13]
     full, short, both = (
-        BoostedRanker(**small, weeks=w, release_weeks=r).fit(past).score(asked) for w, r in ((99, 99), (4, 99), (4, 4))
+        BoostedRanker(**SMALL, weeks=w, release_weeks=r).fit(past).score(asked) for w, r in ((99, 99), (4, 99), (4, 4))
     )
     assert unseen.any() and not unseen.all()
     assert np.array_equal(full[unseen], short[unseen]) and not np.array_equal(full[~unseen], short[~unseen])
@@ -407,6 +409,58 @@ def test_a_missing_week_has_no_outcome(frame: pd.DataFrame) -> None:
     weeks = weekly_candidates(gap, None)
     assert [c.next_rank is None for c in weeks if c.week == 7] == [True, True]
     assert [c.next_rank is None for c in weeks if c.week == 8] == [False, False]
+
+
+@pytest.fixture(scope="module")
+def gaps(frame: pd.DataFrame) -> TopLists:
+    """The TV list of country B is missing in one week."""
+    return build_top_lists(
+        frame[(frame["week"] != HOLE) | (frame["country_iso2"] != "B") | (frame["category"] != "TV")]
+    )
+
+
+HOLE = pd.Timestamp("2022-03-06")
+"""End of week 9."""
+
+
+def test_what_is_not_known_to_have_come_is_not_learnt_from(gaps: TopLists, calendar: ReleaseCalendar) -> None:
+    """Equal scores, to the bit, whatever the candidates of the missing list were: they did not stay away."""
+    weeks = [c for c in weekly_candidates(gaps, calendar) if c.next_rank is not None]
+
+    def spoilt(candidates: Candidates) -> Candidates:
+        unknown = candidates.next_size[candidates.country] == 0  # type: ignore[index]
+        return replace(candidates, features=np.where(unknown[:, None], 77.0, candidates.features).astype(np.float32))
+
+    past, asked = weeks[:-2], weeks[-2:]
+    other = [spoilt(candidates) for candidates in past]
+    changed = [c.week for c, d in zip(past, other, strict=True) if not np.array_equal(c.features, d.features)]
+    assert changed == [8, 9]
+    before, after = (BoostedRanker(**SMALL).fit(learnt) for learnt in (past, other))
+    assert before.lessons is not None and before.lessons.releases is not None
+    for candidates in asked:
+        assert before.score(candidates).tobytes() == after.score(candidates).tobytes()
+
+
+def test_a_missing_list_is_no_launch_that_failed(gaps: TopLists, calendar: ReleaseCalendar) -> None:
+    tv = {c.week: c for c in weekly_candidates(gaps, calendar) if c.universe.category == 1}
+    out = [season and day > HOLE - pd.Timedelta(days=7) and day <= HOLE for season, day in zip(calendar.is_season, calendar.day, strict=True)]  # fmt: skip
+    assert any(out)
+
+    def rates(week: int, country: int) -> set[float]:
+        return set(tv[week].column("launch_rate")[tv[week].country == country].tolist())
+
+    assert len(rates(8, 1)) == 1 and rates(9, 1) == rates(8, 1)
+    assert rates(9, 0) != rates(8, 0)
+
+
+def test_weeks_to_learn_from_are_counted_from_the_last_outcome(lists: TopLists, calendar: ReleaseCalendar) -> None:
+    """A forecast of the week to come learns from as many weeks as the backtest does, which is given none without an outcome."""
+    weeks = weekly_candidates(lists, calendar)
+    known = [c for c in weeks if c.next_rank is not None]
+    assert len(known) < len(weeks)
+    for count in (1, 3):
+        live, tested = (BoostedRanker(**SMALL, weeks=count, release_weeks=count).fit(past) for past in (weeks, known))
+        assert live.score(weeks[-1]).tobytes() == tested.score(weeks[-1]).tobytes()
 
 
 def test_chances_are_held_against_what_came(lists: TopLists, calendar: ReleaseCalendar) -> None:
