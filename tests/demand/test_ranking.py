@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.forecast import PerfectChoice, by_chance, by_source
 from demand.forecast.calendar import ReleaseCalendar, build_calendar, read_calendar
-from demand.forecast.candidates import Candidates, weekly_candidates
+from demand.forecast.candidates import Candidates, _largest, weekly_candidates
 from demand.forecast.ranking import BoostedRanker, SameList, backtest_rankers, best_of, list_scores
 from demand.forecast.toplists import TopLists, build_top_lists, read_top_lists
 from demand.names import is_season, script_class, title_key
@@ -334,6 +334,14 @@ def test_scores_of_a_list_by_hand(lists: TopLists) -> None:
     has_best = np.bincount(week.country[week.next_rank == 1], minlength=5)
     assert precision.tolist() == pytest.approx((0.1 * has_best).tolist())
     assert ndcg.tolist() == pytest.approx((has_best * 10 * discount[1] / ideal).tolist())
+
+
+@pytest.mark.parametrize("titles", [0, 2, 3, 4, 30])
+def test_the_largest_of_a_row_are_those_that_fewer_exceed(titles: int) -> None:
+    """By counting; rows of ties, of fewer values above 0 than asked for, and columns without any."""
+    values = np.random.default_rng(titles).integers(-6, 5, (8, titles)).clip(0) * (np.arange(titles) % 3 > 0)
+    exceeding = (values[:, None, :] > values[:, :, None]).sum(axis=2)
+    assert np.array_equal(_largest(values.astype(float), 3), (values > 0) & (exceeding < 3))
 
 
 def test_ties_go_to_the_earlier_candidate(lists: TopLists) -> None:
