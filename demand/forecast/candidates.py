@@ -252,7 +252,7 @@ def _describe(memory: Memory, follows: bool) -> Candidates:
             "colon": universe.wording[title, 2],
             "limited": universe.wording[title, 3],
             "seasons_released": universe.seasons_released(end + WEEK_DAYS)[title],
-            "runtime": np.where(memory.released > NEVER, universe.minutes, universe.usual_minutes)[title],
+            "runtime": universe.runtimes(end + WEEK_DAYS)[title],
             "season_gap": universe.days_since_last_season(end + WEEK_DAYS)[title],
         }
     next_rank = next_size = None

@@ -238,6 +238,21 @@ def test_the_calendar_beyond_next_week_changes_nothing(frame: pd.DataFrame) -> N
     assert not before.equals(told(near))
 
 
+@pytest.mark.parametrize(("week", "seen"), [(400, WEEKS), (11, 10), (-400, 0)])
+@pytest.mark.parametrize("minutes", [50.0, np.nan])
+def test_another_release_of_a_title_changes_nothing_before_it(
+    lists: TopLists, calendar: ReleaseCalendar, week: int, seen: int, minutes: float
+) -> None:
+    """All titles come out in that week, too, with a name in another script and another runtime, first in the calendar's order: seen from the week before on, of years later never."""
+    once = pd.DataFrame({"name": calendar.names, "day": calendar.day, "season": calendar.is_season, "minutes": minutes})
+    also = once.assign(name=once["name"] + " // 한국어", day=np.datetime64("2022-01-02") + 7 * week - 2, minutes=999.0)
+    before, after = (weekly_candidates(lists, build_calendar(releases)) for releases in (once, pd.concat([also, once])))
+    for old, new in zip(before, after, strict=True):
+        same = described(old).equals(described(new))
+        assert same == (old.week < seen)
+        assert same or not np.array_equal(old.column("runtime"), new.column("runtime"))
+
+
 @pytest.mark.parametrize("kept", ["films", "none"])
 def test_a_calendar_may_lack_a_category(lists: TopLists, calendar: ReleaseCalendar, kept: str) -> None:
     """Both categories are described alike, and learnt from together, where the calendar has releases of one only, or of none."""
