@@ -176,7 +176,7 @@ class BoostedRanker:
         """(N,) in [0, 1]: the probability of being listed, of log odds.
 
         Held against 20 weeks of published lists that the models had not seen (``python -m benchmarks.forecast --evidence``, docs/results.md): over ten bins, what
-        was said and what came differ by 1.7 points on average without a calendar (0.617 said, 0.623 came) and by 3.0 with one (0.662 said, 0.688 came), where
+        was said and what came differ by 1.5 points on average without a calendar (0.617 said, 0.623 came) and by 3.1 with one (0.662 said, 0.688 came), where
         chances of 0.3 to 0.5 are 6 or 7 points too low: those of releases, which come or stay away in all countries at once. A correction learnt on some weeks
         (Platt's) was worse than none on the next ones.
         """
