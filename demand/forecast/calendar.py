@@ -1,5 +1,6 @@
 """The release calendar: which titles come out on which day, known to an operator before anybody watches them."""
 
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,8 @@ def read_calendar(path: Path, *, runtimes: bool = True) -> ReleaseCalendar:
 
     Headers are compared without case and with ``_`` for blanks, and ``sheet`` is taken for ``kind``, so Netflix's engagement report is such a
     file as it is. Nothing else in it is looked at: its hours were counted later than any release. ``kind`` says film, movie, TV, show or
-    series; where it says neither, a name that is written as a season is one. Rows without a date are left out.
+    series; where it says neither, a name that is written as a season is one. Rows without a date are left out, and commas that
+    end every row are passed over.
 
     Parameters
     ----------
@@ -52,7 +54,8 @@ def read_calendar(path: Path, *, runtimes: bool = True) -> ReleaseCalendar:
     Raises
     ------
     InputError
-        The file cannot be read, a column is missing or there twice, a date is none, or a runtime is not a number above 0.
+        The file cannot be read, has rows with more values than columns, or none with a date; a column is missing or there twice; a date is
+        none, a title is missing, or a runtime is not a number above 0.
     """
     frame = _read_text(path)
     frame.columns = frame.columns.str.strip().str.casefold().str.replace(" ", "_")
@@ -69,8 +72,13 @@ def read_calendar(path: Path, *, runtimes: bool = True) -> ReleaseCalendar:
             Problem(table=path.name, column=", ".join(sorted(missing)), message="the column is missing", mend=mend)
         )
     frame = frame[frame["release_date"].str.strip() != ""]
+    if frame.empty:
+        mend = "write the day of each release as YYYY-MM-DD, or leave the calendar"
+        raise InputError(Problem(table=path.name, column="release_date", message="no row has a date", mend=mend))
     day = pd.to_datetime(frame["release_date"].str.strip(), format="%Y-%m-%d", errors="coerce")
     _refuse(frame, "release_date", day.isna(), path.name, "not a date", "write it as YYYY-MM-DD, or leave it empty")
+    name = frame["title"].str.strip()
+    _refuse(frame, "title", name == "", path.name, "a release without a title", "name it, or remove the row")
     minutes = pd.Series(np.nan, frame.index)
     if runtimes and "runtime_minutes" in frame:
         told = frame["runtime_minutes"].str.strip()
@@ -78,24 +86,28 @@ def read_calendar(path: Path, *, runtimes: bool = True) -> ReleaseCalendar:
         wrong = (told != "") & ~((minutes > 0) & np.isfinite(minutes))
         _refuse(frame, "runtime_minutes", wrong, path.name, "not a number above 0", "give minutes, or leave it empty")
     kind = frame["kind"] if "kind" in frame else frame["sheet"] if "sheet" in frame else pd.Series("", frame.index)
-    season = _seasons(frame["title"], kind)
-    releases = pd.DataFrame(
-        {"name": frame["title"].str.strip(), "day": day.dt.date, "season": season, "minutes": minutes}
-    )
+    releases = pd.DataFrame({"name": name, "day": day.dt.date, "season": _seasons(name, kind), "minutes": minutes})
     # a title that several reports name has the runtime of the first that tells it
     return build_calendar(releases.groupby(["name", "day", "season"], as_index=False).agg(minutes=("minutes", "first")))
 
 
 def _read_text(path: Path) -> pd.DataFrame:
-    """The file, all of it text."""
+    """The file, all of it text; one empty value beyond the columns, as commas at the ends of the rows make, is dropped."""
     mend = "give a CSV with the columns title and release_date, plain or as .csv.gz"
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # values would be dropped
+            # by default pandas takes the first column for row names where rows have a value more than the header
+            return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
     except OSError as error:
         why = error.strerror or str(error)
         raise InputError(
             Problem(table=path.name, value=str(path), message=f"cannot be read ({why})", mend=mend)
         ) from error
+    except pd.errors.ParserWarning as error:
+        message = "rows have more values than the header has columns"
+        mend = "put titles that hold commas in quotation marks, and remove what is beyond the last column"
+        raise InputError(Problem(table=path.name, message=message, mend=mend)) from error
     except (ValueError, EOFError, zlib.error) as error:
         why = str(error).strip().splitlines()[0]
         raise InputError(Problem(table=path.name, message=f"not a CSV table ({why})", mend=mend)) from error

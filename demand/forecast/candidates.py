@@ -17,7 +17,9 @@ from demand.names import SCRIPT_CLASSES
 NO_RANK = 11
 """Stands among the ranks for "not in the list"."""
 LAGS = 4
-"""Weeks of lists kept whole."""
+"""Weeks of lists before the first from which candidates are described."""
+KEPT = 3
+"""Weeks of lists kept whole, the latest among them."""
 RECENT_WEEKS = 4
 """A title that left a country's list at most so many weeks ago is a candidate there."""
 ELSEWHERE = 12
@@ -63,8 +65,8 @@ class Candidates:
         return np.asarray(self.features[:, self.names.index(name)])
 
 
-def weekly_candidates(lists: TopLists, calendar: ReleaseCalendar | None, *, first: int = LAGS) -> list[Candidates]:
-    """Candidates from every week index >= ``first`` (>= 4), category by category within a week.
+def weekly_candidates(lists: TopLists, calendar: ReleaseCalendar | None) -> list[Candidates]:
+    """Candidates from every week index >= :data:`LAGS`, category by category within a week.
 
     A week whose successor does not end seven days later has no outcome.
     """
@@ -75,7 +77,7 @@ def weekly_candidates(lists: TopLists, calendar: ReleaseCalendar | None, *, firs
         follows = week + 1 < len(end) and end[week + 1] - end[week] == WEEK_DAYS
         for memory in memories:
             memory.advance(week, int(end[week]))
-            if week >= max(first, LAGS):
+            if week >= LAGS:
                 found.append(_describe(memory, follows))
     return found
 
@@ -89,7 +91,7 @@ class Memory:
         self.countries = countries
         self.week = -1
         self.end = 0
-        self.ranks = [np.zeros(shape, np.int16)] * LAGS
+        self.ranks = [np.zeros(shape, np.int16)] * KEPT
         """Rank in each of the last weeks, latest first; 0 where not listed."""
         self.listed_weeks = np.zeros(shape, np.int16)
         self.total = np.zeros(shape, np.int16)
@@ -102,9 +104,9 @@ class Memory:
         self.together = np.zeros((countries, countries))
         self.kept = np.full(countries, 0.6)
         """(C,) share of a list that stays for another week, smoothed."""
-        self.launches = np.zeros(SCRIPT_CLASSES)
+        self.launches = np.zeros((countries, SCRIPT_CLASSES))
         self.launched_in = np.zeros((countries, SCRIPT_CLASSES))
-        """Releases of the calendar by script, and how many of them the country listed in their week."""
+        """Releases of the calendar by script in weeks whose list of the country is there, and how many of them it showed."""
         self.released = np.full(universe.titles, NEVER)
         self.series_of = sparse.csr_array((np.ones(universe.titles), (np.arange(universe.titles), universe.series)))
         """(U, NS) 1 where the title belongs to the series."""
@@ -118,7 +120,7 @@ class Memory:
         if before.any():
             stayed = (listed & before).sum(axis=1) / np.maximum(before.sum(axis=1), 1)
             self.kept = np.where(listed.any(axis=1) & before.any(axis=1), 0.8 * self.kept + 0.2 * stayed, self.kept)
-        self.ranks = [rank, *self.ranks[: LAGS - 1]]
+        self.ranks = [rank, *self.ranks[: KEPT - 1]]
         self.listed_weeks = np.where(
             listed, universe.grid(universe.listed_weeks, week, self.countries), self.listed_weeks
         )
@@ -139,11 +141,12 @@ class Memory:
     def _count_launches(self, listed: np.ndarray, end: int) -> None:
         universe = self.universe
         out = np.flatnonzero(universe.released(end)[universe.listed :] > end - WEEK_DAYS) + universe.listed
-        shown = np.zeros((self.countries, universe.titles), bool)
-        paired = np.flatnonzero(universe.twin >= 0)
-        np.logical_or.at(shown.T, universe.twin[paired], listed.T[paired])
-        np.add.at(self.launches, universe.script[out], 1)
-        np.add.at(self.launched_in.T, universe.script[out], shown.T[out])
+        paired = np.flatnonzero(np.isin(universe.twin, out))
+        shown = np.zeros((len(out), self.countries), bool)
+        np.logical_or.at(shown, np.searchsorted(out, universe.twin[paired]), listed.T[paired])
+        there = np.any(listed, axis=1, keepdims=True)
+        self.launches += there * np.bincount(universe.script[out], minlength=SCRIPT_CLASSES)
+        np.add.at(self.launched_in.T, universe.script[out], shown)
 
     def likeness(self) -> np.ndarray:
         """(C, C) weights that sum to 1 by row: the sixth power of the cosine between the countries' points of recent weeks, none with itself."""
@@ -163,7 +166,7 @@ def _describe(memory: Memory, follows: bool) -> Candidates:
     planned = _unlisted_releases(memory)
     fresh_release = memory.released > end
     late_release = (memory.released > end - WEEK_DAYS) & ~fresh_release
-    points = [np.where(past > 0, NO_RANK - past, 0).astype(float) for past in memory.ranks]
+    points = [np.where(past > 0, NO_RANK - past, 0).astype(float) for past in memory.ranks[:2]]
     weight = memory.likeness()
     near = weight @ points[0]
     near_share, near_share_before = weight @ listed, weight @ (memory.ranks[1] > 0)
@@ -249,7 +252,7 @@ def _describe(memory: Memory, follows: bool) -> Candidates:
             "colon": universe.wording[title, 2],
             "limited": universe.wording[title, 3],
             "seasons_released": universe.seasons_released(end + WEEK_DAYS)[title],
-            "runtime": np.where(memory.released > NEVER, universe.minutes, universe.usual_minutes)[title],
+            "runtime": universe.runtimes(end + WEEK_DAYS)[title],
             "season_gap": universe.days_since_last_season(end + WEEK_DAYS)[title],
         }
     next_rank = next_size = None
@@ -279,11 +282,13 @@ def _unlisted_releases(memory: Memory) -> np.ndarray:
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """(C, U) bool: the ``count`` largest values of each row, if above 0; ties at the edge are all in."""
-    if values.shape[1] <= count:
-        return np.asarray(values > 0)
-    edge = np.partition(values, -count, axis=1)[:, -count]
-    return np.asarray((values > 0) & (values >= edge[:, None]))
+    """(C, U) bool: the ``count`` largest of each row's values (>= 0), if above 0; ties at the edge are all in."""
+    largest = values > 0
+    some = values[:, largest.any(axis=0)]
+    if some.shape[1] > count:
+        edge = np.partition(some, -count, axis=1)[:, -count]
+        largest &= values >= edge[:, None]
+    return np.asarray(largest)
 
 
 def _script(universe: Universe) -> np.ndarray:
@@ -305,10 +310,10 @@ def _launch_rates(memory: Memory) -> tuple[np.ndarray, np.ndarray]:
     Both are shrunk with the weight of four releases: the country's rate towards a quarter, the script's towards the product of the country's
     rate and what the script does elsewhere over all releases.
     """
-    launches = memory.launches.sum()
+    launches = memory.launches.sum(axis=1)
     own = (memory.launched_in.sum(axis=1) + 1.0) / (launches + 4.0)
-    anywhere = (memory.launched_in.mean(axis=0) + 0.25) / (memory.launches + 1.0)
-    overall = max(float(memory.launched_in.sum()) / max(launches * memory.countries, 1.0), 0.05)
+    anywhere = (memory.launched_in.mean(axis=0) + 0.25) / (memory.launches.mean(axis=0) + 1.0)
+    overall = max(float(memory.launched_in.sum()) / max(float(launches.sum()), 1.0), 0.05)
     expected = own[:, None] * anywhere[None, :] / overall
     return own, (memory.launched_in + 4.0 * expected) / (memory.launches + 4.0)
 

@@ -133,15 +133,15 @@ class BoostedRanker:
     lessons: Lessons | None = field(default=None, repr=False)
 
     def fit(self, past: Sequence[Candidates]) -> Self:
-        """Learn from the latest weeks of the past.
+        """Learn from the latest weeks of the past with an outcome, of each from the lists that are there in it and the week after.
 
         Raises
         ------
         InputError
             There is no week with an outcome.
         """
-        latest = max((candidates.week for candidates in past), default=0)
         known = [c for c in past if c.next_rank is not None]
+        latest = max((c.week for c in known), default=0)
         listed, releases = ([c for c in known if c.week > latest - n] for n in (self.weeks, self.release_weeks))
         if not listed or not releases:
             mend = "give lists of six weeks in a row or more"
@@ -176,7 +176,7 @@ class BoostedRanker:
         """(N,) in [0, 1]: the probability of being listed, of log odds.
 
         Held against 20 weeks of published lists that the models had not seen (``python -m benchmarks.forecast --evidence``, docs/results.md): over ten bins, what
-        was said and what came differ by 1.7 points on average without a calendar (0.617 said, 0.623 came) and by 3.0 with one (0.662 said, 0.688 came), where
+        was said and what came differ by 1.5 points on average without a calendar (0.617 said, 0.623 came) and by 3.1 with one (0.662 said, 0.688 came), where
         chances of 0.3 to 0.5 are 6 or 7 points too low: those of releases, which come or stay away in all countries at once. A correction learnt on some weeks
         (Platt's) was worse than none on the next ones.
         """
@@ -244,7 +244,7 @@ class BoostedRanker:
     def _learn(self, used: Sequence[Candidates], *, releases: bool) -> Odds | None:
         """Models of one kind of candidates; None where none of them ever came."""
         lightgbm = lightgbm_for(self.name, INSTEAD)
-        kinds = [_unseen_releases(candidates) == releases for candidates in used]
+        kinds = [_told(candidates) & (_unseen_releases(candidates) == releases) for candidates in used]
         features = np.vstack([candidates.features[rows] for candidates, rows in zip(used, kinds, strict=True)])
         listed = np.concatenate([_outcomes(c)[rows] > 0 for c, rows in zip(used, kinds, strict=True)])
         if not listed.any():
@@ -311,6 +311,12 @@ def _unseen_releases(candidates: Candidates) -> np.ndarray:
     if "released_next" not in candidates.names:
         return np.zeros(len(candidates.title), bool)
     return (candidates.column("released_next") > 0) & (candidates.column("since_first_anywhere") < 0)
+
+
+def _told(candidates: Candidates) -> np.ndarray:
+    """(N,) bool: whether it is known what came, the country's list being there this week and the next."""
+    assert candidates.next_size is not None
+    return np.asarray(candidates.next_size[candidates.country] > 0)
 
 
 def best_of(candidates: Candidates, score: np.ndarray, length: int = LENGTH) -> tuple[np.ndarray, np.ndarray]:

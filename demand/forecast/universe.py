@@ -41,8 +41,9 @@ class Universe:
         (U,) int: :func:`demand.names.script_class` of calendar titles, -1 for the others.
     wording
         (U, 4) float: :func:`demand.names.wording` of each name.
-    minutes
-        (U,) float: runtime as the calendar tells, ``usual_minutes`` where it does not.
+    minutes, told
+        (U,) float: runtime of the earliest release of the key that tells one, ``usual_minutes`` where none does; int: the day of that release, :data:`NEVER`
+        without one. Names and scripts of calendar titles are their earliest release's.
     release_title, release_day
         (N,) releases of the calendar: entry among the U, and days since 1970-01-01.
     season_series, season_day
@@ -62,6 +63,7 @@ class Universe:
     script: np.ndarray
     wording: np.ndarray
     minutes: np.ndarray
+    told: np.ndarray
     usual_minutes: float
     release_title: np.ndarray
     release_day: np.ndarray
@@ -94,6 +96,10 @@ class Universe:
         day[: self.listed][paired] = day[self.twin[paired]]
         return day
 
+    def runtimes(self, until: int) -> np.ndarray:
+        """(U,) float: ``minutes`` as far as releases up to and including the day ``until`` tell them, else ``usual_minutes``."""
+        return np.where(self.told <= until, self.minutes, self.usual_minutes)
+
     def seasons_released(self, until: int) -> np.ndarray:
         """(U,) int: releases of the same series up to and including the day ``until``."""
         count = np.bincount(self.season_series[self.season_day <= until], minlength=int(self.series.max(initial=0)) + 1)
@@ -114,27 +120,30 @@ class Universe:
 def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | None) -> Universe:
     """The universe of one category of the lists: the calendar's titles are those that are listed or released within the weeks of the lists.
 
-    Categories with "TV" in their name take the calendar's seasons, the others its films.
+    Categories with "TV" in their name take the calendar's seasons, the others its films. Releases after the week that follows the lists are not looked at. What is
+    known of a title is told by the earliest of its releases, so that from any week within the lists, too, it is known once that release is: later releases, in
+    a backtest those of weeks to come, change nothing of it.
     """
     own = np.flatnonzero(lists.category_of == category)
     names = [lists.titles[title] for title in own]
     keys = [title_key(name) for name in names]
     of_seasons = "tv" in lists.categories[category].casefold()
-    releases, usual = _releases(calendar, of_seasons), USUAL_MINUTES[of_seasons]
     span = lists.weeks.astype(np.int64)
+    releases, usual = _releases(calendar, of_seasons, int(span[-1]) + WEEK_DAYS), USUAL_MINUTES[of_seasons]
     listed = set(keys)
-    near = [r for r in releases if r[0] in listed or span[0] - 2 * WEEK_DAYS < r[1] <= span[-1] + WEEK_DAYS]
+    near = [r for r in releases if r[0] in listed or span[0] - 2 * WEEK_DAYS < r[1]]
     planned: dict[tuple[str, int], str] = {}
-    runtime: dict[tuple[str, int], float] = {}
-    for key, _, name, minutes in near:
+    runtime: dict[tuple[str, int], tuple[float, int]] = {}
+    for key, day, name, minutes in near:
         planned.setdefault(key, name)
         if minutes > 0:
-            runtime.setdefault(key, minutes)
+            runtime.setdefault(key, (minutes, day))
     order = sorted(planned)
     place = {key: len(own) + k for k, key in enumerate(order)}
     all_keys = keys + order
     series_index = {name: s for s, name in enumerate(sorted({series for series, _ in all_keys}))}
     seasons = [(series_index[key[0]], day) for key, day, *_ in releases if key[0] in series_index]
+    told = [runtime.get(key, (usual, NEVER)) for key in all_keys]
     mine = np.isin(lists.title, own)
     return Universe(
         category=category,
@@ -147,7 +156,8 @@ def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | N
         number=np.array([number for _, number in all_keys], np.int64),
         script=np.array([-1] * len(own) + [script_class(planned[key]) for key in order], np.int64),
         wording=np.array([wording(name) for name in names + [planned[key] for key in order]], float),
-        minutes=np.array([runtime.get(key, usual) for key in keys + order]),
+        minutes=np.array([minutes for minutes, _ in told], float),
+        told=np.array([day for _, day in told], np.int64),
         usual_minutes=usual,
         release_title=np.array([place[key] for key, *_ in near], np.int64),
         release_day=np.array([day for _, day, *_ in near], np.int64),
@@ -161,12 +171,15 @@ def build_universe(lists: TopLists, category: int, calendar: ReleaseCalendar | N
     )
 
 
-def _releases(calendar: ReleaseCalendar | None, seasons: bool) -> list[tuple[tuple[str, int], int, str, float]]:
-    """Key, day, name and runtime of every release of the calendar that is, or is not, of a season."""
+def _releases(
+    calendar: ReleaseCalendar | None, seasons: bool, until: int
+) -> list[tuple[tuple[str, int], int, str, float]]:
+    """Key, day, name and runtime of every release up to and including the day ``until`` that is, or is not, of a season: by day, those of a day as the calendar has them."""
     if calendar is None:
         return []
     days = calendar.day.astype(np.int64)
     return [
         ((calendar.series[n], int(calendar.number[n])), int(days[n]), calendar.names[n], float(calendar.minutes[n]))
-        for n in np.flatnonzero(calendar.is_season == seasons)
+        for n in np.argsort(days, kind="stable")
+        if calendar.is_season[n] == seasons and days[n] <= until
     ]

@@ -1,6 +1,7 @@
 """Next week's lists: names, calendar, candidates that never look ahead, metrics worked out by hand."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 
 from benchmarks.forecast import PerfectChoice, by_chance, by_source
 from demand.forecast.calendar import ReleaseCalendar, build_calendar, read_calendar
-from demand.forecast.candidates import Candidates, weekly_candidates
+from demand.forecast.candidates import Candidates, _largest, weekly_candidates
 from demand.forecast.ranking import BoostedRanker, SameList, backtest_rankers, best_of, list_scores
 from demand.forecast.toplists import TopLists, build_top_lists, read_top_lists
 from demand.names import is_season, script_class, title_key
 from tests.drawn_lists import WEEKS, made_up_calendar, made_up_frame
 from topology.errors import InputError
+
+SMALL = {"rounds": 5, "release_rounds": 5, "smallest_leaf": 5, "smallest_release_leaf": 5}
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,26 @@ def test_a_calendar_takes_simple_files_and_engagement_reports(tmp_path: Path) ->
     assert read_calendar(report).names == calendar.names
 
 
+@pytest.mark.parametrize("kind", ["", ",film"])
+@pytest.mark.parametrize("last", ["", ","])
+def test_commas_at_the_ends_of_rows_shift_no_column(tmp_path: Path, kind: str, last: str) -> None:
+    path = tmp_path / "calendar.csv"
+    head = "title,release_date" + (",kind" if kind else "")
+    path.write_text(f"{head}\nBuba,2022-08-03{kind},\nAlba,2022-08-04{kind}{last}\nUndated,{kind},\n")
+    calendar = read_calendar(path)
+    assert calendar.names == ("Alba", "Buba")
+    assert calendar.day.astype(str).tolist() == ["2022-08-04", "2022-08-03"]
+
+
+def test_blanks_around_a_title_make_no_second_title_of_it(tmp_path: Path) -> None:
+    """Its kind is told in the other row."""
+    path = tmp_path / "calendar.csv"
+    path.write_text("title,release_date,kind\nOne Piece ,2023-08-31,\nOne Piece,2023-08-31,TV\n")
+    calendar = read_calendar(path)
+    assert calendar.names == ("One Piece",)
+    assert calendar.is_season.tolist() == [True]
+
+
 def test_a_title_has_the_runtime_of_the_first_report_that_tells_it(tmp_path: Path) -> None:
     path = tmp_path / "report.csv"
     path.write_text(
@@ -104,6 +127,10 @@ def test_a_title_has_the_runtime_of_the_first_report_that_tells_it(tmp_path: Pat
         ("Title,Release Date,title\nA,2022-01-01,B\n", "column title: the column is there twice"),
         ("", "not a CSV table"),
         ("title\nA\nB,2022-01-01,3,4\n", "not a CSV table"),
+        ("release_date,title\n2022-01-01,The Good, the Bad\n", "more values than .* columns.*Mend: put titles"),
+        ("title,release_date\n", "column release_date: no row has a date.*Mend: write the day"),
+        ("title,release_date\nA,\nB, \n", "column release_date: no row has a date"),
+        ("title,release_date\n,\nA,2022-01-01\n ,2022-01-02\n", "row 3, column title.*without a title"),
     ],
 )
 def test_a_broken_calendar_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -211,6 +238,21 @@ def test_the_calendar_beyond_next_week_changes_nothing(frame: pd.DataFrame) -> N
     assert not before.equals(told(near))
 
 
+@pytest.mark.parametrize(("week", "seen"), [(400, WEEKS), (11, 10), (-400, 0)])
+@pytest.mark.parametrize("minutes", [50.0, np.nan])
+def test_another_release_of_a_title_changes_nothing_before_it(
+    lists: TopLists, calendar: ReleaseCalendar, week: int, seen: int, minutes: float
+) -> None:
+    """All titles come out in that week, too, with a name in another script and another runtime, first in the calendar's order: seen from the week before on, of years later never."""
+    once = pd.DataFrame({"name": calendar.names, "day": calendar.day, "season": calendar.is_season, "minutes": minutes})
+    also = once.assign(name=once["name"] + " // 한국어", day=np.datetime64("2022-01-02") + 7 * week - 2, minutes=999.0)
+    before, after = (weekly_candidates(lists, build_calendar(releases)) for releases in (once, pd.concat([also, once])))
+    for old, new in zip(before, after, strict=True):
+        same = described(old).equals(described(new))
+        assert same == (old.week < seen)
+        assert same or not np.array_equal(old.column("runtime"), new.column("runtime"))
+
+
 @pytest.mark.parametrize("kept", ["films", "none"])
 def test_a_calendar_may_lack_a_category(lists: TopLists, calendar: ReleaseCalendar, kept: str) -> None:
     """Both categories are described alike, and learnt from together, where the calendar has releases of one only, or of none."""
@@ -309,6 +351,14 @@ def test_scores_of_a_list_by_hand(lists: TopLists) -> None:
     assert ndcg.tolist() == pytest.approx((has_best * 10 * discount[1] / ideal).tolist())
 
 
+@pytest.mark.parametrize("titles", [0, 2, 3, 4, 30])
+def test_the_largest_of_a_row_are_those_that_fewer_exceed(titles: int) -> None:
+    """By counting; rows of ties, of fewer values above 0 than asked for, and columns without any."""
+    values = np.random.default_rng(titles).integers(-6, 5, (8, titles)).clip(0) * (np.arange(titles) % 3 > 0)
+    exceeding = (values[:, None, :] > values[:, :, None]).sum(axis=2)
+    assert np.array_equal(_largest(values.astype(float), 3), (values > 0) & (exceeding < 3))
+
+
 def test_ties_go_to_the_earlier_candidate(lists: TopLists) -> None:
     week = weekly_candidates(lists, None)[0]
     chosen, place = best_of(week, np.zeros(len(week.title)), length=2)
@@ -366,12 +416,11 @@ def test_the_days_since_the_season_before_are_read_off_the_calendar(frame: pd.Da
 def test_releases_are_learnt_from_longer_than_lists(lists: TopLists, calendar: ReleaseCalendar) -> None:
     """Equal scores, to the bit, of whichever kind does not depend on the weeks that were left out."""
     weeks = [c for c in weekly_candidates(lists, calendar) if c.next_rank is not None]
-    small = {"rounds": 5, "release_rounds": 5, "smallest_leaf": 5, "smallest_release_leaf": 5}
     asked = next(c for c in weeks if c.week == 13 and c.universe.category == 0)
     unseen = (asked.column("released_next") > 0) & (asked.column("since_first_anywhere") < 0)
     past = [c for c in weeks if c.week < 13]
     full, short, both = (
-        BoostedRanker(**small, weeks=w, release_weeks=r).fit(past).score(asked) for w, r in ((99, 99), (4, 99), (4, 4))
+        BoostedRanker(**SMALL, weeks=w, release_weeks=r).fit(past).score(asked) for w, r in ((99, 99), (4, 99), (4, 4))
     )
     assert unseen.any() and not unseen.all()
     assert np.array_equal(full[unseen], short[unseen]) and not np.array_equal(full[~unseen], short[~unseen])
@@ -383,6 +432,58 @@ def test_a_missing_week_has_no_outcome(frame: pd.DataFrame) -> None:
     weeks = weekly_candidates(gap, None)
     assert [c.next_rank is None for c in weeks if c.week == 7] == [True, True]
     assert [c.next_rank is None for c in weeks if c.week == 8] == [False, False]
+
+
+@pytest.fixture(scope="module")
+def gaps(frame: pd.DataFrame) -> TopLists:
+    """The TV list of country B is missing in one week."""
+    return build_top_lists(
+        frame[(frame["week"] != HOLE) | (frame["country_iso2"] != "B") | (frame["category"] != "TV")]
+    )
+
+
+HOLE = pd.Timestamp("2022-03-06")
+"""End of week 9."""
+
+
+def test_what_is_not_known_to_have_come_is_not_learnt_from(gaps: TopLists, calendar: ReleaseCalendar) -> None:
+    """Equal scores, to the bit, whatever the candidates of the missing list were: they did not stay away."""
+    weeks = [c for c in weekly_candidates(gaps, calendar) if c.next_rank is not None]
+
+    def spoilt(candidates: Candidates) -> Candidates:
+        unknown = candidates.next_size[candidates.country] == 0  # type: ignore[index]
+        return replace(candidates, features=np.where(unknown[:, None], 77.0, candidates.features).astype(np.float32))
+
+    past, asked = weeks[:-2], weeks[-2:]
+    other = [spoilt(candidates) for candidates in past]
+    changed = [c.week for c, d in zip(past, other, strict=True) if not np.array_equal(c.features, d.features)]
+    assert changed == [8, 9]
+    before, after = (BoostedRanker(**SMALL).fit(learnt) for learnt in (past, other))
+    assert before.lessons is not None and before.lessons.releases is not None
+    for candidates in asked:
+        assert before.score(candidates).tobytes() == after.score(candidates).tobytes()
+
+
+def test_a_missing_list_is_no_launch_that_failed(gaps: TopLists, calendar: ReleaseCalendar) -> None:
+    tv = {c.week: c for c in weekly_candidates(gaps, calendar) if c.universe.category == 1}
+    out = [season and day > HOLE - pd.Timedelta(days=7) and day <= HOLE for season, day in zip(calendar.is_season, calendar.day, strict=True)]  # fmt: skip
+    assert any(out)
+
+    def rates(week: int, country: int) -> set[float]:
+        return set(tv[week].column("launch_rate")[tv[week].country == country].tolist())
+
+    assert len(rates(8, 1)) == 1 and rates(9, 1) == rates(8, 1)
+    assert rates(9, 0) != rates(8, 0)
+
+
+def test_weeks_to_learn_from_are_counted_from_the_last_outcome(lists: TopLists, calendar: ReleaseCalendar) -> None:
+    """A forecast of the week to come learns from as many weeks as the backtest does, which is given none without an outcome."""
+    weeks = weekly_candidates(lists, calendar)
+    known = [c for c in weeks if c.next_rank is not None]
+    assert len(known) < len(weeks)
+    for count in (1, 3):
+        live, tested = (BoostedRanker(**SMALL, weeks=count, release_weeks=count).fit(past) for past in (weeks, known))
+        assert live.score(weeks[-1]).tobytes() == tested.score(weeks[-1]).tobytes()
 
 
 def test_chances_are_held_against_what_came(lists: TopLists, calendar: ReleaseCalendar) -> None:
