@@ -87,6 +87,7 @@ def rehearse_replications(
             sessions, stalls["stall_ms"] = switch_by_access(
                 sessions, catalogue, traces, settings.simulation.access, rng
             )
+            warm_up, _ = switch_by_access(warm_up, catalogue, traces, settings.simulation.access, rng)
         totals = rehearse(
             network, catalogue, plan, sessions, policies, settings, warm_up=warm_up, progress=progress, **stalls, **more
         ).totals()

@@ -18,6 +18,9 @@ from sim.abr import Playback, Player, Throughputs, play
 from sim.sessions import DAY_MS, Sessions, build_sessions
 from topology.errors import InputError, Problem
 
+AT_ONCE = 100_000
+"""Sessions that are played at a time, as each takes some 9 kB while it plays."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncodeMix:
@@ -203,14 +206,15 @@ def switch_by_access(
         A kind of access without traces.
     """
     check_kinds(kinds, list(throughputs))
-    kind = rng.integers(0, len(kinds), len(sessions))
     parts, stalls = [], []
-    for k, name in enumerate(kinds):
-        mine = kind == k
-        if mine.any():
-            part, stall_ms = _switched(_those(sessions, mine), catalogue, throughputs[name], rng, Player())
-            parts.append(part)
-            stalls.append(stall_ms)
+    for at in range(0, len(sessions), AT_ONCE):
+        block = sessions[at : at + AT_ONCE]
+        kind = rng.integers(0, len(kinds), len(block))
+        for k, name in enumerate(kinds):
+            if (kind == k).any():
+                part, stall_ms = _switched(block[kind == k], catalogue, throughputs[name], rng, Player())
+                parts.append(part)
+                stalls.append(stall_ms)
     if not parts:
         return sessions, np.zeros(0, np.int64)
     columns = [np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS]
@@ -228,10 +232,6 @@ def rebuffering(sessions: Sessions, stall_ms: np.ndarray) -> float:
 def _by_start(start_ms: np.ndarray) -> np.ndarray:
     """The order that :func:`sim.sessions.build_sessions` puts sessions into."""
     return np.argsort(start_ms, kind="stable")
-
-
-def _those(sessions: Sessions, mine: np.ndarray) -> Sessions:
-    return build_sessions(*(getattr(sessions, name)[mine] for name in _COLUMNS))
 
 
 def switch_encodes(

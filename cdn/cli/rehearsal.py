@@ -185,6 +185,10 @@ def simulate(
             sessions, more["stall_ms"] = switch_by_access(
                 in_memory(sessions), catalogue, throughputs, settings.simulation.access, rng
             )
+            if warm_up is not None:
+                warm_up, _ = switch_by_access(
+                    in_memory(warm_up), catalogue, throughputs, settings.simulation.access, rng
+                )
             stalled = rebuffering(sessions, more["stall_ms"])
             console.say(
                 f"{played:,} sessions in {len(sessions):,} pieces, one an encode: what is counted below is pieces"

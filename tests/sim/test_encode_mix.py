@@ -101,7 +101,9 @@ def test_the_same_seed_gives_the_same_pieces(catalogue):
     assert a.bytes.tolist() == b.bytes.tolist() != c.bytes.tolist()
 
 
-def test_sessions_switch_by_kinds_of_access(catalogue):
+@pytest.mark.parametrize("at_once", [1000, 64])
+def test_sessions_switch_by_kinds_of_access(catalogue, monkeypatch, at_once):
+    monkeypatch.setattr("sim.encode_mix.AT_ONCE", at_once)
     stalling = build_throughputs([[(10_000, 1000, 0), (20_000, 0, 0)]])
     whole = build_sessions(
         np.arange(400), np.zeros(400, int), np.zeros(400, int), np.full(400, 600_000), np.ones(400, int)
