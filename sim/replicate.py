@@ -51,7 +51,7 @@ def replicate(
         )
     generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(replications)]
     with ThreadPoolExecutor(workers) as pool:
-        found = [{name: _flat(figures) for name, figures in one.items()} for one in pool.map(run, generators)]
+        found = [{name: flat_figures(figures) for name, figures in one.items()} for one in pool.map(run, generators)]
     base = next(iter(found[0]))
     rows = []
     for scheme in found[0]:
@@ -64,24 +64,27 @@ def replicate(
     return pd.DataFrame(rows, columns=columns)
 
 
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean of independent values and the ends of its 95 % interval, by Student's t.
+def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean of independent values, (N, …), and the ends of its 95 % interval, by Student's t; the ends are NaN of one value, which says nothing of spread.
 
     Examples
     --------
-    >>> [round(x, 3) for x in interval(np.array([1.0, 2.0, 3.0]))]
+    >>> [round(float(x), 3) for x in interval(np.array([1.0, 2.0, 3.0]))]
     [2.0, -0.484, 4.484]
     """
-    mean = float(np.mean(values))
-    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    count, mean = len(values), np.mean(values, axis=0)
+    if count < 2:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    half = stdtrit(count - 1, (1 + CONFIDENCE) / 2) * np.std(values, axis=0, ddof=1) / np.sqrt(count)
     return mean, mean - half, mean + half
 
 
-def _flat(figures: Mapping[str, Any]) -> dict[str, float]:
+def flat_figures(totals: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of a simulation's totals by name; figures within figures are named ``misses.content`` and so on."""
     flat: dict[str, float] = {}
-    for name, value in figures.items():
+    for name, value in totals.items():
         if isinstance(value, Mapping):
-            flat.update({f"{name}.{inner}": float(number) for inner, number in value.items()})
-        else:
-            flat[name] = float(value)
+            flat |= flat_figures(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float | np.number) and not isinstance(value, bool):
+            flat[prefix + name] = float(value)
     return flat

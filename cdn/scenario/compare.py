@@ -4,31 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
-LEVEL = 0.95
-
-
-def intervals(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and confidence interval of each metric by Student's t.
-
-    Parameters
-    ----------
-    values
-        (replications, metrics) float, independent rows; at least one.
-    level
-        Of confidence, 0..1.
-
-    Returns
-    -------
-    (metrics,) each: mean, lower and upper limit; the limits are NaN with a single replication, which says nothing about spread.
-    """
-    count = len(values)
-    mean = values.mean(axis=0)
-    if count < 2:
-        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    half = stdtrit(count - 1, (1 + level) / 2) * values.std(axis=0, ddof=1) / np.sqrt(count)
-    return mean, mean - half, mean + half
+from sim.replicate import flat_figures, interval
 
 
 def compare(base: Sequence[Mapping[str, object]], scenario: Sequence[Mapping[str, object]]) -> pd.DataFrame:
@@ -49,11 +26,11 @@ def compare(base: Sequence[Mapping[str, object]], scenario: Sequence[Mapping[str
         raise ValueError(
             f"{len(base)} replications of the base and {len(scenario)} of the scenario: they must pair, at least one"
         )
-    ours, theirs = [_flat(t) for t in base], [_flat(t) for t in scenario]
+    ours, theirs = [flat_figures(t) for t in base], [flat_figures(t) for t in scenario]
     metrics = [m for m in ours[0] if all(m in t for t in (*ours, *theirs))]
     before = np.array([[t[m] for m in metrics] for t in ours])
     after = np.array([[t[m] for m in metrics] for t in theirs])
-    delta, low, high = intervals(after - before)
+    delta, low, high = interval(after - before)
     return pd.DataFrame(
         {
             "metric": metrics,
@@ -64,16 +41,6 @@ def compare(base: Sequence[Mapping[str, object]], scenario: Sequence[Mapping[str
             "ci_high": _or_none(high),
         }
     )
-
-
-def _flat(totals: Mapping[str, object], prefix: str = "") -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for name, value in totals.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float | np.number) and not isinstance(value, bool):
-            flat[prefix + name] = float(value)
-    return flat
 
 
 def _or_none(values: np.ndarray) -> np.ndarray:

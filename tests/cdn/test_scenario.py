@@ -16,7 +16,6 @@ from cdn.scenario import (
     edit_demand,
     edit_network,
     edit_sessions,
-    intervals,
     outages,
     read_scenarios,
 )
@@ -492,20 +491,6 @@ def test_a_kept_total_is_kept_to_the_byte_and_other_sessions_stay(network, catal
 
 
 # The comparison
-
-
-def test_intervals_are_students():
-    values = np.random.default_rng(0).normal(3, 2, (7, 4))
-    mean, low, high = intervals(values)
-    for m in range(4):
-        test = stats.ttest_1samp(values[:, m], 0).confidence_interval(0.95)
-        np.testing.assert_allclose([mean[m], low[m], high[m]], [values[:, m].mean(), test.low, test.high])
-
-
-def test_intervals_cover_the_truth_as_often_as_they_say():
-    values = np.random.default_rng(1).normal(5, 3, (3, 4000))
-    _, low, high = intervals(values)
-    assert 0.93 < ((low <= 5) & (high >= 5)).mean() < 0.97
 
 
 def test_compares_pairs_of_replications_metric_by_metric():
