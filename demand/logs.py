@@ -21,13 +21,15 @@ import pyarrow as pa
 
 from demand.catalogue import Catalogue, read_catalogue
 from demand.duck import Fault, connect, parquet_scan, quote, quote_name, report_faults
-from demand.playback import COLUMNS, SESSION_FAULTS, register_names, write_days
+from demand.playback import COLUMNS, MOST_SECONDS, SESSION_FAULTS, register_names, write_days
 from topology.errors import InputError, Problem
 from topology.network import read_network
 from topology.tables import load_schema
 
 EARLIEST, LATEST = "2000-01-01", "2100-01-01"
 """A start outside is taken for a mistake: a compact date read as seconds, say."""
+LONGEST_SECONDS = 7 * 86_400
+"""A longer session is taken for milliseconds."""
 MOST_OF_FILE = 100
 """A session that takes this many times its file is taken for bytes."""
 _SEPARATORS = ",;\t|"
@@ -230,6 +232,8 @@ def _faults(names: Mapping[str, str]) -> list[Fault]:
         Fault("start", f"start NOT BETWEEN TIMESTAMP '{EARLIEST}' AND TIMESTAMP '{LATEST}'",
               f"not a time between {EARLIEST} and {LATEST}", iso),
         *SESSION_FAULTS,
+        Fault("seconds", f"seconds > {LONGEST_SECONDS} AND seconds <= {MOST_SECONDS}", "longer than a week",
+              "give seconds; divide milliseconds by 1000"),
         Fault("gb", "isfinite(gb) AND too_much", f"more than {MOST_OF_FILE} times the size of the file",
               "give --gb-per-unit, 1e-9 for bytes; or correct the size in files"),
     ]  # fmt: skip

@@ -27,7 +27,7 @@ from topology.tables import find_table, load_schema
 
 HOURS = 24
 COLUMNS = ("start", "region", "title", "profile", "seconds", "gb")
-MOST_SECONDS, MOST_GB = 7 * 86_400, 1_000_000
+MOST_SECONDS, MOST_GB = 366 * 86_400, 10**9
 """What a session may have: more is taken for another unit, and could be too much to count exactly."""
 SESSION_FAULTS = (
     Fault("region", "region_at IS NULL", "unknown id, not in table regions", "add it to regions, or correct it"),
@@ -39,9 +39,9 @@ SESSION_FAULTS = (
           "give a finite number of seconds > 0"),
     Fault("gb", "coalesce(NOT (isfinite(gb) AND gb > 0), true)", "the session has no bytes",
           "give a finite number of GB > 0, or leave the session out"),
-    Fault("seconds", f"isfinite(seconds) AND seconds > {MOST_SECONDS}", "longer than a week",
+    Fault("seconds", f"isfinite(seconds) AND seconds > {MOST_SECONDS}", "longer than a year",
           "give seconds; divide milliseconds by 1000"),
-    Fault("gb", f"isfinite(gb) AND gb > {MOST_GB}", "more than a million GB", "give GB; divide bytes by 1e9"),
+    Fault("gb", f"isfinite(gb) AND gb > {MOST_GB}", "more than a billion GB", "give GB; divide bytes by 1e9"),
 )  # fmt: skip
 """What can be wrong with a session whatever its day, over the rows of a log joined with :func:`register_names`."""
 _PART = "part-0.parquet"

@@ -82,7 +82,7 @@ def build_sessions(
     Raises
     ------
     InputError
-        A length or bytes of zero or less, or beyond what a session may have (a week, a million GB).
+        A length or bytes of zero or less, or beyond what a session may have (a year, a billion GB).
     """
     problems = _fact_problems(duration_ms, bytes_)
     if problems:
@@ -212,8 +212,8 @@ def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]
     return [
         *_row_problems(duration_ms <= 0, "seconds", duration_ms, "the session has no length", "give seconds > 0"),
         *_row_problems(bytes_ <= 0, "gb", bytes_, "the session has no bytes", "give gb > 0"),
-        *_row_problems(duration_ms > 1000 * MOST_SECONDS, "seconds", duration_ms, "longer than a week", "give ms"),
-        *_row_problems(bytes_ > BYTES_PER_GB * MOST_GB, "gb", bytes_, "more than a million GB", "give bytes"),
+        *_row_problems(duration_ms > 1000 * MOST_SECONDS, "seconds", duration_ms, "longer than a year", "give ms"),
+        *_row_problems(bytes_ > BYTES_PER_GB * MOST_GB, "gb", bytes_, "more than a billion GB", "give bytes"),
     ]
 
 
