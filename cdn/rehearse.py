@@ -432,6 +432,9 @@ def _place(
 def _check_names(policies: Sequence[str], before: Placement | None) -> None:
     known = [name for name in (*POLICY_NAMES, *OFFLINE) if name != PREVIOUS or before is not None]
     for name in policies:
+        if name == PREVIOUS and before is None:
+            message, mend = "there is no plan of the night before", "give it: --previous PLAN"
+            raise InputError(Problem(table="arguments", column="--policy", value=name, message=message, mend=mend))
         if name not in known:
             raise InputError(
                 Problem(

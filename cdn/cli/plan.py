@@ -18,6 +18,7 @@ from cdn.cli.words import (
 )
 from cdn.gather import published_plan
 from cdn.jobs import make_forecast, place_demand, schedule_night
+from cdn.nightly import NIGHT
 from cdn.placement.verify import verify as verify_plan
 from cdn.plan import read_placement, read_plan, read_prices, refuse_foreign, write_plan
 from cdn.report.numbers import column, number, percent, percents
@@ -269,6 +270,7 @@ def place(
     network, catalogue = read_network(folder), read_catalogue(folder)
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
     refuse_foreign(output)
+    _refuse_published(output)
     before = read_placement(previous, network, catalogue, own=True) if previous else None
     prices = read_prices(previous, network) if previous and find_table(previous, "prices") else None
     candidates: list[dict[str, Any]] = []
@@ -347,6 +349,7 @@ def fill(
     """Schedule the transfers that turn last night's content into the plan's: source and time of each, inside the fill windows."""
     network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
     made = read_plan(plan, network, catalogue)
+    _refuse_published(plan)
     held = previous or (published_plan(folder, settings).folder if (folder / "plans").is_dir() else None)
     before = (
         read_placement(held, network, catalogue, own=previous is not None)
@@ -365,6 +368,13 @@ def fill(
         ", ".join(f"{number(gb)} GB from {kind}" for kind, gb in s["gb_by_source"].items()),
     ]
     console.emit(s, as_json, text)
+
+
+def _refuse_published(plan: Path) -> None:
+    """What a night has published stays as it was rehearsed and judged."""
+    if (plan / NIGHT).is_file():
+        mend = "give another folder, or a copy without its " + NIGHT
+        raise InputError(Problem(table="arguments", value=str(plan), message="is a published plan", mend=mend))
 
 
 def _day_after_log(folder: Path) -> dt.date:

@@ -175,7 +175,7 @@ def backtest_table(data: ReportData) -> Table:
     """Every forecaster on the days before."""
     frame = data.backtest
     best = {
-        name: _best([abs(float(v) - target) for v in frame[name]], range(len(frame)), -1)
+        name: _best([abs(v - target) for v in pd.to_numeric(frame[name])], range(len(frame)), -1)
         for name, target in (("wape", 0.0), ("bias", 0.0), ("coverage", 0.8))
     }
     columns = [

@@ -107,6 +107,20 @@ def test_what_lay_there_before_a_published_plan_serves_as_the_night_before(eveni
     )
 
 
+def test_what_a_night_published_is_not_written_over(evening):
+    network = evening.folder / "net"
+    (published,) = (network / "plans").glob(f"{NIGHT}-*")
+    before = {path: path.read_bytes() for path in published.rglob("*") if path.is_file()}
+    for line in (
+        f"fill {network} {published} --for 2026-01-20",
+        f"place {network} --demand {published}/demand.parquet -o {published}",
+    ):
+        ran = fillplan(line)
+        assert ran.status == console.WRONG_INPUT
+        assert "is a published plan" in ran.err
+    assert {path: path.read_bytes() for path in published.rglob("*") if path.is_file()} == before
+
+
 def test_fill_wrote_its_tables_into_the_plan(evening):
     filled = evening.ran["fill"].document
     fills = pd.read_parquet(evening.folder / "plan/fills.parquet")

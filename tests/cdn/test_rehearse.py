@@ -141,7 +141,12 @@ def test_tables_are_written_for_every_policy(rehearsal, planned, tmp_path):
     assert served.to_numpy() == pytest.approx(rehearsal.totals()["plan"]["requested_gb"])
 
 
-@pytest.mark.parametrize("name", ["mru", "plan+", PREVIOUS])
+def test_last_nights_plan_must_be_given_to_be_compared(planned, sessions):
+    with pytest.raises(InputError, match="--previous PLAN"):
+        rehearse(planned.network, planned.catalogue, planned.plan, sessions, [PREVIOUS], planned.settings)
+
+
+@pytest.mark.parametrize("name", ["mru", "plan+"])
 def test_unknown_policies_are_refused_with_the_known_ones(planned, sessions, name):
     with pytest.raises(InputError, match="unknown policy") as caught:
         rehearse(planned.network, planned.catalogue, planned.plan, sessions, [name], planned.settings)

@@ -188,6 +188,12 @@ def test_each_part_may_be_missing_alone(sample):
             assert "undefined" not in Page(text).text
 
 
+def test_a_backtest_of_a_few_days_has_no_coverage(sample):
+    short = sample.backtest.assign(coverage=np.full(len(sample.backtest), None, object))
+    heads = [column.head for column in backtest_table(dataclasses.replace(sample, backtest=short)).columns]
+    assert heads == ["Model", "WAPE", "Bias"]
+
+
 def test_a_backtest_shows_every_score_it_has(sample):
     scores = {"mase": [0.7, 1.0, 0.9], "precision_at_10": [0.8, 0.7, 0.6], "ndcg_at_10": [0.9, 0.8, 0.8], "regret": [0.08, 0.135, 0.14], "seconds": [7.2, 0.04, 0.01]}  # fmt: skip
     table = backtest_table(dataclasses.replace(sample, backtest=sample.backtest.assign(**scores)))

@@ -30,6 +30,22 @@ def test_gigabytes_and_gigabits_become_whole_bytes_and_bits(make):
     assert fleet.site_paths(np.array([2, 0, 0]), np.array([0, 2, 0])).arcs.tolist() == [3, 1, 0, 2]
 
 
+def test_an_appliance_without_limits_has_room_for_all(make):
+    network = make.network(
+        nodes=2,
+        links=[(0, 1, 100.0, 1.0)],
+        regions=[0],
+        sites=[(0, "embedded"), (1, "origin")],
+        appliances=[(0, 1e300, 1e10), (0, 1e300, 1e300)],
+    )
+    fleet = make.fleet(network, make.catalogue([2.0]))
+    assert (fleet.appliance_throughput_bps > 10**15).all() and (fleet.appliance_storage_bytes > 10**15).all()
+    assert fleet.site_throughput_bps[0] > 10**15
+    day = make.sessions([(0, 0, 0, 600, 1.0)] * 50)
+    result = simulate(fleet, day, Scheme(label="plan", placement=make.placement((0, 0))))
+    assert result.figures["request_hit_ratio"] == 1
+
+
 def test_a_region_without_an_origin_is_refused(make):
     network = make.network(nodes=3, links=LINE, regions=[0, 1], sites=[(0, "embedded"), (2, "origin")], appliances=[])
     trees, routes = site_trees(network), steering_routes(network)
