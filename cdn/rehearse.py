@@ -31,7 +31,7 @@ from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult, with_expected_stalls, with_stalls
 from sim.offline import OfflineResult, fewest_misses
 from sim.policies import POLICIES
-from sim.sampling import halves, sampled, sampled_ratios, slowed, without_bias
+from sim.sampling import estimate, sampled, slowed
 from sim.scheme import Fills, Outage, Rules, Scheme
 from sim.series import SLOT_MS
 from sim.sessions import PlaybackDay, Sessions, in_blocks, in_memory
@@ -145,12 +145,10 @@ def rehearse(
     # from here on ``in_memory`` of what is looked at one by one hands back what it is given
     if kept is not None or stall_ms is not None or any(name in OFFLINE for name in policies):
         sessions, warm_up = in_memory(sessions), None if warm_up is None else in_memory(warm_up)
-    everything, whole, day_before = sessions, fleet, warm_up
+    everything, whole = sessions, fleet
     if kept is not None:
-        fleet, sessions = sampled(fleet, in_memory(everything), catalogue.title_of, kept)
-        fills = None if fills is None else slowed(fills, sessions, in_memory(everything))
+        fleet, sessions = sampled(whole, in_memory(everything), catalogue.title_of, kept)
         stall_ms = None if stall_ms is None else stall_ms[kept[catalogue.title_of[in_memory(everything).file]]]
-        warm_up = None if warm_up is None else sampled(fleet, in_memory(warm_up), catalogue.title_of, kept)[1]
     rules = Rules(soft_limit=settings.simulation.soft_limit, fill_writes=settings.simulation.fill_writes)
     results: dict[str, SimulationResult] = {}
     ratios: dict[str, pd.DataFrame] = {}
@@ -198,31 +196,30 @@ def rehearse(
             scheme = Scheme(label=name, placement=beside_caches(), **_reactive(settings, policy, share))
         else:
             scheme = Scheme(label=name, **_reactive(settings, name, 1.0))
-        keep_log = kept is not None or stall_ms is not None
-        result = simulate(
-            fleet, sessions, scheme, own_fills, warm_up=warm_up, outages=outages, rules=rules, keep_log=keep_log
-        )
-        log = result.log
-        if stall_ms is not None and log is not None:
-            results[name] = with_stalls(result, fleet, in_memory(sessions), log, stall_ms)
+        run = functools.partial(simulate, scheme=scheme, outages=outages, rules=rules)
+        if kept is None:
+            result = run(fleet, sessions, fills=own_fills, warm_up=warm_up, keep_log=stall_ms is not None)
+        else:
+            run = functools.partial(_run_some, run, catalogue.title_of, in_memory(everything), own_fills, warm_up)
+            weight = title_weight(plan.demand, catalogue)
+            result, ratios[name] = estimate(
+                whole, in_memory(everything), catalogue.title_of, kept, run, weight=weight, caches=bool(scheme.policy)
+            )
+        if stall_ms is not None and result.log is not None:
+            results[name] = with_stalls(result, fleet, in_memory(sessions), result.log, stall_ms)
         else:
             results[name] = with_expected_stalls(result, expected_rebuffering(settings.simulation.access))
-        if kept is not None and log is not None:
-            ratios[name] = sampled_ratios(fleet, in_memory(sessions), log, catalogue.title_of, kept)
-            if scheme.policy is not None and not kept.all():
-                of_halves = []
-                for half in halves(kept, title_weight(plan.demand, catalogue)):
-                    less, part = sampled(whole, in_memory(everything), catalogue.title_of, half)
-                    before_it = (
-                        None
-                        if day_before is None
-                        else sampled(whole, in_memory(day_before), catalogue.title_of, half)[1]
-                    )
-                    its = simulate(less, part, scheme, warm_up=before_it, outages=outages, rules=rules, keep_log=True).log  # fmt: skip
-                    assert its is not None
-                    of_halves.append(sampled_ratios(less, part, its, catalogue.title_of, half))
-                ratios[name] = without_bias(ratios[name], of_halves)
     return Rehearsal(results=results, oracle_gap=oracle_gap, ratios=ratios, offline=offline)
+
+
+def _run_some(
+    run: Callable[..., SimulationResult], title_of: np.ndarray, everything: Sessions, fills: Fills | None,
+    warm_up: Sessions | PlaybackDay | None, fleet: Fleet, part: Sessions, kept: np.ndarray,
+) -> SimulationResult:  # fmt: skip
+    """Simulate the titles kept of a sample, with their part of the fills and of the day before."""
+    fills = None if fills is None else slowed(fills, part, everything)
+    before = None if warm_up is None else in_memory(warm_up)[kept[title_of[in_memory(warm_up).file]]]
+    return run(fleet, part, fills=fills, warm_up=before, keep_log=True)
 
 
 def title_weight(demand: Demand, catalogue: Catalogue) -> np.ndarray:

@@ -8,7 +8,8 @@ F. Satterthwaite, "An approximate distribution of estimates of variance componen
 """
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,16 +17,19 @@ from scipy.special import stdtrit
 
 from sim.fleet import Fleet
 from sim.log import HIT, SessionLog
+from sim.metrics import SimulationResult
 from sim.scheme import Fills
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem
 
 UPPER = 0.975
 """Quantile of the upper ends: intervals are of 95 %."""
+FEWEST = 40
+"""Titles of the smallest sample: a fleet scaled to fewer has room for so few files and sessions that little follows for the whole."""
 
 
 def sample_titles(titles: int, share: float, rng: np.random.Generator, weight: np.ndarray | None = None) -> np.ndarray:
-    """(titles,) bool: a share of the titles, at least two: one by chance of every so many neighbours, from the most asked for to the least.
+    """(titles,) bool: a share of the titles: one by chance of every so many neighbours, from the most asked for to the least.
 
     So every sample has its share of the few titles that make most of the demand.
 
@@ -37,15 +41,20 @@ def sample_titles(titles: int, share: float, rng: np.random.Generator, weight: n
     Raises
     ------
     InputError
-        If the share is not above 0 and at most 1.
+        If the share is not above 0 and at most 1, or comes to fewer than :data:`FEWEST` titles.
     """
+    message, mend, fewest = "", "give a number above 0, at most 1", min(FEWEST, titles)
     if not 0 < share <= 1:
-        mend = "give a number above 0, at most 1"
+        message = "no share"
+    elif round(share * titles) < fewest:
+        message = f"{round(share * titles)} of {titles} titles are too few to tell how far off they may be"
+        mend = f"give {math.ceil(1000 * fewest / titles) / 1000:g} or more, which is {fewest} titles"
+    if message:
         raise InputError(
-            [Problem(table="arguments", column="--title-share", value=str(share), message="no share", mend=mend)]
+            Problem(table="arguments", column="--title-share", value=str(share), message=message, mend=mend)
         )
     kept = np.zeros(titles, bool)
-    edges = np.linspace(0, titles, min(max(round(share * titles), 2), titles) + 1).astype(np.int64)
+    edges = np.linspace(0, titles, round(share * titles) + 1).astype(np.int64)
     kept[_by_weight(titles, weight)[rng.integers(edges[:-1], edges[1:])]] = True
     return kept
 
@@ -96,6 +105,38 @@ def sampled(fleet: Fleet, sessions: Sessions, title_of: np.ndarray, kept: np.nda
     )
 
 
+def estimate(
+    fleet: Fleet, sessions: Sessions, title_of: np.ndarray, kept: np.ndarray,
+    run: Callable[[Fleet, Sessions, np.ndarray], SimulationResult], *, weight: np.ndarray | None = None, caches: bool = False,
+) -> tuple[SimulationResult, pd.DataFrame]:  # fmt: skip
+    """Simulate a sample, and say what it tells of the whole.
+
+    Parameters
+    ----------
+    run
+        Simulates the fleet and sessions of some titles, (titles,) bool, as :func:`sampled` makes them, and keeps the log.
+    weight
+        As :func:`sample_titles` had it.
+    caches
+        Whether the scheme has caches: then, and where sessions met full appliances, the halves of the sample are simulated too (:func:`without_bias`).
+
+    Returns
+    -------
+    What the sample came to, and its ratios as :func:`sampled_ratios` gives them.
+    """
+
+    def tried(which: np.ndarray) -> tuple[SimulationResult, pd.DataFrame]:
+        less, part = sampled(fleet, sessions, title_of, which)
+        result = run(less, part, which)
+        assert result.log is not None
+        return result, sampled_ratios(less, part, result.log, title_of, which)
+
+    result, ratios = tried(kept)
+    if not kept.all() and (caches or result.figures["misses"]["health"]):
+        ratios = without_bias(ratios, [tried(half)[1] for half in halves(kept, weight)])
+    return result, ratios
+
+
 def slowed(fills: Fills, part: Sessions, whole: Sessions) -> Fills:
     """The night's fills as a fleet scaled to a part of the sessions makes them: all of them, at the part's share of their bytes.
 
@@ -112,9 +153,10 @@ def sampled_ratios(
 
     The titles are the sample, so a ratio r of two sums over titles has the standard error ``sqrt((1 - f) / n) * sd((y - r x) / (1 - h)) / mean(x)`` with n
     titles kept, the share f of all: it is 0 when all are kept. A title's share h of x pulls r towards itself, which 1 - h undoes (the jackknife's error);
-    the interval is Student's, as few titles that weigh much leave few degrees of freedom. (As if titles were drawn without looking at what they weigh:
-    drawn as they are, the error is less.)
-    What a smaller fleet does to caches comes on top: :func:`without_bias`.
+    the interval is Student's, as few titles that weigh much leave few degrees of freedom. One title more is taken to have come out the other way, for what
+    few titles agree on is not certain: of n titles that all hit, up to 3 / n of the others may not. (As if titles were drawn without looking at what they
+    weigh: drawn as they are, the error is less.)
+    What a smaller fleet does comes on top: :func:`without_bias`.
 
     Parameters
     ----------
@@ -139,8 +181,9 @@ def sampled_ratios(
         y, x = (np.bincount(title, values, titles)[kept] for values in (part, whole))
         value = float(y.sum() / x.sum()) if x.sum() else 0.0
         share = x / x.sum() if x.sum() else np.zeros(len(x))
-        residual = (y - value * x) / np.maximum(1 - share, 1 / len(x))
-        spread = float(np.std(residual, ddof=1)) if len(x) > 1 else 0.0
+        unlike = x.mean() * max(value, 1 - value)
+        residual = np.append((y - value * x) / np.maximum(1 - share, 1 / len(x)), unlike)
+        spread = float(np.std(residual, ddof=1))
         error = np.sqrt((1 - kept.mean()) / len(x)) * spread / x.mean() if x.sum() else 0.0
         rows.append((metric, value, error, degrees_of_freedom(residual)))
     return _with_ends(pd.DataFrame(rows, columns=["metric", "value", "standard_error", "degrees_of_freedom"]))
@@ -165,10 +208,11 @@ def _with_ends(ratios: pd.DataFrame) -> pd.DataFrame:
 
 
 def without_bias(ratios: pd.DataFrame, of_halves: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Ratios of a scheme with caches, less what the smaller fleet does to them.
+    """Ratios, less what the smaller fleet does to them.
 
-    A small cache of whole files serves worse than a large one. What halving the sample, and with it the fleet, took from a ratio is about what sampling
-    took from it before; it is given back, and as it is itself uncertain it counts as an error, beside the sample's.
+    A small cache of whole files serves worse than a large one, and an appliance with room for few sessions refuses more of them than one with room for many that
+    is as full. What halving the sample, and with it the fleet, took from a ratio is about what sampling took from it before; it is given back, and as it is
+    itself uncertain it counts as an error, beside the sample's.
 
     Parameters
     ----------

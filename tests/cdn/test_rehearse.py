@@ -10,6 +10,7 @@ import pytest
 
 from cdn.rehearse import decomposition, demand_of, rehearse, write_rehearsal
 from cdn.settings import FILLED, PREVIOUS
+from sim.scheme import Fills
 from sim.sessions import PlaybackDay, sessions_from_playback
 from tests.small_network import DAYS, FIRST
 from topology.errors import InputError
@@ -114,6 +115,19 @@ def test_a_day_read_anew_in_parts_is_rehearsed_as_one_in_memory(planned, session
         assert np.array_equal(getattr(whole, name), getattr(blocks, name))
     for name in ("gb", "peak_gbps"):
         assert getattr(whole, name) == pytest.approx(getattr(blocks, name), rel=1e-9)
+
+
+def test_a_sample_is_rehearsed_on_its_titles_alone_and_corrected_where_room_is_short(planned, sessions):
+    kept = np.arange(len(planned.catalogue.title_ids)) % 2 == 0
+    found = rehearse(
+        planned.network, planned.catalogue, planned.plan, sessions, ["plan", "lru"], planned.settings, warm_up=sessions, fills=Fills.none(), kept=kept
+    )  # fmt: skip
+    for name, totals in found.totals().items():
+        assert totals["sessions"] == kept[planned.catalogue.title_of[sessions.file]].sum()
+        row = found.ratios[name].set_index("metric").loc["request_hit_ratio"]
+        as_it_came = totals["request_hit_ratio"]
+        assert (row["value"] != as_it_came) == (name == "lru" or totals["misses"]["health"] > 0)
+    assert found.totals()["plan"]["misses"]["health"] > 0
 
 
 def test_the_decomposition_adds_up(rehearsal):

@@ -10,7 +10,7 @@ from demand.demand import build_demand
 from sim.batch import simulate
 from sim.draw import draw_sessions
 from sim.replicate import interval, replicate
-from sim.sampling import degrees_of_freedom, halves, sample_titles, sampled, sampled_ratios, slowed, without_bias
+from sim.sampling import degrees_of_freedom, estimate, halves, sample_titles, sampled, sampled_ratios, slowed
 from sim.scheme import Fills, Rules, Scheme
 from topology.errors import InputError
 
@@ -116,24 +116,32 @@ def test_fills_of_a_sample_take_the_share_of_throughput_that_all_take_of_the_who
     assert simulate(less, part, scheme, slowed(fills, part, whole), rules=rules).figures["request_hit_ratio"] == 1
 
 
+def estimated(fleet, day, catalogue, demand, scheme, kept):
+    weight = np.bincount(catalogue.title_of[demand.file], demand.gb, len(catalogue.title_ids))
+
+    def run(fleet, part, _):
+        return simulate(fleet, part, scheme, keep_log=True)
+
+    caches = scheme.policy is not None
+    return estimate(fleet, day, catalogue.title_of, kept, run, weight=weight, caches=caches)[1]
+
+
+def drawn(week, share, *seed):
+    _, catalogue, demand, _ = week
+    titles = len(catalogue.title_ids)
+    weight = np.bincount(catalogue.title_of[demand.file], demand.gb, titles)
+    return sample_titles(titles, share, np.random.default_rng(seed), weight)
+
+
 def test_a_quarter_of_the_titles_comes_as_close_as_it_says(make, week):
     network, catalogue, demand, fleet = week
     day = draw_sessions(demand, network, catalogue, np.random.default_rng(1), date=dt.date(2026, 1, 5))
-    weight = np.bincount(catalogue.title_of[demand.file], demand.gb, FILES)
-
-    def ratios(scheme, kept):
-        part = sampled(fleet, day, catalogue.title_of, kept)
-        return sampled_ratios(*part, simulate(*part, scheme, keep_log=True).log, catalogue.title_of, kept)
-
     for scheme in schemes(make):
         truth, within, errors, values = simulate(fleet, day, scheme).totals()["edge_offload"], [], [], []
         for seed in range(60):
-            kept = sample_titles(FILES, 0.25, np.random.default_rng(seed), weight)
+            kept = drawn(week, 0.25, seed)
             assert kept.sum() == FILES // 4
-            found = ratios(scheme, kept)
-            if scheme.policy is not None:
-                found = without_bias(found, [ratios(scheme, half) for half in halves(kept, weight)])
-            row = found.set_index("metric").loc["edge_offload"]
+            row = estimated(fleet, day, catalogue, demand, scheme, kept).set_index("metric").loc["edge_offload"]
             within.append(row["ci_low"] <= truth <= row["ci_high"])
             values.append(row["value"])
             errors.append(row["standard_error"])
@@ -144,27 +152,64 @@ def test_a_quarter_of_the_titles_comes_as_close_as_it_says(make, week):
 
 def test_intervals_of_forty_titles_cover(make, week):
     network, catalogue, demand, fleet = week
-    weight = np.bincount(catalogue.title_of[demand.file], demand.gb, FILES)
     days = [
         draw_sessions(demand, network, catalogue, np.random.default_rng(d), date=dt.date(2026, 1, 5)) for d in (5, 6)
     ]
-
-    def ratios(day, scheme, kept):
-        part = sampled(fleet, day, catalogue.title_of, kept)
-        return sampled_ratios(*part, simulate(*part, scheme, keep_log=True).log, catalogue.title_of, kept)
-
     for scheme in schemes(make):
         within = []
         for number, day in enumerate(days):
             truth = simulate(fleet, day, scheme).totals()
             for seed in range(60):
-                kept = sample_titles(FILES, 0.1, np.random.default_rng([seed, number]), weight)
-                found = ratios(day, scheme, kept)
-                if scheme.policy is not None:
-                    found = without_bias(found, [ratios(day, scheme, half) for half in halves(kept, weight)])
+                found = estimated(fleet, day, catalogue, demand, scheme, drawn(week, 0.1, seed, number))
                 assert ((found["ci_low"] >= 0) & (found["ci_high"] <= 1)).all()
                 within += [row.ci_low <= truth[row.metric] <= row.ci_high for row in found.itertuples()]
         assert np.mean(within) >= 0.92, scheme.label
+
+
+def few_popular_titles(make, gbps, planned):
+    """Eighty titles, of which sixteen make most of the demand; a site with room for few sessions at a time."""
+    network = make.network(
+        nodes=2,
+        links=[(0, 1, 100.0, 1.0)],
+        regions=[0],
+        sites=[(0, "embedded"), (1, "origin")],
+        appliances=[(0, 200.0, gbps)],
+    )
+    catalogue = make.catalogue([2.0] * 80)
+    gb = np.where(np.arange(80) < 16, 20.0, 1.0)
+    demand = build_demand(np.zeros(80, int), np.arange(80), gb)
+    scheme = Scheme(label="plan", placement=make.placement(*((0, file) for file in planned)))
+    day = draw_sessions(demand, network, catalogue, np.random.default_rng(1), date=dt.date(2026, 1, 5))
+    return (network, catalogue, demand, make.fleet(network, catalogue)), day, scheme
+
+
+@pytest.mark.parametrize("gbps", [0.024, 0.032, 0.048])
+def test_intervals_cover_where_appliances_take_few_sessions(make, gbps):
+    """Half the room for half the sessions refuses more of them: every sample had too few hits, and said it was sure of it."""
+    week, day, scheme = few_popular_titles(make, gbps, range(60))
+    _, catalogue, demand, fleet = week
+    truth = simulate(fleet, day, scheme).totals()
+    assert truth["misses"]["health"] > 0
+    within = []
+    for seed in range(60):
+        found = estimated(fleet, day, catalogue, demand, scheme, drawn(week, 0.5, seed))
+        within += [row.ci_low <= truth[row.metric] <= row.ci_high for row in found.itertuples()]
+    assert np.mean(within) >= 0.95
+
+
+def test_what_all_titles_of_a_sample_agree_on_is_not_certain(make):
+    """Two titles in eighty are not planned: half the samples of forty have neither."""
+    week, day, scheme = few_popular_titles(make, 10.0, range(1, 79))
+    _, catalogue, demand, fleet = week
+    truth = simulate(fleet, day, scheme).totals()["request_hit_ratio"]
+    agreed = 0
+    for seed in range(40):
+        kept = drawn(week, 0.5, seed)
+        found = estimated(fleet, day, catalogue, demand, scheme, kept).set_index("metric").loc["request_hit_ratio"]
+        agreed += found["value"] == 1
+        assert found["ci_low"] <= truth <= found["ci_high"]
+        assert found["ci_high"] - found["ci_low"] < (0.2 if found["value"] == 1 else 0.6)
+    assert agreed > 4
 
 
 def test_one_title_that_weighs_most_leaves_few_degrees_of_freedom():
@@ -177,12 +222,12 @@ def test_one_title_that_weighs_most_leaves_few_degrees_of_freedom():
 
 
 def test_every_sample_has_its_share_of_what_is_asked_for_most():
-    weight = np.arange(100.0)
+    weight = np.arange(400.0)
     for seed in range(20):
-        kept = sample_titles(100, 0.1, np.random.default_rng(seed), weight)
-        assert kept.reshape(10, 10).sum(axis=1).tolist() == [1] * 10
+        kept = sample_titles(400, 0.1, np.random.default_rng(seed), weight)
+        assert kept.reshape(40, 10).sum(axis=1).tolist() == [1] * 40
         one, two = halves(kept, weight)
-        assert one.sum() == two.sum() == 5
+        assert one.sum() == two.sum() == 20
         assert ((one | two) == kept).all()
 
 
@@ -190,3 +235,10 @@ def test_every_sample_has_its_share_of_what_is_asked_for_most():
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(InputError, match="no share"):
         sample_titles(10, share, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("titles", "share", "least"), [(2, 0.5, "1"), (60, 0.5, "0.667"), (1000, 0.002, "0.04")])
+def test_a_sample_of_too_few_titles_is_refused(titles, share, least):
+    with pytest.raises(InputError, match=f"too few to tell .* give {least} or more"):
+        sample_titles(titles, share, np.random.default_rng(0))
+    assert sample_titles(titles, float(least), np.random.default_rng(0)).sum() == min(titles, 40)
