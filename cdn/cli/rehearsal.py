@@ -253,7 +253,10 @@ def _one_source(
 
 
 def _whole(names: Sequence[str], replications: int, title_share: float | None) -> None:
-    """Refuse to look for the fewest misses of several draws or of some titles."""
+    """Refuse a sample of several draws, and to look for the fewest misses of several draws or of some titles."""
+    if title_share is not None and replications > 1:
+        message, mend = "the error of a sample is of one draw", "leave --replications or --title-share out"
+        raise _unfit("--title-share", str(title_share), message, mend)
     offline = next((name for name in names if name in OFFLINE), None)
     if offline is not None and (replications > 1 or title_share is not None):
         option = "--replications" if replications > 1 else "--title-share"

@@ -228,6 +228,7 @@ WRONG = {
     "simulate an unknown policy": ("simulate net --plan plan --demand demand.parquet --policy mru", "mru"),
     "simulate the fewest misses of several draws": ("simulate net --plan plan --demand demand.parquet --policy belady --replications 2", "leave --replications"),
     "simulate the fewest misses of some titles": ("simulate net --plan plan --demand demand.parquet --policy plan+belady --title-share 0.5", "leave --title-share"),
+    "simulate a sample several times": ("simulate net --plan plan --demand demand.parquet --title-share 1 --replications 2", "leave --replications or --title-share out"),
     "simulate a sample of few titles": ("simulate net --plan plan --demand demand.parquet --title-share 0.5", "15 of 30 titles are too few to tell"),
     "simulate last night without one": ("simulate net --plan plan --demand demand.parquet --policy previous", "previous"),
     "simulate nothing": ("simulate net --plan plan", "plan/demand.parquet"),
