@@ -15,10 +15,13 @@ from cdn.scenario.form import Promotion, Scenario, check_scenario, position
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from sim.sessions import DAY_MS, Sessions, build_sessions
+from topology.errors import InputError, Problem
 from topology.network import Network
 
 JITTER_MS = 30 * 60_000
 """How far a repeated session may start from the one it repeats, either way."""
+MOST_SESSIONS = 100_000_000
+"""Sessions that a scenario may ask for: all are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +79,13 @@ def edit_sessions(
     Raises
     ------
     InputError
-        If a region or title is unknown.
+        If a region or title is unknown, or if :data:`MOST_SESSIONS` would not do.
     """
     check_scenario(scenario, network, catalogue)
     if not (scenario.demand or scenario.promote):
         return sessions
     factor = _factors(sessions.region, sessions.file, catalogue, scenario, network)
+    _refuse_too_many(factor, scenario)
     whole = np.floor(factor)
     times = (whole + (rng.random(len(sessions)) < factor - whole)).astype(np.int64)
     of = np.repeat(np.arange(len(sessions)), times)
@@ -114,6 +118,22 @@ def _factors(
             covered &= catalogue.title_of[file] == position(catalogue.title_ids, title_name)
         factor[covered] *= by
     return factor
+
+
+def _refuse_too_many(factor: np.ndarray, scenario: Scenario) -> None:
+    """Refuse a surge that no memory holds."""
+    expected, most = float(factor.sum()), max(MOST_SESSIONS, len(factor))
+    if not expected <= most:
+        message = f"asks for {expected:,.4g} sessions, from {len(factor):,}; a what-if takes {most:,}"
+        raise InputError(
+            Problem(
+                table=f"scenario {scenario.name!r}",
+                column="factor",
+                value=f"{factor.max():g}",
+                message=message,
+                mend="give a smaller factor",
+            )
+        )
 
 
 def _move(

@@ -15,6 +15,7 @@ from topology.network import Network
 
 GUIDE = "see docs/scenarios.md"
 Amount = Annotated[float, Field(strict=True, ge=0)]
+Times = Annotated[float, Field(strict=True, ge=0, le=1e9)]
 Positive = Annotated[float, Field(strict=True, gt=0)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
@@ -115,7 +116,7 @@ class SteeringEdit(_Part):
 class DemandEdit(_Part):
     """More or less demand of a region, a title, a title in a region, or (with neither) of everything."""
 
-    factor: Amount
+    factor: Times
     region: Name | None = None
     title: Name | None = None
 
@@ -124,7 +125,7 @@ class Promotion(_Part):
     """A title watched more: ``factor`` times its bytes, or a ``share`` of each region's bytes."""
 
     title: Name
-    factor: Amount | None = None
+    factor: Times | None = None
     share: Share | None = None
     region: Name | None = None
     total: Literal["kept", "grows"] = "kept"

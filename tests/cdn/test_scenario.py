@@ -179,6 +179,7 @@ def test_reads_the_documented_form(tmp_path):
         ("[[scenario]]\nname = 'x'\n[[scenario.link]]\nlink = 'b'", "scenario[1].link[1]", "nothing is changed"),
         ("[[scenario]]\nname = 'x'\n[[scenario.link]]\nlink = 'b'\ncapacity_factor = 0", "scenario[1].link[1].capacity_factor", "greater than 0"),
         ("[[scenario]]\nname = 'x'\n[[scenario.promote]]\ntitle = 'a'\nshare = 0.1\nfactor = 2", "scenario[1].promote[1]", "not both"),
+        ("[[scenario]]\nname = 'x'\n[[scenario.demand]]\nfactor = 1e300", "scenario[1].demand[1].factor", "less than or equal to 1000000000"),
         ("[[scenario]]\nname = 'x'\n[[scenario.promote]]\ntitle = 'a'\nshare = 0.1\ntotal = 'grows'", "scenario[1].promote[1]", "total = 'kept'"),
         ("[[scenario]]\nname = 'x'\n[[scenario]]\nname = 'x'", "name", "two scenarios"),
         ("[[scenario]]\nname = 'x'\n[[scenario.steering]]\nregion = 'b'\nsites = []", "scenario[1].steering[1].sites", "an empty list"),
@@ -390,6 +391,14 @@ def test_sessions_unedited_or_by_factor_one_are_the_same(network, catalogue, see
         edited = edit_sessions(sessions, catalogue, scenario(**parts), network, rng)
         for field in dataclasses.fields(Sessions):
             assert np.array_equal(getattr(edited, field.name), getattr(sessions, field.name))
+
+
+@pytest.mark.parametrize("edits", [[1e9], [1e9, 1e9], [2e6, 1.0]])
+def test_a_surge_that_memory_cannot_hold_is_refused(network, catalogue, edits):
+    sessions = random_sessions(np.random.default_rng(0), 100)
+    surge = scenario(demand=[{"factor": factor} for factor in edits])
+    with pytest.raises(InputError, match=r"scenario 'test', column factor: asks for .* sessions, from 100; a what-if takes 100,000,000 .*smaller"):  # fmt: skip
+        edit_sessions(sessions, catalogue, surge, network, np.random.default_rng(1))
 
 
 @given(seed=st.integers(0, 2**32), whole=st.integers(0, 4))
