@@ -47,11 +47,11 @@ def compare_scenarios(
     playback
         Replay this day of the log; otherwise sessions are drawn from ``demand``, or from the plan's own demand.
     replications
-        Draws. Of a replayed log only the scenario's own draws differ between them.
+        Draws. Of a replayed log only the scenario's own draws differ between them: one that edits no demand has one run, and no interval.
 
     Returns
     -------
-    Scenario name -> rows of metric, base, value, delta, ci_low, ci_high (None with one replication).
+    Scenario name -> rows of metric, base, value, delta, ci_low, ci_high (None with one replication, or where nothing is drawn).
 
     Raises
     ------
@@ -65,6 +65,10 @@ def compare_scenarios(
         )
     for scenario in scenarios:
         check_scenario(scenario, network, catalogue)
+    drawn = [playback is None or bool(s.demand or s.promote) for s in scenarios]
+    if progress and replications > 1 and not all(drawn):
+        names = ", ".join(repr(s.name) for s, is_drawn in zip(scenarios, drawn, strict=True) if not is_drawn)
+        progress(f"nothing is drawn of a replayed day: no intervals of {names}")
     made = [_prepare(network, catalogue, plan, s, settings) for s in scenarios]
     tried: list[list[dict[str, Any]]] = []
     wanted = plan.demand if demand is None else read_demand(demand, network.region_ids, catalogue.file_ids)
@@ -82,7 +86,7 @@ def compare_scenarios(
         ]
 
     with ThreadPoolExecutor(CORES) as pool:
-        for i in range(replications):
+        for i in range(replications if any(drawn) else 1):
             if progress:
                 progress(f"replication {i + 1} of {replications}")
             draws, edits = np.random.SeedSequence([seed, i]).spawn(2)
@@ -98,8 +102,11 @@ def compare_scenarios(
             tried.append([job.result() for job in jobs])
     base, *found = zip(*tried, strict=True)
     return {
-        scenario.name: [{str(k): v for k, v in row.items()} for row in compare(base, totals).to_dict("records")]
-        for scenario, totals in zip(scenarios, found, strict=True)
+        scenario.name: [
+            {str(k): v for k, v in row.items()}
+            for row in (compare(base, totals) if is_drawn else compare(base[:1], totals[:1])).to_dict("records")
+        ]
+        for scenario, totals, is_drawn in zip(scenarios, found, drawn, strict=True)
     }
 
 

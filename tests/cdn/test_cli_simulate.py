@@ -92,6 +92,16 @@ def test_a_site_that_is_down_all_day_is_what_the_scenario_says(evening, tmp_path
     assert served["sessions"].tolist() == [0, 0]
 
 
+def test_a_replayed_day_gives_intervals_of_what_a_scenario_draws_alone(evening):
+    line = f"whatif net scenario.toml --plan plan --playback {NIGHT} --replications 2 --json"
+    ran = fillplan(line, cwd=evening.folder)
+    promoted, down = ran.document["scenarios"].values()
+    assert all(row["ci_low"] is None and row["ci_high"] is None for row in down.values())
+    assert "no intervals of 'a site down'" in ran.err
+    row = promoted["edge_offload"]
+    assert row["ci_low"] < row["delta"] < row["ci_high"]
+
+
 def test_after_the_repair_a_site_serves_again(evening, tmp_path):
     line = f"simulate net --plan plan --playback {NIGHT} --policy plan -o {tmp_path}/tables --json"
     assert fillplan(line, "--down", f"09:00-17:00/{evening.site}", cwd=evening.folder).status == 0
