@@ -9,7 +9,9 @@ import pandas as pd
 from cdn.documents import read_json
 from cdn.nightly import NIGHT
 from cdn.plan import Plan, arc_name, read_plan
+from cdn.rehearse import TOTALS
 from cdn.report import ReportData
+from cdn.report.data import POLICY_COLUMNS
 from cdn.settings import Settings
 from cdn.store import PlanStore, Published
 from demand.catalogue import Catalogue, read_catalogue
@@ -19,8 +21,14 @@ from topology.tables import index_of
 
 BUSIEST = 6
 """Link directions whose load over the day is drawn."""
-RATIOS, LOADS = ("by_hour", "by_site", "by_arc"), "arc_gbps"
-"""The tables of a rehearsal that are shown."""
+LOADS = "arc_gbps"
+TABLES = {
+    "by_hour": POLICY_COLUMNS,
+    "by_site": ("policy", "site", "gb", "hit_gb", "peak_gbps"),
+    "by_arc": ("policy", "arc", "link", "gb", "peak_gbps", "p95_gbps", "capacity_gbps"),
+    LOADS: ("policy", "arc", "minute", "gbps"),
+}
+"""The tables of a rehearsal that are shown, and their columns; all but ``policy`` and ``link`` are numbers."""
 
 
 def gather(folder: Path, settings: Settings) -> ReportData:
@@ -56,38 +64,75 @@ def gather_rehearsal(folder: Path, plan: Path, rehearsal: Path) -> ReportData:
     Raises
     ------
     InputError
-        No such plan, tables that are not there, or those of another network.
+        No such plan; tables that are not there or broken, or are of another network, another plan or a sample of titles.
     """
     network, catalogue = read_network(folder), read_catalogue(folder)
     made = read_plan(plan, network, catalogue)
-    mend = "write them with fillplan simulate NETWORK --plan PLAN --policy plan -o FOLDER, for this network"
-    names = ("totals.json", *(f"{name}.parquet" for name in (*RATIOS, LOADS)))
-    if missing := [name for name in names if not (rehearsal / name).is_file()]:
-        message = f"no tables of a rehearsal: {missing[0]} is missing"
-        raise InputError(Problem(table="rehearsal", value=str(rehearsal), message=message, mend=mend))
-    by_arc = pd.read_parquet(rehearsal / "by_arc.parquet").query("policy == 'plan'")
-    if by_arc["link"].tolist() != np.repeat(network.link_ids, 2).tolist():
-        message = "the tables hold no policy plan on the links of this network"
-        raise InputError(Problem(table="rehearsal", value=str(rehearsal), message=message, mend=mend))
-    totals = read_json(rehearsal / "totals.json")
+    if missing := [name for name in (TOTALS, *(f"{t}.parquet" for t in TABLES)) if not (rehearsal / name).is_file()]:
+        raise _unfit(rehearsal, f"no tables of a rehearsal: {missing[0]} is missing")
+    totals = _totals(rehearsal / TOTALS)
+    if totals.get("plan", made.placement.fingerprint()) != made.placement.fingerprint():
+        raise _unfit(rehearsal, "the rehearsal of another plan")
+    if totals.get("title_share", 1.0) != 1.0:
+        raise _unfit(
+            rehearsal,
+            "the rehearsal of a sample of titles, whose GB and rates are theirs alone",
+            " and all its titles",
+        )
     return _report_data(
         folder, network, catalogue, made, rehearsal, date=f"the sessions of {rehearsal.resolve().name}", summary=made.summary,
         policies=totals["policies"], decomposition=totals["decomposition"],
     )  # fmt: skip
 
 
+def _unfit(path: Path, message: str, but: str = "") -> InputError:
+    mend = (
+        f"write them with fillplan simulate NETWORK --plan PLAN --policy plan -o FOLDER, for this network and plan{but}"
+    )
+    return InputError(Problem(table="rehearsal", value=str(path), message=message, mend=mend))
+
+
+def _totals(path: Path) -> dict[str, Any]:
+    try:
+        totals = read_json(path)
+    except InputError as error:
+        raise _unfit(path, error.problems[0].message) from error
+    if not (isinstance(totals.get("policies"), dict) and isinstance(totals.get("decomposition"), list)):
+        raise _unfit(path, "no figures of policies")
+    return totals
+
+
+def _table(rehearsal: Path, name: str) -> pd.DataFrame:
+    """A table of a rehearsal that has the columns which are shown."""
+    path = rehearsal / f"{name}.parquet"
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
+        raise _unfit(path, f"not a whole Parquet file ({str(error).partition(chr(10))[0]})") from error
+    for column in TABLES[name]:
+        if column not in frame:
+            raise _unfit(path, f"no column {column}")
+        if column not in ("policy", "link") and frame[column].dtype.kind not in "iuf":
+            raise _unfit(path, f"column {column} is no number")
+    return frame
+
+
 def _report_data(
     folder: Path, network: Network, catalogue: Catalogue, plan: Plan, rehearsal: Path, *, policies: dict[str, Any], decomposition: list[Any], **more: Any
 ) -> ReportData:  # fmt: skip
-    tables = {name: pd.read_parquet(rehearsal / f"{name}.parquet") for name in RATIOS}
-    links = _links(network, tables["by_arc"], plan.prices)
+    tables = {name: _table(rehearsal, name) for name in TABLES}
+    own = tables["by_arc"].query("policy == 'plan'")
+    loads = tables[LOADS].query("policy == 'plan'").drop_duplicates(["arc", "minute"])
+    if own["link"].tolist() != np.repeat(network.link_ids, 2).tolist() or loads["arc"].nunique() != len(own):
+        raise _unfit(rehearsal, "the tables hold no policy plan on the links of this network")
+    links = _links(network, own, plan.prices)
     return ReportData(
         network=folder.resolve().name,
         policies=[{"policy": name, **totals} for name, totals in policies.items()],
         decomposition=[tuple(row) for row in decomposition],
         by_hour=tables["by_hour"],
         links=links,
-        link_load=_link_load(links, _arc_gbps(rehearsal / f"{LOADS}.parquet")),
+        link_load=_link_load(links, loads.pivot(index="arc", columns="minute", values="gbps").to_numpy(float)),
         sites=_sites(
             network, catalogue.size_gb, plan.placement.appliance, plan.placement.file, tables["by_site"], plan.prices
         ),
@@ -122,7 +167,7 @@ def published_plan(folder: Path, settings: Settings) -> Published:
 
 def _links(network: Network, by_arc: pd.DataFrame, prices: pd.DataFrame) -> pd.DataFrame:
     """One row a direction: load under the plan, capacity, ends, price."""
-    rows = by_arc[by_arc["policy"] == "plan"].reset_index(drop=True)
+    rows = by_arc.reset_index(drop=True)
     arc = rows["arc"].to_numpy()
     towards = network.link_ends[arc // 2, 1 - arc % 2]
     away = network.link_ends[arc // 2, arc % 2]
@@ -137,12 +182,6 @@ def _links(network: Network, by_arc: pd.DataFrame, prices: pd.DataFrame) -> pd.D
             "price": price.reindex(names).to_numpy(float),
         }
     )  # fmt: skip
-
-
-def _arc_gbps(path: Path) -> np.ndarray:
-    """(2L, 288) float: the plan's load of each arc in every five minutes."""
-    loads = pd.read_parquet(path, filters=[("policy", "==", "plan")])
-    return loads.pivot(index="arc", columns="minute", values="gbps").to_numpy(float)
 
 
 def _link_load(links: pd.DataFrame, arc_gbps: np.ndarray) -> pd.DataFrame:

@@ -54,6 +54,10 @@ class Rehearsal:
     ----------
     results
         One simulation result a policy, in the order asked for.
+    plan
+        :meth:`Placement.fingerprint` of the plan judged.
+    title_share
+        Share of the titles whose sessions ran.
     oracle_gap
         The proven gap of the oracle's own plan, or None if there is no oracle.
     ratios
@@ -63,6 +67,8 @@ class Rehearsal:
     """
 
     results: Mapping[str, SimulationResult]
+    plan: str = ""
+    title_share: float = 1.0
     oracle_gap: float | None = None
     ratios: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     offline: Mapping[str, OfflineResult] = field(default_factory=dict)
@@ -209,7 +215,10 @@ def rehearse(
             results[name] = with_stalls(result, fleet, in_memory(sessions), result.log, stall_ms)
         else:
             results[name] = with_expected_stalls(result, expected_rebuffering(settings.simulation.access))
-    return Rehearsal(results=results, oracle_gap=oracle_gap, ratios=ratios, offline=offline)
+    return Rehearsal(
+        results=results, plan=plan.placement.fingerprint(), title_share=1.0 if kept is None else float(kept.mean()),
+        oracle_gap=oracle_gap, ratios=ratios, offline=offline,
+    )  # fmt: skip
 
 
 def _run_some(
@@ -351,10 +360,8 @@ def write_rehearsal(rehearsal: Rehearsal, network: Network, folder: Path) -> Non
             pd.concat(parts, ignore_index=True).to_parquet(draft / f"{table}.parquet", index=False)
         _write_totals(rehearsal, network, draft)
         folder.mkdir(exist_ok=True)
-        for name in (
-            TOTALS,
-            *(f"{table}.parquet" for table in TABLES),
-        ):  # the totals go first and come last: a mark that all is there
+        # the totals go first and come last: a mark that all is there
+        for name in (TOTALS, *(f"{table}.parquet" for table in TABLES)):
             (folder / name).unlink(missing_ok=True)
         for path in sorted(draft.iterdir(), key=lambda path: path.name == TOTALS):
             path.replace(folder / path.name)
@@ -397,6 +404,8 @@ def _named(by_site: pd.DataFrame, network: Network) -> pd.DataFrame:
 def _write_totals(rehearsal: Rehearsal, network: Network, folder: Path) -> None:
     offline = rehearsal.offline_figures(network)
     document = {
+        "plan": rehearsal.plan,
+        "title_share": rehearsal.title_share,
         "policies": rehearsal.totals(),
         **({"offline": offline} if offline else {}),
         "oracle_gap": rehearsal.oracle_gap,

@@ -1,5 +1,6 @@
 """A placement: which appliance stores which file. The simulator judges any placement; it need not know where it came from."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,10 @@ class Placement:
 
     def __len__(self) -> int:
         return len(self.file)
+
+    def fingerprint(self) -> str:
+        """What tells this placement from others of the same network and catalogue."""
+        return hashlib.sha256(self.appliance.tobytes() + self.file.tobytes()).hexdigest()[:16]
 
     def stored(self, network: Network, files: int) -> np.ndarray:
         """(S, F) bool: whether any appliance of the site stores the file; origins store every file."""

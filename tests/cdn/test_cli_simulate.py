@@ -22,7 +22,9 @@ def test_simulate_measures_every_policy_on_the_same_sessions(evening):
         assert set(totals["misses"]) == {"content", "not_yet_filled", "health"}
     requested = {totals["requested_gb"] for totals in document["policies"].values()}
     assert len(requested) == 1
-    assert json.loads((evening.folder / "tables/totals.json").read_text())["policies"] == document["policies"]
+    written = json.loads((evening.folder / "tables/totals.json").read_text())
+    assert written["policies"] == document["policies"]
+    assert written["title_share"] == 1 and written["plan"]
 
 
 def test_a_day_that_memory_cannot_hold_is_rehearsed_in_parts(evening, monkeypatch):
@@ -152,6 +154,42 @@ def test_tables_that_cannot_be_written_leave_nothing(evening, tmp_path, monkeypa
     assert (ran.status, ran.out) == (console.WRONG_INPUT, "")
     assert "cannot be written: No space left on device" in ran.err
     assert not list(tmp_path.iterdir())
+
+
+def a_sample(folder):
+    document = json.loads((folder / "totals.json").read_text())
+    (folder / "totals.json").write_text(json.dumps(document | {"title_share": 0.5}))
+
+
+def another_plan(folder):
+    document = json.loads((folder / "totals.json").read_text())
+    (folder / "totals.json").write_text(json.dumps(document | {"plan": "0123456789abcdef"}))
+
+
+def alter(folder, table, change):
+    change(pd.read_parquet(folder / f"{table}.parquet")).to_parquet(folder / f"{table}.parquet")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (a_sample, "a sample of titles"),
+        (another_plan, "the rehearsal of another plan"),
+        (lambda folder: (folder / "by_hour.parquet").write_bytes(b""), "by_hour.parquet"),
+        (lambda folder: (folder / "arc_gbps.parquet").write_bytes((folder / "arc_gbps.parquet").read_bytes()[:-9]), "arc_gbps.parquet"),
+        (lambda folder: (folder / "totals.json").write_text(""), "totals.json"),
+        (lambda folder: (folder / "totals.json").write_text("{}"), "no figures of policies"),
+        (lambda folder: alter(folder, "by_site", lambda t: t.drop(columns="hit_gb")), "no column hit_gb"),
+        (lambda folder: alter(folder, "by_arc", lambda t: t.assign(gb="much")), "column gb is no number"),
+        (lambda folder: alter(folder, "arc_gbps", lambda t: t[t["arc"] > 0]), "on the links of this network"),
+    ],
+)  # fmt: skip
+def test_a_rehearsal_that_is_broken_or_of_something_else_has_no_report(evening, tmp_path, spoil, said):
+    spoil(shutil.copytree(evening.folder / "tables", tmp_path / "tables"))
+    ran = fillplan(f"report net --plan plan --rehearsal {tmp_path}/tables -o {tmp_path}/r.html", cwd=evening.folder)
+    assert (ran.status, ran.out) == (console.WRONG_INPUT, "")
+    assert said in ran.err and str(tmp_path / "tables") in ran.err
+    assert "Mend: write them with fillplan simulate" in ran.err and not (tmp_path / "r.html").exists()
 
 
 def respoil(folder, change):

@@ -122,6 +122,7 @@ def test_a_sample_is_rehearsed_on_its_titles_alone_and_corrected_where_room_is_s
     found = rehearse(
         planned.network, planned.catalogue, planned.plan, sessions, ["plan", "lru"], planned.settings, warm_up=sessions, fills=Fills.none(), kept=kept
     )  # fmt: skip
+    assert found.title_share == 0.5
     for name, totals in found.totals().items():
         assert totals["sessions"] == kept[planned.catalogue.title_of[sessions.file]].sum()
         row = found.ratios[name].set_index("metric").loc["request_hit_ratio"]

@@ -23,3 +23,8 @@ def test_copies_are_sorted_and_single_and_stored_where_they_are(network, data):
         held = {f for a, f in copies if network.appliance_site[a] == s}
         expected = range(files) if network.is_origin[s] else sorted(held)
         assert np.flatnonzero(stored[s]).tolist() == list(expected)
+
+
+def test_a_fingerprint_tells_placements_apart_and_knows_no_order():
+    one, same, other = (Placement.of(np.array(a), np.array(f)) for a, f in (([0, 1], [2, 3]), ([1, 0], [3, 2]), ([0, 1], [3, 2])))  # fmt: skip
+    assert one.fingerprint() == same.fingerprint() != other.fingerprint()
