@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from sim.encode_mix import load_mix
 from sim.policies import POLICIES
 from topology.errors import InputError, Problem
 
@@ -161,6 +162,7 @@ class Simulation(Section):
     )
     access: tuple[str, ...] = Field(
         ("fixed-hd",),
+        min_length=1,
         description="Kinds of access that sessions have, in equal parts: what they stall, and the traces they play over.",
     )
     seed: int = Field(0, ge=0, description="Seed of drawn sessions.")
@@ -172,6 +174,15 @@ class Simulation(Section):
         if wrong:
             raise ValueError(f"unknown policy {wrong[0]!r}; known are {', '.join(POLICY_NAMES)}")
         return names
+
+    @field_validator("access")
+    @classmethod
+    def _measured(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        known = load_mix().kinds
+        wrong = [kind for kind in kinds if kind not in known]
+        if wrong:
+            raise ValueError(f"no such kind of access {wrong[0]!r}; known are {', '.join(known)}")
+        return kinds
 
 
 class Guardrails(Section):

@@ -80,6 +80,15 @@ def test_a_wrong_option_is_blamed_not_the_file(tmp_path, key, value, option):
     assert (problem.table, problem.column) == ("arguments", option)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "said"), [('["fixed-hd", "dial-up"]', "'dial-up'; known are 3g"), ("[]", "at least 1")]
+)
+def test_a_kind_of_access_that_nobody_measured_is_refused(tmp_path, kinds, said):
+    (problem,) = wrong(tmp_path, f"[simulation]\naccess = {kinds}")
+    assert problem.column == "simulation.access"
+    assert said in problem.message
+
+
 def test_an_unknown_policy_is_refused_with_the_known_ones(tmp_path):
     (problem,) = wrong(tmp_path, '[simulation]\npolicies = ["plan", "lruu"]')
     assert "lruu" in problem.message and "s3fifo" in problem.message
