@@ -139,6 +139,9 @@ def simulate(
     """
     wishes = {"admission": admission, "largest_gb": largest_gb, "pull": pull, "fetch": fetch}
     settings = read_settings(folder, {"simulation": wishes})
+    if largest_gb is not None and settings.simulation.admission != "size":
+        message = f"the admission {settings.simulation.admission} looks at no size"
+        raise _unfit("--largest-gb", f"{largest_gb:g}", message, "say --admission size, too, or leave it out")
     network, catalogue = read_network(folder), read_catalogue(folder)
     made = read_plan(plan, network, catalogue)
     began = time.perf_counter()

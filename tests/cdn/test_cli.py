@@ -234,6 +234,7 @@ WRONG = {
     "simulate nothing": ("simulate net --plan plan", "plan/demand.parquet"),
     "simulate a replay several times": ("simulate net --plan plan --playback 2026-01-08 --replications 3", "--demand"),
     "simulate an unknown admission": ("simulate net --plan plan --demand demand.parquet --admission twice", "second-hit"),
+    "simulate a size that nothing looks at": ("simulate net --plan plan --demand demand.parquet --policy lru --largest-gb 2", "say --admission size"),
     "simulate more than all titles": ("simulate net --plan plan --demand demand.parquet --title-share 1.5", "at most 1"),
     "simulate both": ("simulate net --plan plan --playback 2026-01-08 --demand demand.parquet", "give one of them"),
     "simulate steering of another form": ("simulate net --plan plan --demand demand.parquet --steering-at noon", "HH:MM/REGION"),
