@@ -335,7 +335,7 @@ def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
         ("planning over reacting", between(reactive, "plan"), f"backbone cost of {reactive} on every site less that of the plan; positive: the plan is cheaper"),
         ("reacting at its best", at_best, f"the same, had {reactive} fetched nothing but what was watched: less than any cache can do with"),
         ("fills in progress", between("plan", FILLED), "the plan as filled during the day (fill traffic and files not there yet) less the plan in place from midnight"),
-        ("forecast error", between(FILLED, "oracle"), "the plan in place less the same solver given the demand that came"),
+        ("forecast error", between(FILLED, "oracle"), "the plan in place less the same solver given the demand that came; below 0 where full appliances cost the oracle more"),
         ("solver gap", solver, "at most this much of the oracle's own cost could still be saved by a better placement"),
     ]  # fmt: skip
 

@@ -10,11 +10,12 @@ from cdn import console
 from cdn.nightly import NightResult
 from cdn.placement.lagrangian import Report
 from cdn.report.numbers import column, counts, number, percent, percents
+from cdn.report.words import foresight_words
 
 
 def policies_tables(
     policies: Mapping[str, Mapping[str, Any]], offline: Mapping[str, Mapping[str, Any]] | None = None
-) -> list[Table]:
+) -> list[str | Table]:
     """Ratios, traffic and cost of the policies side by side, and their misses by class; of caches that know the future, the few figures they have."""
     names, totals = [*policies, *(offline or {})], [*policies.values(), *(offline or {}).values()]
 
@@ -39,7 +40,8 @@ def policies_tables(
         ("mean\nkbit/s", column(each("mean_kbps"))),
         ("start-up\nms", column(each("startup_ms_mean"))),
     ]
-    return [console.columns([("\npolicy", names), *part]) for part in (measures, misses)]
+    why = foresight_words([{"policy": name, **totals} for name, totals in policies.items()])
+    return [*(console.columns([("\npolicy", names), *part]) for part in (measures, misses)), *why]
 
 
 MOST_SITES = 15

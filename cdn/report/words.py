@@ -116,8 +116,19 @@ def _comparison_words(data: ReportData) -> list[str]:
             sentence += (
                 f" at a backbone cost {percent(abs(1 - best / cost))} {'below' if best <= cost else 'above'} the plan's"
             )
-        words.append(sentence + ".")
+        words += [sentence + ".", *foresight_words(data.policies)]
     return words
+
+
+def foresight_words(policies: Sequence[Mapping[str, object]]) -> list[str]:
+    """Why the oracle is not the best of these policies, each with its name under ``policy``: empty where it is."""
+    oracle = next((p for p in policies if p.get("policy") == "oracle"), None)
+    cost, ratio = value_of(oracle, "backbone_cost"), value_of(oracle, "byte_hit_ratio")
+    if any(value_of(p, "backbone_cost") < cost or value_of(p, "byte_hit_ratio") > ratio for p in policies):
+        return [
+            "The oracle is no bound: its plan costs least, within its gap, for the rates that came hour by hour; sessions come one by one and meet full appliances."
+        ]
+    return []
 
 
 def _limit_words(data: ReportData) -> list[str]:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdn.cli.words import policies_tables
 from cdn.report import ReportData, build_report, geography, write_report
 from cdn.report.charts import hit_ratio_figure
 from cdn.report.map import map_figure
@@ -437,3 +438,15 @@ def test_every_policy_and_score_is_explained(sample):
     terms = " ".join(term for term, _ in GLOSSARY).lower()
     heads = [c.head for c in backtest_table(sample).columns[1:]] + list(sample.by_hour["policy"].unique())
     assert not [head for head in heads if head.lower() not in terms and head not in ("Time", "plan")]
+
+
+@pytest.mark.parametrize(
+    ("better", "said"), [({}, False), ({"backbone_cost": 0.5}, True), ({"byte_hit_ratio": 0.99}, True)]
+)
+def test_a_plan_better_than_the_oracle_is_explained(sample, better, said):
+    policies = [{**p, **better} if p["policy"] == "plan" else p for p in sample.policies]
+    assert ("The oracle is no bound" in build_report(dataclasses.replace(sample, policies=policies))) == said
+    figures = {str(p["policy"]): {"misses": {}, "fetched_gb": 0.0, **p} for p in policies}
+    assert any("The oracle is no bound" in str(part) for part in policies_tables(figures)) == said
+    del figures["oracle"]
+    assert not any("The oracle" in str(part) for part in policies_tables(figures))
