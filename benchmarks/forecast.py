@@ -340,9 +340,15 @@ def main() -> None:
 
 def refuse_nothing_to_measure(args: argparse.Namespace) -> None:
     """Raise InputError where files are missing without which an option, or the whole command, would measure nothing."""
-    if args.elsewhere and not args.top10:
-        message, mend = "there are no lists to hide points of", "add --top10 FILE"
-        raise InputError(Problem(table="arguments", column="--elsewhere", message=message, mend=mend))
+    lists_or_hours = args.top10 or args.global_hours
+    for option, given, useful, message, mend in (
+        ("--elsewhere", args.elsewhere, args.top10, "there are no lists to hide points of", "add --top10 FILE"),
+        ("--dates-only", args.dates_only, args.calendar, "there is no calendar to leave runtimes out of", "add --calendar FILE"),
+        ("--evidence", args.evidence, lists_or_hours, "it is of lists and of hours", "add --top10 FILE or --global-hours FILE"),
+        ("--calendar", args.calendar, lists_or_hours, "it is read for lists and for hours", "add --top10 FILE or --global-hours FILE"),
+    ):  # fmt: skip
+        if given and not useful:
+            raise InputError(Problem(table="arguments", column=option, message=message, mend=mend))
     if not (args.top10 or args.global_hours or args.youtube):
         mend = "give a file with --top10, --global-hours or --youtube"
         raise InputError(Problem(table="arguments", message="there is nothing to measure", mend=mend))

@@ -256,6 +256,15 @@ def test_the_benchmark_measures_the_same_forecasts(folder):
         (["--youtube", "videos.csv"], "videos.csv: 0 videos had their first 5 days"),
         (["--elsewhere"], "Mend: add --top10 FILE"),
         (["--elsewhere", "--global-hours", "hours.csv"], "Mend: add --top10 FILE"),
+        (
+            ["--top10", "lists.csv", "--dates-only"],
+            "--dates-only: there is no calendar to leave runtimes out of. Mend: add --calendar",
+        ),
+        (["--youtube", "videos.csv", "--evidence"], "--evidence: it is of lists and of hours"),
+        (
+            ["--youtube", "videos.csv", "--calendar", "no-calendar.csv"],
+            "--calendar: it is read for lists and for hours",
+        ),
         ([], "nothing to measure"),
     ],
 )
