@@ -19,6 +19,10 @@ FETCHES = ("file", "session")
 class Scheme:
     """How sites decide what they hold: a planned part, a reactive part, or both.
 
+    Nothing here is held against storage: planned copies are there whatever they take, a cache has its share of the site beside them, and until ``switch_ms``
+    last night's copies lie beside tonight's. A plan that fits, with the share left free, is the caller's affair: :func:`cdn.rehearse.rehearse` refuses a plan
+    that takes more than an appliance has, and places anew with that much of each site kept free where a cache is to stand beside it.
+
     Parameters
     ----------
     label
@@ -160,7 +164,7 @@ class Outage:
 
 
 def check_scheme(fleet: Fleet, scheme: Scheme, fills: Fills, outages: list[Outage], rules: Rules = RULES) -> None:
-    """Refuse what does not fit the fleet.
+    """Refuse what does not fit the fleet; storage is not looked at (:class:`Scheme`).
 
     Raises
     ------
