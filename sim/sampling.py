@@ -48,7 +48,7 @@ def sample_titles(titles: int, share: float, rng: np.random.Generator, weight: n
         message = "no share"
     elif round(share * titles) < fewest:
         message = f"{round(share * titles)} of {titles} titles are too few to tell how far off they may be"
-        mend = f"give {math.ceil(1000 * fewest / titles) / 1000:g} or more, which is {fewest} titles"
+        mend = f"give at least {math.ceil(1000 * fewest / titles) / 1000:g}, which is {fewest} titles"
     if message:
         raise InputError(
             Problem(table="arguments", column="--title-share", value=str(share), message=message, mend=mend)
