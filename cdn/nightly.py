@@ -186,6 +186,7 @@ class _Night:
                 "gb": float(made.demand.gb.sum()),
                 "recent_gb": made.recent_gb,
                 "days": made.days,
+                "log_age_days": made.log_age_days,
                 "backtest": made.backtest.to_dict("records"),
                 "notes": [note.as_dict() for note in made.notes],
             }
@@ -317,6 +318,7 @@ def guard(settings: Settings, metrics: Mapping[str, Any]) -> None:
     drop = policies[PREVIOUS]["edge_offload"] - policies[FILLED]["edge_offload"]
     checks = [
         ("min_history_days", forecast["days"], rules.min_history_days, forecast["days"] >= rules.min_history_days),
+        ("max_log_age_days", forecast["log_age_days"], rules.max_log_age_days, forecast["log_age_days"] <= rules.max_log_age_days),
         ("max_demand_ratio", ratio, rules.max_demand_ratio, 1 / rules.max_demand_ratio <= ratio <= rules.max_demand_ratio),
         ("max_gap", metrics["plan"]["gap"], rules.max_gap, metrics["plan"]["gap"] <= rules.max_gap),
         ("min_finished_share", metrics["fill"]["finished_share"], rules.min_finished_share, metrics["fill"]["finished_share"] >= rules.min_finished_share),
