@@ -5,10 +5,16 @@ import duckdb
 from topology.errors import Problem
 
 FAR = 100
-"""A session this many times faster, or slower, than its file is not: encodes change on the way, buffers fill, players stand still. Units are 1000 apart."""
+"""A session may be this many times faster, or slower, than the bit rate of its file: encodes change on the way, buffers fill, players stand still. Units are 1000 apart.
+Within a second nothing is too slow: objects of a few bytes take a millisecond in imported traces."""
 _KINDS = (
     ("gb", f"gb * 8e6 > {FAR} * seconds * bitrate_kbps", "over {} times", "divide MB by 1000"),
-    ("seconds", f"gb * 8e6 * {FAR} < seconds * bitrate_kbps", "under a {}th of", "divide milliseconds by 1000"),
+    (
+        "seconds",
+        f"seconds >= 1 AND gb * 8e6 * {FAR} < seconds * bitrate_kbps",
+        "under a {}th of",
+        "divide milliseconds by 1000",
+    ),
 )
 
 
