@@ -73,13 +73,14 @@ def write_sample(
     backbone = read_topohub(topology)
     laws, ladder = load_laws(), default_ladder()
     titles, files = sample_catalogue(rng, size.titles, laws, ladder, first_day=FIRST_DAY, days=size.days)
-    catalogue_gb = float(files["size_gb"].sum())
+    size_gb = files["size_gb"]
 
     def fleet(busiest_gbps: float) -> dict[str, pd.DataFrame]:
         own = np.random.default_rng([seed, 1])  # the same draws each time: only the sizes follow the demand
         return grow_fleet(
-            backbone, own, catalogue_gb=catalogue_gb, peak_gbps=busiest_gbps, sites=size.sites, regions=size.regions
-        )
+            backbone, own, catalogue_gb=float(size_gb.sum()), largest_gb=float(size_gb.max()), peak_gbps=busiest_gbps, sites=size.sites,
+            regions=size.regions,
+        )  # fmt: skip
 
     regions = fleet(1.0)["regions"]
     if progress:
@@ -119,8 +120,8 @@ def regrow_fleet(folder: Path, *, seed: int = 0) -> None:
     backbone = Backbone(name=folder.name, nodes=network.nodes, links=network.links)
     peak = max(busiest_hour_gbps(log_frame(folder, date)) for date in playback_dates(folder))
     tables = grow_fleet(
-        backbone, np.random.default_rng([seed, 1]), catalogue_gb=float(catalogue.size_gb.sum()), peak_gbps=peak,
-        sites=int((~network.is_origin).sum()), regions=network.regions,
+        backbone, np.random.default_rng([seed, 1]), catalogue_gb=float(catalogue.size_gb.sum()),
+        largest_gb=float(catalogue.size_gb.max()), peak_gbps=peak, sites=int((~network.is_origin).sum()), regions=network.regions,
     )  # fmt: skip
     for name in ("sites", "appliances"):
         write_table(tables[name], find_table(folder, name) or folder / f"{name}.csv")
