@@ -56,6 +56,16 @@ def test_new_counts_what_it_wrote(evening):
     assert counts["sessions"] == sum(len(pd.read_parquet(p)) for p in parts)
 
 
+def test_what_new_advises_can_be_done(tmp_path):
+    """The last day, which can be replayed; a log of one day has no day before it."""
+    small = "--topology sndlib/polska --sites 1 --regions 2 --titles 3 --sessions-per-day 50"
+    for days, night in ((1, "2026-01-02"), (2, "2026-01-02")):
+        ran = fillplan(f"new days-{days} --days {days} {small}", cwd=tmp_path)
+        assert ran.out.splitlines()[-1] == f"Next: fillplan nightly days-{days} --for {night}", ran.err
+    (tmp_path / "days-1/fillplan.toml").write_text('[simulation]\npolicies = ["plan"]\n')
+    assert fillplan(f"nightly days-1 --for {night}", cwd=tmp_path).status == 0
+
+
 def test_the_same_seed_writes_the_same_bytes(evening, tmp_path):
     assert fillplan(NEW, cwd=tmp_path).status == 0
     inputs = {name: data for name, data in tree(evening.folder / "net").items() if not name.startswith("plans")}
