@@ -10,7 +10,7 @@ from cdn import console
 from cdn.cli.options import AsJson, NetworkFolder, Seed, importers
 from cdn.cli.words import next_night
 from cdn.hashcode import import_hashcode
-from cdn.sample import refuse_to_overwrite, regrow_fleet, write_backbone
+from cdn.sample import new_folder, refuse_to_overwrite, regrow_fleet, write_backbone
 from cdn.trace import BITRATE_KBPS, OBJECT_MB, TIME_UNITS, import_trace
 from demand.logs import import_log
 from demand.netflix import import_netflix
@@ -215,8 +215,8 @@ def import_hashcode_instance(
 ) -> None:
     """A placement benchmark instance as a network: cost is latency paid, sizes count against storage only."""
     refuse_to_overwrite(folder)
-    with console.stage(f"import {source}"):
-        counts = import_hashcode(source, folder)
+    with console.stage(f"import {source}"), new_folder(folder) as draft:
+        counts = import_hashcode(source, draft)
     text = [
         ", ".join(f"{n:,} {what}" for what, n in counts.items()),
         f"Next: fillplan place {folder} --demand {folder}/demand.parquet -o plan",

@@ -14,6 +14,7 @@ from cdn.report.numbers import percent
 from tests.cdn.evening import NEW, NIGHT
 from tests.command import fillplan, tree
 from tests.small_network import write_small_network
+from topology.tables import write_table
 
 KEYS = {
     "new": {"path", "counts"},
@@ -54,6 +55,28 @@ def test_new_counts_what_it_wrote(evening):
     parts = list((evening.folder / "net/playback").glob("date=*/*.parquet"))
     assert counts["days"] == len(parts) == 8
     assert counts["sessions"] == sum(len(pd.read_parquet(p)) for p in parts)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_interrupted_new_leaves_nothing(tmp_path, monkeypatch, exists):
+    """Ctrl-C after the log was written, before the last table; after that an empty folder is as good as none."""
+    line = "new net --topology sndlib/polska --sites 1 --regions 2 --titles 3 --days 1 --sessions-per-day 50"
+
+    def interrupted(frame, path):
+        if path.name == "files.csv":
+            raise KeyboardInterrupt
+        write_table(frame, path)
+
+    if exists:
+        (tmp_path / "net").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("cdn.sample.write_table", interrupted)
+        ran = fillplan(line, cwd=tmp_path)
+    assert ran.status == 130
+    assert [path.name for path in tmp_path.rglob("*")] == ["net"] * exists
+    assert fillplan(line, cwd=tmp_path).status == 0
+    assert fillplan("check net", cwd=tmp_path).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["net"] and not list((tmp_path / "net").glob(".*"))
 
 
 def test_what_new_advises_can_be_done(tmp_path):
