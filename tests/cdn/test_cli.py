@@ -299,7 +299,10 @@ WRONG = {
     "report before any night": ("report small -o r.html", "no plan was published"),
     "report a plan without its rehearsal": ("report net --plan plan -o r.html", "give both"),
     "report what is no rehearsal": ("report net --plan plan --rehearsal plan -o r.html", "totals.json is missing"),
-    "report into a folder": ("report net -o net", "net"),
+    "report into a folder, refused before a plan is looked for": ("report small -o net", "a folder has this name"),
+    "report below a file": ("report net -o other.csv/r.html", "is there and no folder"),
+    "report over a table": ("report net -o other.csv", "the file is there and no report"),
+    "report over another page": ("report net -o other.html", "the file is there and no report"),
     "explain an unknown file": ("explain net plan --site SITE --file nothing", "nothing"),
     "import no log": ("import log none.csv net", "none.csv"),
     "import a log without its columns": ("import log other.csv net", "start"),
@@ -341,7 +344,7 @@ def place(evening, tmp_path_factory):
     (folder / "other.csv").write_text("region,file,gb\natlantis,nothing,1\n")
     for name, text in {
         "trace.csv": "1,a,5\n2,b,6\n", "trace.bin": "\0" * 25, "long.csv": "1,a,5\n999999999,b,6\n", "empty.csv": "1,a,0\n2,b,0\n",
-        "nameless.csv": "1,a,5\n2,,6\n",
+        "nameless.csv": "1,a,5\n2,,6\n", "other.html": "<!DOCTYPE html>\n<title>A page</title>\n",
     }.items():  # fmt: skip
         (folder / name).write_text(text)
     small = write_small_network(folder / "small")
