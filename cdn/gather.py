@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from cdn.documents import read_json
 from cdn.nightly import NIGHT
@@ -21,6 +22,8 @@ BUSIEST = 6
 """Link directions whose load over the day is drawn."""
 RATIOS, LOADS = ("by_hour", "by_site", "by_arc"), "arc_gbps"
 """The tables of a rehearsal that are shown."""
+OF_LINKS = ("by_arc", LOADS)
+"""Those without a row where a network has no link."""
 
 
 def gather(folder: Path, settings: Settings) -> ReportData:
@@ -60,15 +63,9 @@ def gather_rehearsal(folder: Path, plan: Path, rehearsal: Path) -> ReportData:
     """
     network, catalogue = read_network(folder), read_catalogue(folder)
     made = read_plan(plan, network, catalogue)
-    mend = "write them with fillplan simulate NETWORK --plan PLAN --policy plan -o FOLDER, for this network"
     names = ("totals.json", *(f"{name}.parquet" for name in (*RATIOS, LOADS)))
     if missing := [name for name in names if not (rehearsal / name).is_file()]:
-        message = f"no tables of a rehearsal: {missing[0]} is missing"
-        raise InputError(Problem(table="rehearsal", value=str(rehearsal), message=message, mend=mend))
-    by_arc = pd.read_parquet(rehearsal / "by_arc.parquet").query("policy == 'plan'")
-    if by_arc["link"].tolist() != np.repeat(network.link_ids, 2).tolist():
-        message = "the tables hold no policy plan on the links of this network"
-        raise InputError(Problem(table="rehearsal", value=str(rehearsal), message=message, mend=mend))
+        raise _unfit(rehearsal, f"no tables of a rehearsal: {missing[0]} is missing")
     totals = read_json(rehearsal / "totals.json")
     return _report_data(
         folder, network, catalogue, made, rehearsal, date=f"the sessions of {rehearsal.resolve().name}", summary=made.summary,
@@ -79,15 +76,21 @@ def gather_rehearsal(folder: Path, plan: Path, rehearsal: Path) -> ReportData:
 def _report_data(
     folder: Path, network: Network, catalogue: Catalogue, plan: Plan, rehearsal: Path, *, policies: dict[str, Any], decomposition: list[Any], **more: Any
 ) -> ReportData:  # fmt: skip
-    tables = {name: pd.read_parquet(rehearsal / f"{name}.parquet") for name in RATIOS}
-    links = _links(network, tables["by_arc"], plan.prices)
+    tables = {name: _read(rehearsal / f"{name}.parquet") for name in (*RATIOS, LOADS)}
+    for name, frame in tables.items():
+        if frame.empty and (len(network.links) or name not in OF_LINKS):
+            raise _unfit(rehearsal / f"{name}.parquet", "the table is empty")
+    of_plan = tables["by_arc"].query("policy == 'plan'")
+    if of_plan["link"].tolist() != np.repeat(network.link_ids, 2).tolist():
+        raise _unfit(rehearsal / "by_arc.parquet", "the table holds no policy plan on the links of this network")
+    links = _links(network, of_plan, plan.prices)
     return ReportData(
         network=folder.resolve().name,
         policies=[{"policy": name, **totals} for name, totals in policies.items()],
         decomposition=[tuple(row) for row in decomposition],
         by_hour=tables["by_hour"],
         links=links,
-        link_load=_link_load(links, _arc_gbps(rehearsal / f"{LOADS}.parquet")),
+        link_load=_link_load(links, _arc_gbps(tables[LOADS])),
         sites=_sites(
             network, catalogue.size_gb, plan.placement.appliance, plan.placement.file, tables["by_site"], plan.prices
         ),
@@ -121,8 +124,8 @@ def published_plan(folder: Path, settings: Settings) -> Published:
 
 
 def _links(network: Network, by_arc: pd.DataFrame, prices: pd.DataFrame) -> pd.DataFrame:
-    """One row a direction: load under the plan, capacity, ends, price."""
-    rows = by_arc[by_arc["policy"] == "plan"].reset_index(drop=True)
+    """One row a direction, as ``by_arc`` has them of the plan: load, capacity, ends, price."""
+    rows = by_arc.reset_index(drop=True)
     arc = rows["arc"].to_numpy()
     towards = network.link_ends[arc // 2, 1 - arc % 2]
     away = network.link_ends[arc // 2, arc % 2]
@@ -139,17 +142,29 @@ def _links(network: Network, by_arc: pd.DataFrame, prices: pd.DataFrame) -> pd.D
     )  # fmt: skip
 
 
-def _arc_gbps(path: Path) -> np.ndarray:
+def _read(path: Path) -> pd.DataFrame:
+    """A table of a rehearsal."""
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unfit(path, f"cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+
+
+def _unfit(path: Path, message: str) -> InputError:
+    mend = "rehearse the plan again with fillplan simulate NETWORK --plan PLAN --policy plan -o FOLDER, and give report --plan PLAN --rehearsal FOLDER"
+    return InputError(Problem(table="rehearsal", value=str(path), message=message, mend=mend))
+
+
+def _arc_gbps(loads: pd.DataFrame) -> np.ndarray:
     """(2L, 288) float: the plan's load of each arc in every five minutes."""
-    loads = pd.read_parquet(path, filters=[("policy", "==", "plan")])
-    return loads.pivot(index="arc", columns="minute", values="gbps").to_numpy(float)
+    return loads[loads["policy"] == "plan"].pivot(index="arc", columns="minute", values="gbps").to_numpy(float)
 
 
 def _link_load(links: pd.DataFrame, arc_gbps: np.ndarray) -> pd.DataFrame:
     """Five-minute loads of the busiest directions, relative to capacity."""
     use = links["peak_gbps"] / links["capacity_gbps"]
     busiest = links.loc[use.sort_values(ascending=False, kind="stable").index[:BUSIEST]]
-    minutes = np.arange(arc_gbps.shape[1]) * (1440 // arc_gbps.shape[1])
+    minutes = np.arange(arc_gbps.shape[1]) * (1440 // max(arc_gbps.shape[1], 1))
     parts = [
         pd.DataFrame(
             {

@@ -219,8 +219,23 @@ def test_a_rehearsal_has_its_report(evening, tmp_path):
     arcs = pd.read_parquet(evening.folder / "tables/by_arc.parquet")
     shutil.copytree(evening.folder / "tables", tmp_path / "tables")
     arcs.assign(link="x" + arcs["link"].astype(str)).to_parquet(tmp_path / "tables/by_arc.parquet")
-    ran = fillplan(line.replace("--rehearsal tables", f"--rehearsal {tmp_path}/tables"), cwd=evening.folder)
+    line = line.replace("--rehearsal tables", f"--rehearsal {tmp_path}/tables")
+    ran = fillplan(line, cwd=evening.folder)
     assert ran.status == console.WRONG_INPUT and "on the links of this network" in ran.err
+
+
+@pytest.mark.parametrize("table", ["by_arc", "by_hour", "by_site", "arc_gbps"])
+def test_a_report_names_the_table_of_a_rehearsal_that_is_spoilt(evening, tmp_path, table):
+    path = shutil.copytree(evening.folder / "tables", tmp_path / "tables") / f"{table}.parquet"
+    rows = pd.read_parquet(path)
+    for spoil, words in (
+        (lambda: rows.iloc[:0].to_parquet(path), "the table is empty"),
+        (lambda: path.write_bytes(b""), "cannot be read"),
+    ):
+        spoil()
+        ran = fillplan(f"report net --plan plan --rehearsal {tmp_path}/tables -o {tmp_path}/r.html", cwd=evening.folder)
+        assert ran.status == console.WRONG_INPUT, ran.err
+        assert words in ran.err and str(path) in ran.err and not (tmp_path / "r.html").exists()
 
 
 @pytest.mark.parametrize(
