@@ -267,7 +267,9 @@ def test_a_night_goes_on_where_it_was_refused(tmp_path):
     (folder / "fillplan.toml").write_text(QUICK)
     made = night(folder)
     assert made.published
-    assert [s["stage"] for s in made.stages if s["skipped"]] == ["ingest", "forecast", "place", "fill"]
+    assert [s["stage"] for s in made.stages if s["skipped"]] == ["ingest", "forecast", "place", "fill", "rehearse"]
+    again = shutil.copytree(folder, tmp_path / "again", ignore=shutil.ignore_patterns("plans"))
+    assert night(again).metrics["policies"] == made.metrics["policies"], "as in one go"
 
 
 def test_what_the_rules_ask_for_comes_first_and_goes_last(folder):
