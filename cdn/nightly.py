@@ -192,10 +192,11 @@ class _Night:
                 "backtest": made.backtest.to_dict("records"),
                 "notes": [note.as_dict() for note in made.notes],
             }
-            for note in made.notes if name == "demand" else ():  # the first night forecasts twice from one log
-                self.progress(f"note: {note}")
             write_json(facts, self.work / f"{name}.json")
             write_demand(made.demand, network.region_ids, catalogue.file_ids, path)
+        if name == "demand":  # the first night forecasts twice from one log
+            for note in read_json(self.work / "demand.json")["notes"]:
+                self.progress(f"note: {Problem(**note)}")
         return read_demand(path, network.region_ids, catalogue.file_ids, peak_to_mean=self.settings.demand.peak_to_mean)
 
     def _place(
