@@ -14,6 +14,8 @@ from topology.tables import load_schema, read_table
 
 WEEKS_OF_A_YEAR = 52
 LAUNCH_DAYS = 5
+WEEKS_LISTED = "cumulative_weeks_in_top_10"
+"""Tells a launch: optional elsewhere, needed here."""
 
 
 def read_hours(path: Path) -> pd.DataFrame:
@@ -25,7 +27,9 @@ def read_hours(path: Path) -> pd.DataFrame:
         With everything that is wrong in the file.
     """
     problems: list[Problem] = []
-    frame = read_table(path, replace(load_schema("demand", "netflix_global"), table=path.name), problems)
+    schema = load_schema("demand", "netflix_global")
+    needed = tuple(replace(a, status="required") if a.name == WEEKS_LISTED else a for a in schema.attributes)
+    frame = read_table(path, replace(schema, table=path.name, attributes=needed), problems)
     if frame is None:
         raise InputError(problems)
     season = frame["season_title"]
@@ -45,9 +49,7 @@ def place_hours(frame: pd.DataFrame) -> Steps:
 
 
 def _hours(frame: pd.DataFrame, series: np.ndarray) -> Steps:
-    known = {"rank": frame["weekly_rank"].to_numpy()}
-    if "cumulative_weeks_in_top_10" in frame:
-        known["weeks"] = frame["cumulative_weeks_in_top_10"].to_numpy()
+    known = {"rank": frame["weekly_rank"].to_numpy(), "weeks": frame[WEEKS_LISTED].to_numpy()}
     category = pd.factorize(frame["category"], sort=True)[0]
     hours = frame["weekly_hours_viewed"].to_numpy(float)
     return series_steps(series, frame["step"].to_numpy(), hours, known, season=WEEKS_OF_A_YEAR, group=category)
@@ -108,9 +110,7 @@ def hour_launches(frame: pd.DataFrame, calendar: ReleaseCalendar | None) -> pd.D
 
     The release day is the calendar's last one up to the end of that week, if it is at most a week before; the weekday of others is unknown.
     """
-    first = frame[(frame["cumulative_weeks_in_top_10"] == 1) & (frame["step"] > 0)].drop_duplicates(
-        ["category", "name"]
-    )
+    first = frame[(frame[WEEKS_LISTED] == 1) & (frame["step"] > 0)].drop_duplicates(["category", "name"])
     keys = [title_key(name) for name in first["name"]]
     is_season = first["category"].str.startswith("TV").to_numpy()
     end = first["week"].to_numpy("datetime64[D]")

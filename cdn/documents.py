@@ -63,6 +63,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
+def obstacle(folder: Path) -> str:
+    """Why a folder cannot be made or written to, as far as can be told beforehand; empty if nothing is in the way."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        return f"{there} is there and no folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
+
+
 def write_json(document: Mapping[str, Any], path: Path) -> None:
     """Write a document whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -108,7 +108,7 @@ def _table(rehearsal: Path, name: str) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
-        raise _unfit(path, f"not a whole Parquet file ({str(error).partition(chr(10))[0]})") from error
+        raise _unfit(path, f"cannot be read as Parquet ({str(error).partition(chr(10))[0]})") from error
     for column in TABLES[name]:
         if column not in frame:
             raise _unfit(path, f"no column {column}")
@@ -121,6 +121,9 @@ def _report_data(
     folder: Path, network: Network, catalogue: Catalogue, plan: Plan, rehearsal: Path, *, policies: dict[str, Any], decomposition: list[Any], **more: Any
 ) -> ReportData:  # fmt: skip
     tables = {name: _table(rehearsal, name) for name in TABLES}
+    for name, frame in tables.items():
+        if frame.empty and (len(network.links) or name not in ("by_arc", LOADS)):
+            raise _unfit(rehearsal / f"{name}.parquet", "the table is empty")
     own = tables["by_arc"].query("policy == 'plan'")
     loads = tables[LOADS].query("policy == 'plan'").drop_duplicates(["arc", "minute"])
     if own["link"].tolist() != np.repeat(network.link_ids, 2).tolist() or loads["arc"].nunique() != len(own):

@@ -42,6 +42,9 @@ from topology.network import Network
 from topology.placement import Placement
 from topology.routing import site_trees, steering_routes
 
+USUAL_AGE_DAYS = 2
+"""A night that is planned the evening before knows the log up to the day before that evening."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
@@ -60,7 +63,9 @@ class Forecast:
     recent_gb
         Mean volume of the last seven of them.
     notes
-        What was wrong with the log and mended before the forecast.
+        What is wrong with the log, and how the forecast took it.
+    log_age_days
+        Days from the last of them to the day that is predicted.
     """
 
     demand: Demand
@@ -68,7 +73,8 @@ class Forecast:
     backtest: pd.DataFrame
     days: int
     recent_gb: float
-    notes: Sequence[Wrong] = ()
+    notes: Sequence[Wrong]
+    log_age_days: int
 
 
 def make_forecast(
@@ -108,6 +114,11 @@ def make_forecast(
         )
 
     mended, notes = mend_history(history, network.region_ids, catalogue)
+    if horizon > USUAL_AGE_DAYS:
+        message = f"the log ends {horizon} days before {date}; what came since is not known"
+        notes.append(
+            Wrong(table="playback", column="start", value=str(dates[-1]), message=message, mend="import the days since")
+        )
     fitted = make(model).fit(mended) if saved is None else load_forecaster(saved, known).refresh(mended)
     if save is not None:
         save_forecaster(fitted, save)
@@ -124,6 +135,7 @@ def make_forecast(
         days=len(dates),
         recent_gb=float(recent.mean()),
         notes=notes,
+        log_age_days=horizon,
     )
 
 

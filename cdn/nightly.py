@@ -1,13 +1,12 @@
 """The nightly job: ingest, forecast, place, fill, rehearse, publish. Safe to kill at any moment and to run again.
 
-Nothing is written before the inputs are found sound. Then every stage writes its output whole into a work folder named after a fingerprint of all
-inputs; a stage whose output is there is not run again. Until the last transaction of :meth:`~cdn.store.PlanStore.publish` the plan of the night before stays in force.
+Nothing is written before the inputs are found sound. Then forecast and placement each write what they made, whole, into a work folder named after a
+fingerprint of all inputs, and so do fill and rehearsal together; what is there is not made again. Until the last transaction of :meth:`~cdn.store.PlanStore.publish` the plan of the night before stays in force.
 """
 
 import datetime as dt
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -18,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cdn.check import check
-from cdn.documents import write_json
+from cdn.documents import read_json, write_json
 from cdn.errors import GuardrailError
 from cdn.jobs import Filled, days_before, make_forecast, place_demand
 from cdn.placement.problem import Prices
 from cdn.plan import Plan, placement_frame, read_placement, read_plan, read_prices, write_plan
-from cdn.rehearse import Rehearsal, decomposition, rehearse, write_rehearsal
+from cdn.rehearse import decomposition, rehearse, write_rehearsal
 from cdn.settings import FILLED, PREVIOUS, Settings
 from cdn.settle import settle
 from cdn.store import PlanStore, Published
@@ -102,7 +100,7 @@ class _Night:
             self.store.close()
 
     def _plan(self, network: Network, catalogue: Catalogue) -> NightResult:
-        """Every stage; each is skipped where its output is there."""
+        """Every stage; what was made before a kill or a refusal is not made again."""
         earlier = sorted((p for p in self.store.plans() if p.date < self.date), key=lambda p: p.date)[-1:]
         fingerprint = hashlib.sha256("\n".join([self.inputs, *(p.fingerprint for p in earlier)]).encode()).hexdigest()
         plan_id = f"{self.date}-{fingerprint[:8]}"
@@ -119,16 +117,20 @@ class _Night:
             before = self._before(network, catalogue, earlier)
             prices = read_prices(earlier[-1].folder, network) if earlier else None
             plan = self._place(network, catalogue, demand, before, "plan", prices)
+        draft = self.work / "draft"
         with self._stage("fill"):
-            plan, fill = self._fill(network, catalogue, plan, before)
+            self.skipped = draft.exists()
+            settled = None if self.skipped else settle(network, catalogue, plan, before, self.settings, self.date)
         with self._stage("rehearse"):
-            rehearsal, replayed = self._rehearse(network, catalogue, plan, before, fill)
-        metrics = self._metrics(plan, fill.summary, rehearsal, replayed)
+            self.skipped = settled is None
+            if settled is not None:
+                self._rehearse(network, catalogue, before, *settled, draft)
+        metrics = read_json(draft / NIGHT)
         with self._stage("guardrails"):
             guard(self.settings, metrics)
         with self._stage("publish"):
-            held = placement_frame(before, network, catalogue)
-            published = self._publish(network, plan_id, fingerprint, metrics, rehearsal, held)
+            published = self.store.publish(draft, plan_id, self.date, fingerprint, metrics)
+            self._tidy()
         return NightResult(
             plan_id=plan_id, published=True, folder=published.folder, stages=self.stages, metrics=metrics
         )
@@ -186,13 +188,15 @@ class _Night:
                 "gb": float(made.demand.gb.sum()),
                 "recent_gb": made.recent_gb,
                 "days": made.days,
+                "log_age_days": made.log_age_days,
                 "backtest": made.backtest.to_dict("records"),
                 "notes": [note.as_dict() for note in made.notes],
             }
-            for note in made.notes if name == "demand" else ():  # the first night forecasts twice from one log
-                self.progress(f"note: {note}")
             write_json(facts, self.work / f"{name}.json")
             write_demand(made.demand, network.region_ids, catalogue.file_ids, path)
+        if name == "demand":  # the first night forecasts twice from one log
+            for note in read_json(self.work / "demand.json")["notes"]:
+                self.progress(f"note: {Problem(**note)}")
         return read_demand(path, network.region_ids, catalogue.file_ids, peak_to_mean=self.settings.demand.peak_to_mean)
 
     def _place(
@@ -221,20 +225,10 @@ class _Night:
         demand = self._forecast(network, catalogue, shipped, "shipped-demand", origins=0)
         return self._place(network, catalogue, demand, None, "shipped").placement
 
-    def _fill(self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement) -> tuple[Plan, Filled]:
-        """Schedule the transfers; the plan that can be filled, with them, is written beside the one that was wished for."""
-        plan, made = settle(network, catalogue, plan, before, self.settings, self.date)
-        folder = self.work / "filled"
-        self.skipped = folder.exists()
-        if not self.skipped:
-            write_plan(
-                plan, network, catalogue, folder, fills=made.fills, evictions=made.evictions, manifests=made.manifests
-            )
-        return plan, made
-
     def _rehearse(
-        self, network: Network, catalogue: Catalogue, plan: Plan, before: Placement, fill: Filled
-    ) -> tuple[Rehearsal, bool]:
+        self, network: Network, catalogue: Catalogue, before: Placement, plan: Plan, fill: Filled, folder: Path
+    ) -> None:
+        """Rehearse the plan that can be filled, and write the folder to publish: plan, transfers, rehearsal, figures, and what lay there before."""
         sessions, warm_up, replayed = night_sessions(
             self.folder, network, catalogue, plan.demand, self.date, self.settings
         )
@@ -243,37 +237,21 @@ class _Night:
             network, catalogue, plan, sessions, policies, self.settings,
             warm_up=warm_up, fills=fill.schedule.for_simulation(), before=before, progress=self.progress,
         )  # fmt: skip
-        return rehearsal, replayed
-
-    def _metrics(self, plan: Plan, fill: Any, rehearsal: Rehearsal, replayed: bool) -> dict[str, Any]:
-        return {
+        metrics = {
             "date": self.date.isoformat(),
-            "forecast": json.loads((self.work / "demand.json").read_text("utf-8")),
-            "plan": dict(plan.summary),
-            "fill": dict(fill),
+            "forecast": read_json(self.work / "demand.json"),
+            "plan": plan.summary,
+            "fill": fill.summary,
             "policies": rehearsal.totals(),
-            "decomposition": [list(row) for row in decomposition(rehearsal)],
+            "decomposition": decomposition(rehearsal),
             "replayed": replayed,
         }
-
-    def _publish(
-        self,
-        network: Network,
-        plan_id: str,
-        fingerprint: str,
-        metrics: dict[str, Any],
-        rehearsal: Rehearsal,
-        held: pd.DataFrame,
-    ) -> Published:
-        draft = self.work / "draft"
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(self.work / "filled", draft)
-        write_rehearsal(rehearsal, network, draft / "rehearsal")
-        write_json(metrics, draft / NIGHT)
-        write_table(held, draft / BEFORE / "placement.parquet")
-        published = self.store.publish(draft, plan_id, self.date, fingerprint, metrics)
-        self._tidy()
-        return published
+        part = self.work / "part"
+        write_plan(plan, network, catalogue, part, fills=fill.fills, evictions=fill.evictions, manifests=fill.manifests)
+        write_rehearsal(rehearsal, network, part / "rehearsal")
+        write_json(metrics, part / NIGHT)
+        write_table(placement_frame(before, network, catalogue), part / BEFORE / "placement.parquet")
+        part.rename(folder)
 
     def _tidy(self) -> None:
         """Remove the work of this night and of those before it, what kills left, and the oldest plans."""
@@ -317,6 +295,7 @@ def guard(settings: Settings, metrics: Mapping[str, Any]) -> None:
     drop = policies[PREVIOUS]["edge_offload"] - policies[FILLED]["edge_offload"]
     checks = [
         ("min_history_days", forecast["days"], rules.min_history_days, forecast["days"] >= rules.min_history_days),
+        ("max_log_age_days", forecast["log_age_days"], rules.max_log_age_days, forecast["log_age_days"] <= rules.max_log_age_days),
         ("max_demand_ratio", ratio, rules.max_demand_ratio, 1 / rules.max_demand_ratio <= ratio <= rules.max_demand_ratio),
         ("max_gap", metrics["plan"]["gap"], rules.max_gap, metrics["plan"]["gap"] <= rules.max_gap),
         ("min_finished_share", metrics["fill"]["finished_share"], rules.min_finished_share, metrics["fill"]["finished_share"] >= rules.min_finished_share),

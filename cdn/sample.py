@@ -1,7 +1,10 @@
 """A complete sample network: a real topology, a grown fleet, a catalogue and a playback log drawn from the fitted laws."""
 
 import datetime as dt
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +76,14 @@ def write_sample(
     backbone = read_topohub(topology)
     laws, ladder = load_laws(), default_ladder()
     titles, files = sample_catalogue(rng, size.titles, laws, ladder, first_day=FIRST_DAY, days=size.days)
-    catalogue_gb = float(files["size_gb"].sum())
+    size_gb = files["size_gb"]
 
     def fleet(busiest_gbps: float) -> dict[str, pd.DataFrame]:
         own = np.random.default_rng([seed, 1])  # the same draws each time: only the sizes follow the demand
         return grow_fleet(
-            backbone, own, catalogue_gb=catalogue_gb, peak_gbps=busiest_gbps, sites=size.sites, regions=size.regions
-        )
+            backbone, own, catalogue_gb=float(size_gb.sum()), largest_gb=float(size_gb.max()), peak_gbps=busiest_gbps, sites=size.sites,
+            regions=size.regions,
+        )  # fmt: skip
 
     regions = fleet(1.0)["regions"]
     if progress:
@@ -87,13 +91,16 @@ def write_sample(
     days = [FIRST_DAY + dt.timedelta(days=i) for i in range(size.days)]
     sessions, busiest = 0, 0.0
     catalogue = build_catalogue(titles, files)
-    for date, frame in generate_playback(rng, catalogue, regions, days, laws, sessions_per_day=size.sessions_per_day):
-        write_playback(folder, date, frame)
-        sessions += len(frame)
-        busiest = max(busiest, busiest_hour_gbps(frame))
-    tables = fleet(busiest)
-    for name, frame in {**tables, "titles": titles, "files": files}.items():
-        write_table(frame, folder / f"{name}.csv")
+    with new_folder(folder) as draft:
+        for date, frame in generate_playback(
+            rng, catalogue, regions, days, laws, sessions_per_day=size.sessions_per_day
+        ):
+            write_playback(draft, date, frame)
+            sessions += len(frame)
+            busiest = max(busiest, busiest_hour_gbps(frame))
+        tables = fleet(busiest)
+        for name, frame in {**tables, "titles": titles, "files": files}.items():
+            write_table(frame, draft / f"{name}.csv")
     counts = {name: len(frame) for name, frame in tables.items()}
     return {**counts, "titles": len(titles), "files": len(files), "days": size.days, "sessions": sessions}
 
@@ -105,8 +112,9 @@ def write_backbone(folder: Path, backbone: Backbone, *, sites: int, seed: int = 
     """
     refuse_to_overwrite(folder)
     tables = grow_fleet(backbone, np.random.default_rng([seed, 1]), catalogue_gb=10_000.0, peak_gbps=100.0, sites=sites)
-    for name, frame in tables.items():
-        write_table(frame, folder / f"{name}.csv")
+    with new_folder(folder) as draft:
+        for name, frame in tables.items():
+            write_table(frame, draft / f"{name}.csv")
     return {name: len(frame) for name, frame in tables.items()}
 
 
@@ -119,8 +127,8 @@ def regrow_fleet(folder: Path, *, seed: int = 0) -> None:
     backbone = Backbone(name=folder.name, nodes=network.nodes, links=network.links)
     peak = max(busiest_hour_gbps(log_frame(folder, date)) for date in playback_dates(folder))
     tables = grow_fleet(
-        backbone, np.random.default_rng([seed, 1]), catalogue_gb=float(catalogue.size_gb.sum()), peak_gbps=peak,
-        sites=int((~network.is_origin).sum()), regions=network.regions,
+        backbone, np.random.default_rng([seed, 1]), catalogue_gb=float(catalogue.size_gb.sum()),
+        largest_gb=float(catalogue.size_gb.max()), peak_gbps=peak, sites=int((~network.is_origin).sum()), regions=network.regions,
     )  # fmt: skip
     for name in ("sites", "appliances"):
         write_table(tables[name], find_table(folder, name) or folder / f"{name}.csv")
@@ -131,6 +139,25 @@ def busiest_hour_gbps(frame: pd.DataFrame) -> float:
     hours = frame["start"].to_numpy("datetime64[h]")
     _, at = np.unique(hours, return_inverse=True)
     return float(np.bincount(at, frame["gb"].to_numpy(float)).max(initial=0.0)) * 8 / 3600
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes ``folder`` if all goes well, and goes if not: by an error or Ctrl-C.
+
+    A new folder appears whole, by one rename. What is written for one that exists, empty, is moved into it.
+    """
+    draft = folder / f".{os.getpid()}.tmp" if folder.exists() else folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        if draft.parent == folder:
+            for part in list(draft.iterdir()):
+                part.rename(folder / part.name)
+        else:
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def refuse_to_overwrite(folder: Path) -> None:

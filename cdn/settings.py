@@ -189,6 +189,9 @@ class Guardrails(Section):
     """When a plan must not be published."""
 
     min_history_days: int = Field(1, ge=1, description="Days of log a forecast needs.")
+    max_log_age_days: int = Field(
+        7, ge=1, description="Most days from the end of the log to the day planned for; 1 where it ends the day before."
+    )
     max_gap: float = Field(1.0, ge=0, description="Largest proven gap of the plan; 1 allows any.")
     max_demand_ratio: float = Field(
         3.0, gt=1, description="Largest forecast volume over the last days' mean; its inverse is the smallest."

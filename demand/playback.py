@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from demand.catalogue import OPTIONAL, Catalogue
 from demand.demand import Demand, build_demand
 from demand.duck import Fault, connect, parquet_scan, report_faults
+from demand.units import unit_problems
 from topology.columns import MOST_PER_COLUMN
 from topology.errors import InputError, Problem
 from topology.tables import find_table, load_schema
@@ -332,6 +333,7 @@ def _validate_file(
     if len(problems) == before:
         start = connection.sql(f"SELECT start FROM {named_log(connection, [path])} ORDER BY row")  # noqa: S608
         problems.extend(_order_problems(start.fetchnumpy()["start"], table))
+        problems.extend(unit_problems(connection, named_log(connection, [path]), table))
 
 
 def _order_problems(start: np.ndarray, table: str) -> list[Problem]:
@@ -356,13 +358,14 @@ def _faults(date: dt.date) -> tuple[Fault, ...]:
 
 
 def register_names(connection: duckdb.DuckDBPyConnection, regions: pd.Index, catalogue: Catalogue) -> None:
-    """Tables ``region_names`` (region, region_at) and ``file_names`` (title, profile, file_at)."""
+    """Tables ``region_names`` (region, region_at) and ``file_names`` (title, profile, file_at, bitrate_kbps)."""
     names = pa.table({"region": pa.array(regions, pa.string()), "region_at": np.arange(len(regions))})
     files = pa.table(
         {
             "title": pa.array(catalogue.files["title"], pa.string()),
             "profile": pa.array(catalogue.files["profile"], pa.string()),
             "file_at": np.arange(len(catalogue.files)),
+            "bitrate_kbps": catalogue.bitrate_kbps,
         }
     )
     for name, table in (("region_names", names), ("file_names", files)):

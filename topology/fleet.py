@@ -76,6 +76,7 @@ def grow_fleet(
     *,
     catalogue_gb: float,
     peak_gbps: float,
+    largest_gb: float = 0.0,
     sites: int = 10,
     regions: int | pd.DataFrame | None = None,
     embedded_share: float = 0.7,
@@ -101,6 +102,8 @@ def grow_fleet(
         Size of all files, GB, > 0.
     peak_gbps
         Demand of all regions together in the busiest hour, Gbit/s, > 0; split over the regions by their subscribers.
+    largest_gb
+        Size of the largest file, GB: where no appliance could hold it, the storage of all is scaled up until one can.
     sites
         Number of edge sites, 1 to the number of nodes.
     regions
@@ -109,7 +112,7 @@ def grow_fleet(
     embedded_share
         Share of the edge sites that are embedded, 0 to 1.
     storage_share
-        Bounds of a site's storage over ``catalogue_gb``; drawn uniformly between them.
+        Bounds of a site's storage over ``catalogue_gb``; drawn uniformly between them, before it is scaled for ``largest_gb``.
     throughput_factor
         Bounds of a site's throughput over the peak of the regions nearest to it; drawn log-uniformly between them.
     origins
@@ -164,7 +167,9 @@ def grow_fleet(
         "links": _sized_links(network, region_peak),
         "regions": region_table,
         "sites": site_table,
-        "appliances": _appliances(network, rng, region_peak, catalogue_gb, storage_share, throughput_factor),
+        "appliances": _appliances(
+            network, rng, region_peak, catalogue_gb, largest_gb, storage_share, throughput_factor
+        ),
     }
 
 
@@ -291,6 +296,7 @@ def _appliances(
     rng: np.random.Generator,
     region_peak: np.ndarray,
     catalogue_gb: float,
+    largest_gb: float,
     storage_share: tuple[float, float],
     throughput_factor: tuple[float, float],
 ) -> pd.DataFrame:
@@ -311,6 +317,8 @@ def _appliances(
     frame = pd.DataFrame(
         rows, columns=["appliance", "site", "model", "storage_gb", "throughput_gbps", "fill_gbps"]
     ).assign(fill_start=FILL_START, fill_hours=FILL_HOURS)
+    short = largest_gb * (1 + 1e-5) / frame["storage_gb"].max()  # a little more, for it is rounded
+    frame[["storage_gb", "fill_gbps"]] *= max(short, 1.0)
     measures = ["storage_gb", "throughput_gbps", "fill_gbps"]
     frame[measures] = frame[measures].map(lambda value: float(f"{value:.6g}"))
     return frame

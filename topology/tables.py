@@ -222,15 +222,22 @@ def _read_arrow(path: Path, schema: Schema, problems: list[Problem]) -> pa.Table
                 table=schema.table,
                 row=error.row,
                 column=error.column,
+                value=str(path) if error.row is None else None,
                 message=f"{where}{error.message}",
                 mend=error.mend,
             )
         )
     except FileNotFoundError:
-        problems.append(Problem(table=schema.table, message=f"{named}no such file", mend="check the path"))
+        problems.append(
+            Problem(table=schema.table, value=str(path), message=f"{named}no such file", mend="check the path")
+        )
     except OSError as error:
         why = error.strerror or _first_line(error)
-        problems.append(Problem(table=schema.table, message=f"{named}cannot be read ({why})", mend="check the file"))
+        problems.append(
+            Problem(
+                table=schema.table, value=str(path), message=f"{named}cannot be read ({why})", mend="check the file"
+            )
+        )
     return None
 
 

@@ -8,12 +8,12 @@ import typer
 
 from cdn import console
 from cdn.cli.options import AsJson, NetworkFolder, Seed, importers
+from cdn.cli.words import next_night
 from cdn.hashcode import import_hashcode
-from cdn.sample import refuse_to_overwrite, regrow_fleet, write_backbone
+from cdn.sample import new_folder, refuse_to_overwrite, regrow_fleet, write_backbone
 from cdn.trace import BITRATE_KBPS, OBJECT_MB, TIME_UNITS, import_trace
 from demand.logs import import_log
 from demand.netflix import import_netflix
-from demand.playback import playback_dates
 from sim.traces import FORMATS
 from topology.errors import InputError, Problem
 from topology.importers import Backbone, read_graphml, read_sndlib, read_topohub
@@ -86,11 +86,7 @@ def import_netflix_files(
         )  # fmt: skip
         if fit_fleet:
             regrow_fleet(folder, seed=seed)
-    dates = playback_dates(folder)
-    text = [
-        ", ".join(f"{n:,} {what}" for what, n in counts.items()),
-        f"Next: fillplan nightly {folder} --for {dates[-1]}",
-    ]
+    text = [", ".join(f"{n:,} {what}" for what, n in counts.items()), next_night(folder)]
     console.emit({"path": folder, "counts": counts}, as_json, text)
 
 
@@ -202,7 +198,7 @@ def import_request_trace(
         ", ".join(told) + (f"; {left_out:,} requests of zero bytes left out" if left_out else ""),
         "Sites and appliances "
         + ("were grown anew for it" if fit_fleet else "stay as they are; --fit-fleet would have grown them for it"),
-        f"Next: fillplan nightly {folder} --for {playback_dates(folder)[-1]}",
+        next_night(folder),
     ]
     console.emit({"path": folder, "counts": counts}, as_json, text)
 
@@ -219,8 +215,8 @@ def import_hashcode_instance(
 ) -> None:
     """A placement benchmark instance as a network: cost is latency paid, sizes count against storage only."""
     refuse_to_overwrite(folder)
-    with console.stage(f"import {source}"):
-        counts = import_hashcode(source, folder)
+    with console.stage(f"import {source}"), new_folder(folder) as draft:
+        counts = import_hashcode(source, draft)
     text = [
         ", ".join(f"{n:,} {what}" for what, n in counts.items()),
         f"Next: fillplan place {folder} --demand {folder}/demand.parquet -o plan",

@@ -16,7 +16,7 @@ from cdn.explain import explain as explain_file
 from cdn.gather import gather, gather_rehearsal
 from cdn.nightly import BEFORE, run_night
 from cdn.plan import read_placement, read_plan
-from cdn.report import write_report
+from cdn.report import refuse_no_report, write_report
 from cdn.settings import read_settings
 from demand.catalogue import read_catalogue
 from topology.errors import InputError, Problem
@@ -55,6 +55,7 @@ def report(
         given, other = ("--rehearsal", "--plan") if plan is None else ("--plan", "--rehearsal")
         message, mend = f"{given} without {other}", "give both, or neither for the published plan"
         raise InputError(Problem(table="arguments", column=given, message=message, mend=mend))
+    refuse_no_report(output)
     with console.stage("report"):
         found = (
             gather_rehearsal(folder, plan, rehearsal) if plan and rehearsal else gather(folder, read_settings(folder))

@@ -14,6 +14,7 @@ from cdn.cli.lists import ListOptions, is_list_file, run_list_forecast
 from cdn.cli.options import AsJson, DemandFile, NetworkFolder, Seed, app
 from cdn.cli.words import (
     cost_line,
+    next_night,
     search_line,
 )
 from cdn.gather import published_plan
@@ -23,7 +24,7 @@ from cdn.placement.verify import verify as verify_plan
 from cdn.plan import read_placement, read_plan, read_prices, refuse_foreign, write_plan
 from cdn.report.numbers import column, number, percent, percents
 from cdn.robust import place_robust
-from cdn.sample import FIRST_DAY, SampleSize, write_sample
+from cdn.sample import SampleSize, write_sample
 from cdn.settings import read_settings
 from demand.catalogue import read_catalogue
 from demand.demand import read_demand, write_demand
@@ -58,8 +59,7 @@ def new(
     size = SampleSize(sites=sites, regions=regions, titles=titles, days=days, sessions_per_day=sessions_per_day)
     with console.stage(f"sample network on {topology}"):
         counts = write_sample(folder, size, topology=topology, seed=seed, progress=console.say)
-    night = FIRST_DAY + dt.timedelta(days=days - 1)
-    text = [", ".join(f"{n:,} {what}" for what, n in counts.items()), f"Next: fillplan nightly {folder} --for {night}"]
+    text = [", ".join(f"{n:,} {what}" for what, n in counts.items()), next_night(folder)]
     console.emit({"path": folder, "counts": counts}, as_json, text)
 
 

@@ -1,6 +1,8 @@
 """What the verbs print: lines and tables."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from cdn.nightly import NightResult
 from cdn.placement.lagrangian import Report
 from cdn.report.numbers import column, counts, number, percent, percents
 from cdn.report.words import foresight_words
+from demand.playback import playback_dates
 
 
 def policies_tables(
@@ -142,6 +145,14 @@ def cost_line(summary: Mapping[str, Any]) -> str:
     """Cost, bound and gap of a plan."""
     cost, bound, bare = column([summary[key] for key in ("objective_cost", "lower_bound", "origin_only_cost")], 6)
     return f"cost {cost} a day, proven bound {bound}, gap {percent(summary['gap'])}; without any cache {bare}"
+
+
+def next_night(folder: Path) -> str:
+    """The night to try on a log: its last day, whose sessions can be replayed; where the log lacks the day before that, the day after."""
+    dates = playback_dates(folder)
+    one = dt.timedelta(days=1)
+    night = dates[-1] if dates[-1] - one in dates else dates[-1] + one
+    return f"Next: fillplan nightly {folder} --for {night}"
 
 
 def night_lines(result: NightResult) -> list[str | Table]:

@@ -52,7 +52,7 @@ class ReportData:
     backtest
         ``BACKTEST_COLUMNS``; ratios in 0..1, coverage is the share of outcomes between the 10 and 90 % quantiles.
     notes
-        What was wrong with the log and mended before the forecast, a sentence each.
+        What is wrong with the log and how the forecast took it, a sentence each.
     fill
         The fill's summary: transfers, gb, finished_share, latest_end, gb_by_source …
     cost_unit

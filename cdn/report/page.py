@@ -10,11 +10,16 @@ from pathlib import Path
 
 import jinja2
 
+from cdn.documents import obstacle
 from cdn.report import charts, tables, words
 from cdn.report.charts import Figure
 from cdn.report.data import ReportData
 from cdn.report.map import map_figure
 from cdn.report.tables import Table
+from topology.errors import InputError, Problem
+
+SIGNED = b"Written by fillplan."
+"""What every report says at its end."""
 
 SCRIPT = """(() => {
   const options = { actions: false, ast: true, renderer: "svg", defaultStyle: false, tooltip: { offsetX: 12, offsetY: 12 } };
@@ -63,8 +68,29 @@ def build_report(report: ReportData) -> str:
     )
 
 
+def refuse_no_report(path: Path) -> None:
+    """Raise InputError unless a report could be written there: over nothing, or over a report. Asked before the work."""
+    if path.is_dir():
+        message = "a folder has this name"
+    elif not path.exists():
+        message = obstacle(path.parent)
+    else:
+        page = path.read_bytes()
+        message = "" if page.startswith(b"<!DOCTYPE html>") and SIGNED in page else "the file is there and no report"
+    if message:
+        mend = "write under another name, or remove what is in the way"
+        raise InputError(Problem(table="arguments", column="--output", value=str(path), message=message, mend=mend))
+
+
 def write_report(report: ReportData, path: Path) -> None:
-    """Write the page whole or not at all."""
+    """Write the page whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If something else is in its place (:func:`refuse_no_report`).
+    """
+    refuse_no_report(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -91,6 +91,8 @@ BREACHES = {
     "infinite number": (put("files", 5, "size_gb", "inf"), "files", 5, "size_gb", "inf", "finite"),
     "no number": (put("files", 5, "size_gb", "nan"), "files", 5, "size_gb", "nan", ""),
     "negative bytes in the log": (playback(lambda t: t.assign(gb=[*t["gb"][:-1], -1.0])), f"playback/date={FIRST}", 200, "gb", None, "no bytes"),
+    "bytes in another unit": (playback(lambda t: t.assign(gb=t["gb"] * 1000)), f"playback/date={FIRST}", 1, "gb", None, "over 100 times the"),
+    "seconds in another unit": (playback(lambda t: t.assign(seconds=t["seconds"] * 1000)), f"playback/date={FIRST}", 1, "seconds", None, "200 of 200 sessions"),
     "day of another folder": (playback(lambda t: t.assign(start=t["start"] + pd.Timedelta(days=3))), f"playback/date={FIRST}", 1, "start", None, "not on 2026-03-02"),
     "folder that is no day": (bad_playback_name, "playback/date=2026-13-40", None, None, None, "not the name of a day"),
     "unknown time zone": (put("regions", 3, "timezone", "Mars/Base"), "regions", 3, "timezone", "Mars/Base", "timezone"),
@@ -122,6 +124,16 @@ def test_a_breach_is_found_and_named(folder, name):
     assert column is None or problem.column == column
     assert value is None or problem.value == value
     assert problem.mend
+
+
+def test_a_few_sessions_may_be_far_from_the_bit_rate_of_their_file(folder):
+    """A film that was taken along in a second, a player left open for days."""
+    odd = {
+        "gb": lambda t: t["gb"].where(t.index % 3 > 0, 1.0),
+        "seconds": lambda t: t["seconds"].mask(t.index % 3 == 0, 1.0).mask(t.index % 3 == 1, 500_000.0),
+    }
+    playback(lambda t: t.assign(**odd))(folder)
+    assert check(folder) == []
 
 
 def test_everything_is_said_at_once(folder):

@@ -14,6 +14,7 @@ from cdn.report.numbers import percent
 from tests.cdn.evening import NEW, NIGHT
 from tests.command import fillplan, tree
 from tests.small_network import write_small_network
+from topology.tables import write_table
 
 KEYS = {
     "new": {"path", "counts"},
@@ -54,6 +55,38 @@ def test_new_counts_what_it_wrote(evening):
     parts = list((evening.folder / "net/playback").glob("date=*/*.parquet"))
     assert counts["days"] == len(parts) == 8
     assert counts["sessions"] == sum(len(pd.read_parquet(p)) for p in parts)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_interrupted_new_leaves_nothing(tmp_path, monkeypatch, exists):
+    """Ctrl-C after the log was written, before the last table; after that an empty folder is as good as none."""
+    line = "new net --topology sndlib/polska --sites 1 --regions 2 --titles 3 --days 1 --sessions-per-day 50"
+
+    def interrupted(frame, path):
+        if path.name == "files.csv":
+            raise KeyboardInterrupt
+        write_table(frame, path)
+
+    if exists:
+        (tmp_path / "net").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("cdn.sample.write_table", interrupted)
+        ran = fillplan(line, cwd=tmp_path)
+    assert ran.status == 130
+    assert [path.name for path in tmp_path.rglob("*")] == ["net"] * exists
+    assert fillplan(line, cwd=tmp_path).status == 0
+    assert fillplan("check net", cwd=tmp_path).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["net"] and not list((tmp_path / "net").glob(".*"))
+
+
+def test_what_new_advises_can_be_done(tmp_path):
+    """The last day, which can be replayed; a log of one day has no day before it."""
+    small = "--topology sndlib/polska --sites 1 --regions 2 --titles 3 --sessions-per-day 50"
+    for days, night in ((1, "2026-01-02"), (2, "2026-01-02")):
+        ran = fillplan(f"new days-{days} --days {days} {small}", cwd=tmp_path)
+        assert ran.out.splitlines()[-1] == f"Next: fillplan nightly days-{days} --for {night}", ran.err
+    (tmp_path / "days-1/fillplan.toml").write_text('[simulation]\npolicies = ["plan"]\n')
+    assert fillplan(f"nightly days-1 --for {night}", cwd=tmp_path).status == 0
 
 
 def test_the_same_seed_writes_the_same_bytes(evening, tmp_path):
@@ -186,8 +219,23 @@ def test_a_rehearsal_has_its_report(evening, tmp_path):
     arcs = pd.read_parquet(evening.folder / "tables/by_arc.parquet")
     shutil.copytree(evening.folder / "tables", tmp_path / "tables")
     arcs.assign(link="x" + arcs["link"].astype(str)).to_parquet(tmp_path / "tables/by_arc.parquet")
-    ran = fillplan(line.replace("--rehearsal tables", f"--rehearsal {tmp_path}/tables"), cwd=evening.folder)
+    line = line.replace("--rehearsal tables", f"--rehearsal {tmp_path}/tables")
+    ran = fillplan(line, cwd=evening.folder)
     assert ran.status == console.WRONG_INPUT and "on the links of this network" in ran.err
+
+
+@pytest.mark.parametrize("table", ["by_arc", "by_hour", "by_site", "arc_gbps"])
+def test_a_report_names_the_table_of_a_rehearsal_that_is_spoilt(evening, tmp_path, table):
+    path = shutil.copytree(evening.folder / "tables", tmp_path / "tables") / f"{table}.parquet"
+    rows = pd.read_parquet(path)
+    for spoil, words in (
+        (lambda: rows.iloc[:0].to_parquet(path), "the table is empty"),
+        (lambda: path.write_bytes(b""), "cannot be read"),
+    ):
+        spoil()
+        ran = fillplan(f"report net --plan plan --rehearsal {tmp_path}/tables -o {tmp_path}/r.html", cwd=evening.folder)
+        assert ran.status == console.WRONG_INPUT, ran.err
+        assert words in ran.err and str(path) in ran.err and not (tmp_path / "r.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -269,7 +317,10 @@ WRONG = {
     "report before any night": ("report small -o r.html", "no plan was published"),
     "report a plan without its rehearsal": ("report net --plan plan -o r.html", "give both"),
     "report what is no rehearsal": ("report net --plan plan --rehearsal plan -o r.html", "totals.json is missing"),
-    "report into a folder": ("report net -o net", "net"),
+    "report into a folder, refused before a plan is looked for": ("report small -o net", "a folder has this name"),
+    "report below a file": ("report net -o other.csv/r.html", "is there and no folder"),
+    "report over a table": ("report net -o other.csv", "the file is there and no report"),
+    "report over another page": ("report net -o other.html", "the file is there and no report"),
     "explain an unknown file": ("explain net plan --site SITE --file nothing", "nothing"),
     "import no log": ("import log none.csv net", "none.csv"),
     "import a log without its columns": ("import log other.csv net", "start"),
@@ -311,7 +362,7 @@ def place(evening, tmp_path_factory):
     (folder / "other.csv").write_text("region,file,gb\natlantis,nothing,1\n")
     for name, text in {
         "trace.csv": "1,a,5\n2,b,6\n", "trace.bin": "\0" * 25, "long.csv": "1,a,5\n999999999,b,6\n", "empty.csv": "1,a,0\n2,b,0\n",
-        "nameless.csv": "1,a,5\n2,,6\n",
+        "nameless.csv": "1,a,5\n2,,6\n", "other.html": "<!DOCTYPE html>\n<title>A page</title>\n",
     }.items():  # fmt: skip
         (folder / name).write_text(text)
     small = write_small_network(folder / "small")

@@ -44,6 +44,8 @@ def folder(tmp_path_factory) -> Path:
     weeks = [f"{FIRST + dt.timedelta(weeks=w)},TV (English),1,Show {w},N/A,{9 + w},1" for w in range(60)]
     header = "week,category,weekly_rank,show_title,season_title,weekly_hours_viewed,cumulative_weeks_in_top_10"
     (folder / "hours.csv").write_text("\n".join([header, *weeks]) + "\n")
+    uncounted = [row.rpartition(",")[0] for row in [header, *weeks]]
+    (folder / "uncounted.csv").write_text("\n".join(uncounted) + "\n")
     views = [f"v{v},{d}.09,{(v + 1) * (d + 1)},1,1" for v in range(3) for d in range(9, 29)]
     (folder / "videos.csv").write_text("\n".join(["video_id,date,views,likes,category_id", *views]) + "\n")
     (folder / "no-calendar.csv").write_text("title,day\nA,2022-01-01\n")
@@ -249,6 +251,7 @@ def test_the_benchmark_measures_the_same_forecasts(folder):
         (["--youtube", "none.csv"], "none.csv"),
         (["--youtube", "lists.csv"], "video_id"),
         (["--global-hours", "lists.csv"], "weekly_hours_viewed"),
+        (["--global-hours", "uncounted.csv"], "uncounted.csv, column cumulative_weeks_in_top_10: missing column"),
         (
             ["--global-hours", "hours.csv"],
             "hours.csv: launches of the last 104 weeks are forecast from those before, of which there are 0. Mend: give a file of 106 weeks or more",

@@ -72,6 +72,24 @@ def test_what_is_wrong_with_the_log_is_said_once_and_recorded(tmp_path):
     assert f"note: {shown}" == line
 
 
+@pytest.mark.parametrize(("days", "told"), [(2, False), (3, True), (8, True)])
+def test_a_log_that_ended_days_ago_is_named_and_weeks_ago_refused(folder, days, told):
+    """Against the night, not the clock: planned the evening before, a night lacks that day's log; more is said, and after a week nothing is published."""
+    held, said, date = current(folder).plan_id, [], LAST + dt.timedelta(days=days)
+    if days <= 7:
+        result = run_night(folder, date, read_settings(folder), progress=said.append)
+        assert result.metrics["forecast"]["log_age_days"] == days
+        assert any(f"the log ends {days} days" in note for note in gather(folder, read_settings(folder)).notes) is told
+    else:
+        with pytest.raises(GuardrailError, match="max_log_age_days: 8 against the limit 7"):
+            run_night(folder, date, read_settings(folder), progress=said.append)
+        assert current(folder).plan_id == held
+        (folder / "fillplan.toml").write_text(QUICK + "[guardrails]\nmax_log_age_days = 8\n")
+        said.clear()  # a forecast that is not made again says so again
+        assert run_night(folder, date, read_settings(folder), progress=said.append).published
+    assert any(f"the log ends {days} days" in line for line in said) is told
+
+
 def test_a_published_plan_is_whole_and_holds(two_nights):
     folder, (first, second) = two_nights
     there = {p.name for p in second.folder.iterdir()}
@@ -199,7 +217,7 @@ def test_old_plans_go_and_the_last_stays(folder):
 def metrics(**changed):
     """Figures of a good night, some of them changed: section__key=value."""
     good = {
-        "forecast": {"gb": 100.0, "recent_gb": 90.0, "days": 14},
+        "forecast": {"gb": 100.0, "recent_gb": 90.0, "days": 14, "log_age_days": 1},
         "plan": {"gap": 0.01},
         "fill": {"finished_share": 0.9},
         "policies": {PREVIOUS: {"edge_offload": 0.8}, FILLED: {"edge_offload": 0.85}},
@@ -214,6 +232,7 @@ def metrics(**changed):
     ("rules", "changed", "guardrail"),
     [
         ({"min_history_days": 15}, {}, "min_history_days"),
+        ({}, {"forecast__log_age_days": 8}, "max_log_age_days"),
         ({"max_demand_ratio": 2.0}, {"forecast__gb": 181.0}, "max_demand_ratio"),
         ({"max_demand_ratio": 2.0}, {"forecast__gb": 44.0}, "max_demand_ratio"),
         ({"max_gap": 0.009}, {}, "max_gap"),
@@ -249,7 +268,9 @@ def test_a_night_goes_on_where_it_was_refused(tmp_path):
     (folder / "fillplan.toml").write_text(QUICK)
     made = night(folder)
     assert made.published
-    assert [s["stage"] for s in made.stages if s["skipped"]] == ["ingest", "forecast", "place", "fill"]
+    assert [s["stage"] for s in made.stages if s["skipped"]] == ["ingest", "forecast", "place", "fill", "rehearse"]
+    again = shutil.copytree(folder, tmp_path / "again", ignore=shutil.ignore_patterns("plans"))
+    assert night(again).metrics["policies"] == made.metrics["policies"], "as in one go"
 
 
 def test_what_the_rules_ask_for_comes_first_and_goes_last(folder):

@@ -235,7 +235,8 @@ def test_the_page_of_fifty_sites_stays_small(sample):
 
 
 def test_writes_the_page_whole(sample, tmp_path):
-    write_report(sample, tmp_path / "deep" / "report.html")
+    for _ in range(2):  # the second over the first
+        write_report(sample, tmp_path / "deep" / "report.html")
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["report.html"]
     assert (tmp_path / "deep" / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
 

@@ -129,11 +129,12 @@ def test_nothing_is_left_where_the_log_cannot_be_written(folder, monkeypatch):
     assert not (folder / "playback").exists()
 
 
-def test_a_fleet_is_grown_where_its_tables_lie(folder):
+@pytest.mark.parametrize(("objects", "size"), [(1, 1), (50, 5_000_000)])
+def test_a_fleet_is_grown_where_its_tables_lie(folder, objects, size):
     for name in ("sites", "appliances"):
         write_table(small_tables()[name], folder / f"{name}.parquet")
         (folder / f"{name}.csv").unlink()
-    text = "".join(f"{i},{i},5000000\n" for i in range(50))
+    text = "".join(f"{i},{i},{size}\n" for i in range(objects))
     ran = fillplan(f"import trace {write(folder, text)} {folder} --fit-fleet")
     assert ran.status == 0, ran.err
     assert fillplan(f"check {folder}").status == 0

@@ -76,6 +76,17 @@ def test_any_fleet_is_a_sound_network_within_its_bounds(tmp_path_factory, backbo
     )
 
 
+@pytest.mark.parametrize("largest", [1.0, 700.0, 1234.5678, 5000.0])
+def test_some_appliance_holds_the_largest_file(germany, largest):
+    """However few the files are; a fleet that could hold it anyway stays as it is."""
+    plain, made = (grow(germany, **sizes)["appliances"] for sizes in ({}, {"largest_gb": largest}))
+    assert made["storage_gb"].max() >= largest
+    short = max(1.0, largest / plain["storage_gb"].max())
+    for measure in ("storage_gb", "fill_gbps"):
+        assert made[measure].to_numpy() == pytest.approx(plain[measure].to_numpy() * short, rel=5e-5)
+    assert made["throughput_gbps"].equals(plain["throughput_gbps"])
+
+
 def test_the_same_seed_gives_the_same_fleet_and_another_one_another(germany):
     one, two, other = grow(germany), grow(germany), grow(germany, seed=1)
     for name, frame in one.items():

@@ -311,7 +311,9 @@ def test_truncated_and_foreign_parquet(tmp_path):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], whole[:3], b"", b"thing,size_gb\na,1\n", whole[:200] + whole[-200:]):
         path.write_bytes(content)
-        assert "not a whole Parquet file" in the_problem(read(path)).message
+        problem = the_problem(read(path))
+        assert "not a whole Parquet file" in problem.message
+        assert problem.value == str(path), "a plan's folder has tables of the same names as another's"
 
 
 def test_gzip(tmp_path):
