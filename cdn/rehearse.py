@@ -290,29 +290,30 @@ def _reactive(settings: Settings, policy: str, share: float) -> dict[str, Any]:
 def demand_of(sessions: Sessions | PlaybackDay, network: Network) -> Demand:
     """The demand that sessions amount to: what the oracle knows.
 
-    Bytes are charged to the hours a session covers; a file's peak is its rate in its region's busiest hour.
+    Bytes are charged to the hours a session covers; peaks are each entry's share of its region's busiest hour, as in the demand that a plan is made from. What it was asked for in
+    that very hour would say little of the hours around it: most files are asked for a few times a day.
     """
     regions = len(network.regions)
     hourly = np.zeros((regions, 25))
-    pairs, by_pair = np.zeros(0, np.int64), np.zeros((0, 25))
+    pairs, gb = np.zeros(0, np.int64), np.zeros(0)
     for block in in_blocks(sessions):
         found, at = np.unique(block.file.astype(np.int64) * regions + block.region, return_inverse=True)
-        known, pairs = pairs, np.union1d(pairs, found)
-        before, by_pair = by_pair, np.zeros((len(pairs), 25))
-        by_pair[np.searchsorted(pairs, known)] = before
-        at = np.searchsorted(pairs, found)[at]
+        known, before = pairs, gb
+        pairs = np.union1d(known, found)
+        gb = np.zeros(len(pairs))
+        gb[np.searchsorted(pairs, known)] = before
+        gb[np.searchsorted(pairs, found)] += np.bincount(at, block.bytes, len(found)) / 1e9
         ends = block.start_ms + block.duration_ms
         first, last = block.start_ms // HOUR_MS, ends // HOUR_MS
         for offset in range(int((last - first).max(initial=0)) + 1):
             hour = first + offset
             overlap = np.minimum(ends, (hour + 1) * HOUR_MS) - np.maximum(block.start_ms, hour * HOUR_MS)
-            gb = block.bytes * np.clip(overlap, 0, None) / block.duration_ms / 1e9
-            slot = np.clip(hour, 0, 24)
-            np.add.at(by_pair, (at, slot), gb)
-            np.add.at(hourly, (block.region, slot), gb)
-    busiest = hourly[:, :24].argmax(axis=1)
+            part = block.bytes * np.clip(overlap, 0, None) / block.duration_ms / 1e9
+            np.add.at(hourly, (block.region, np.clip(hour, 0, 24)), part)
+    whole = hourly.sum(axis=1)
+    share = np.divide(hourly[:, :24].max(axis=1), whole, out=np.zeros(regions), where=whole > 0)
     region, file = (pairs % regions).astype(np.int32), (pairs // regions).astype(np.int32)
-    return build_demand(region, file, by_pair.sum(axis=1), by_pair[np.arange(len(pairs)), busiest[region]] * 8 / 3600)
+    return build_demand(region, file, gb, gb * share[region] * 8 / 3600)
 
 
 def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:

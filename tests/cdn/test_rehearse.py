@@ -85,7 +85,16 @@ def test_the_oracle_knows_what_came(planned, sessions):
         title, profile = names.loc[demand.file[n]]
         region = planned.network.region_ids[demand.region[n]]
         assert demand.gb[n] == pytest.approx(asked[region, title, profile], rel=1e-6)
-    assert (demand.peak_gbps >= 0).all() and demand.peak_gbps.sum() * 3600 / 8 <= demand.gb.sum()
+    begin = (log["start"] - pd.Timestamp(LAST)).dt.total_seconds()
+    end = begin + log["seconds"]
+    for r, region in enumerate(planned.network.region_ids):
+        own, peak = log["region"] == region, demand.peak_gbps[demand.region == r]
+        hours = [
+            (np.clip(np.minimum(end, h + 3600) - np.maximum(begin, h), 0, None) / log["seconds"] * log["gb"])[own].sum()
+            for h in range(0, 86400, 3600)
+        ]
+        assert peak.sum() == pytest.approx(max(hours) * 8 / 3600, rel=1e-4)
+        assert np.ptp(peak / demand.gb[demand.region == r]) < 1e-12
 
 
 def test_a_day_read_anew_in_parts_is_rehearsed_as_one_in_memory(planned, sessions, monkeypatch):
