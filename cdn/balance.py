@@ -6,7 +6,8 @@ room and load at which the expected use fits every appliance: among all such spr
 an appliance joins, and equal appliances have equal prices, so little else moves. What chance leaves uneven, exchanges
 level (:mod:`cdn.level`). A file has copies where no appliance could carry it alone at the least possible load, or where nothing else levels.
 
-Where the fill windows of appliances are limits and that would take in more than one can, files stay where they lay last night, and only what is new is spread (:func:`stay`).
+Files stay where they lay last night (:func:`stay`), only what is new is spread and as few as will do change places, unless spreading all anew is evener or keeps more, and the fill
+windows of appliances, where they are limits, have time for it.
 """
 
 from dataclasses import dataclass, replace
@@ -31,6 +32,12 @@ ROOM, ROOM_STEPS = 0.02, 8
 
 STEPS = 30
 """Exchanges at most, for each appliance of the site."""
+
+STAYS = 100.0
+"""How much sooner a file belongs where it lies, when loads are levelled."""
+
+SLIGHT = 1e-4
+"""The part of what a site's files save that may be lost so that files stay where they lie."""
 
 BINS = 256
 """Groups of like heat for which the prices are found."""
@@ -253,15 +260,40 @@ def fit(site: Site, worth_per_gb: np.ndarray) -> np.ndarray:
         return where
     score = np.ones(site.chance.shape)
     score[kept] = scores(site.of(np.flatnonzero(kept)))
-    free = replace(site, window_gb=None)
-    where = _fit(free, worth_per_gb, cheap, kept, score)
-    if (site.room(where).window < 0).any():
-        where = stay(site, worth_per_gb, score)
-        worthy = cheap[::-1][worth_per_gb[cheap[::-1]] >= 0]
+    if site.held is None:
+        return _fit(site, worth_per_gb, cheap, kept, score)
+    near = _near(site, worth_per_gb, cheap, score)
+    if (near.any(axis=1) | (worth_per_gb <= 0)).all() and _over(site, near) <= 1 + ENOUGH:
+        return near
+    anew = _fit(replace(site, window_gb=None), worth_per_gb, cheap, kept, score)
+    if (site.room(anew).window < 0).any():
+        return near
+    usual = np.less(worth_per_gb, worth_per_gb.max())  # what the rules ask for is worth most, all of it the same
+    most = SLIGHT * _saved(site, worth_per_gb, usual[:, None])
+    more = _saved(site, worth_per_gb, anew) - _saved(site, worth_per_gb, near)
+    return anew if more > most or _over(site, near) > max(1 + ENOUGH, _over(site, anew)) else near
+
+
+def _near(site: Site, worth_per_gb: np.ndarray, cheap: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Copies as they lie, what is new beside them, and the loads levelled with few of them changing places."""
+    where = stay(site, worth_per_gb, score)
+    score = score if site.held is None else np.where(site.held, score / STAYS, score)
+    _level(site, score, where)
+    if _refill(site, cheap[::-1][worth_per_gb[cheap[::-1]] >= 0], where):
         _level(site, score, where)
-        if _refill(site, worthy, where):
-            _level(site, score, where)
     return where
+
+
+def _over(site: Site, where: np.ndarray) -> float:
+    """The greatest load over throughput of copies (F, A), over the least possible."""
+    stored = site.of(np.flatnonzero(where.any(axis=1)))
+    load = spread_peak(where[where.any(axis=1)], stored.peak_gbps, site.throughput_gbps)
+    return float((load / carrying(site.throughput_gbps)).max() / _target(stored)) if len(stored.size_gb) else 1.0
+
+
+def _saved(site: Site, worth_per_gb: np.ndarray, where: np.ndarray) -> float:
+    """What the files save that are stored anywhere (F, A)."""
+    return float((np.maximum(worth_per_gb, 0.0) * site.size_gb)[where.any(axis=1)].sum())
 
 
 def _fit(site: Site, worth_per_gb: np.ndarray, cheap: np.ndarray, kept: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def into_appliances(
     Parameters
     ----------
     held
-        What the appliances hold already: where fill windows are limits, no appliance takes in more than its own can bring. None for nothing.
+        What the appliances hold already, where as much stays as can; where fill windows are limits, no appliance takes in more than its own can bring. None for nothing.
 
     Returns
     -------
@@ -56,14 +56,14 @@ def into_appliances(
         If a copy that the rules ask for fits no appliance of its site.
     """
     names = hash_names(network.appliance_ids), hash_names(file_ids)
-    there = None if problem.fill_limit_gb is None else _copies(network, problem, held)
+    there = None if problem.fill_limit_gb is None and held is None else _copies(network, problem, held)
     final, known = solution, dict[int, _Placed]()
     for _ in range(ROUNDS):
         placement, stored = _place(network, problem, final, names, known, there)
         if (stored == final.stored).all():
             break
         final = _recost(problem, final, stored)
-    if there is not None and held is not None and (solution.stored & ~final.stored).any():
+    if held is not None:
         placement = stay_where_useful(network, problem, placement, held)
         final = _recost(problem, final, placement.stored(network, problem.files))
     s, f = np.nonzero(must_keep(solution.stored, problem.previous, problem.pinned, problem.floors) & ~final.stored)
@@ -101,7 +101,7 @@ def _place(
 ) -> tuple[Placement, np.ndarray]:
     """The copies, site by site, and (S, F) what of the solution is stored with them; sites ``known`` of which nothing changed stay as they are.
 
-    ``there`` (A, F) bool: what lies there already, where fill windows are limits.
+    ``there`` (A, F) bool: what lies there already, if anything is known of it.
     """
     S = problem.sites
     peak = served_peak(problem, solution.stored, solution.shares)
@@ -127,7 +127,7 @@ def _place(
             site = Site(
                 storage_gb=storage[own] * scale[s], throughput_gbps=throughput[own], size_gb=problem.size_gb[files], peak_gbps=peak[here],
                 chance=chances(names[0][own], names[1][files]),
-                held=None if there is None else there[np.ix_(own, files)].T, window_gb=None if there is None else windows[own],
+                held=None if there is None else there[np.ix_(own, files)].T, window_gb=None if problem.fill_limit_gb is None else windows[own],
             )  # fmt: skip
             density = np.where(asked[s, files], MOST_WORTH, worth[here] / problem.size_gb[files])
             at, which = np.nonzero(fit(site, density))

@@ -161,3 +161,37 @@ def test_few_copies_move_but_those_that_must_when_an_appliance_joins_or_leaves(a
     rows = pd.DataFrame([measure_synthetic(appliances, 0.98, seed) for seed in range(3)]).mean()
     assert rows["join_moved"] <= rows["join_ideal"] + more
     assert rows["leave_moved"] <= rows["leave_ideal"] + more
+
+
+@pytest.mark.parametrize("appliances", [2, 6])
+def test_the_next_night_few_files_change_places_and_loads_are_as_even(appliances):
+    """Tests a day on which every file's peak changes by a fifth or so and some files go for new ones: what spreads all anew moves many times as much."""
+    site, rng = large_site(appliances, appliances, 500 * appliances, 0.97), np.random.default_rng(1)
+    files = len(site.size_gb)
+    first = site.of(np.arange(int(0.95 * files)))
+    held = np.zeros((files, appliances), bool)
+    held[: len(first.size_gb)] = fit(first, first.peak_gbps / first.size_gb)
+    peak = site.peak_gbps * rng.lognormal(0.0, 0.2, files)
+    stays = np.flatnonzero(rng.random(files) > 0.05)
+    tonight = dataclasses.replace(site, peak_gbps=peak / peak.sum() * site.peak_gbps.sum(), held=held).of(stays)
+    worth = tonight.peak_gbps / tonight.size_gb
+    near, anew = fit(tonight, worth), fit(dataclasses.replace(tonight, held=None), worth)
+    assert near.any(axis=1).all()
+    assert (near.T @ tonight.size_gb <= tonight.storage_gb * (1 + 1e-9)).all()
+    load = spread_peak(near, tonight.peak_gbps, tonight.throughput_gbps) / tonight.throughput_gbps
+    assert load.max() <= 1.03 * least_peak(tonight)
+    were = tonight.held.any(axis=1)
+    moved, movable = ((where & ~tonight.held)[were].sum() for where in (near, anew))
+    assert moved <= 0.3 * movable
+
+
+@given(sites(), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_the_same_night_again_moves_nothing_that_must_not(site, random):
+    """Tests that limits are kept whatever lies there, and that what is held and even stays."""
+    worth = np.array([random.random() for _ in site.size_gb])
+    first = fit(site, worth)
+    again = fit(dataclasses.replace(site, held=first), worth)
+    assert (again.T @ site.size_gb <= site.storage_gb * (1 + 1e-9)).all()
+    lost = [(worth * site.size_gb)[~where.any(axis=1)].sum() for where in (first, again)]
+    assert lost[1] <= lost[0] + 1e-4 * (worth * site.size_gb).sum() + 1e-9
