@@ -15,6 +15,7 @@ from cdn.cli.options import AsJson, DemandFile, NetworkFolder, Seed, app
 from cdn.cli.words import (
     cost_line,
     search_line,
+    unproven_lines,
 )
 from cdn.gather import published_plan
 from cdn.jobs import make_forecast, place_demand, schedule_night
@@ -327,6 +328,7 @@ def verify(
     text = [
         f"{'feasible' if found.feasible else 'NOT FEASIBLE'}: cost {found.objective_cost:,.6g}, bound {found.lower_bound:,.6g}",
         *found.violations,
+        *unproven_lines(found),
     ]
     console.emit(asdict(found), as_json, text)
     if not found.feasible:

@@ -9,6 +9,7 @@ from rich.table import Table
 from cdn import console
 from cdn.nightly import NightResult
 from cdn.placement.lagrangian import Report
+from cdn.placement.verify import Verification
 from cdn.report.numbers import column, counts, number, percent, percents
 
 
@@ -140,6 +141,14 @@ def cost_line(summary: Mapping[str, Any]) -> str:
     """Cost, bound and gap of a plan."""
     cost, bound, bare = column([summary[key] for key in ("objective_cost", "lower_bound", "origin_only_cost")], 6)
     return f"cost {cost} a day, proven bound {bound}, gap {percent(summary['gap'])}; without any cache {bare}"
+
+
+def unproven_lines(found: Verification) -> list[str]:
+    """What a plan claims beyond what its prices prove, if anything."""
+    short = percent(found.unproven)
+    return [f"the claimed bound {found.claimed_bound:,.6g} is not reproduced: the plan's prices prove {short} less"] * (
+        found.unproven > 0
+    )
 
 
 def night_lines(result: NightResult) -> list[str | Table]:
