@@ -16,7 +16,7 @@ from cdn.cluster import into_appliances
 from cdn.fill import FillSchedule, SourceRules, difference, manifests, schedule_fills
 from cdn.placement.build import build_problem
 from cdn.placement.lagrangian import Report
-from cdn.placement.problem import Prices, must_keep
+from cdn.placement.problem import REACHED, Prices, must_keep
 from cdn.placement.rules import read_floors, read_pins
 from cdn.placement.solve import solve
 from cdn.plan import Plan, make_plan, placement_frame
@@ -179,8 +179,8 @@ def place_demand(
         start=None if previous is None or prices is None else (previous, prices), progress=progress, stop=stop,
     )  # fmt: skip
     placement, finished = into_appliances(network, problem, solution, catalogue.file_ids, before)
-    if finished.gap > rules.gap >= solution.gap:
-        finished = dataclasses.replace(finished, status="optimal within the gap before files went to appliances")
+    if solution.status == REACHED and finished.gap > max(rules.gap, solution.gap):
+        finished = dataclasses.replace(finished, status=f"{REACHED} before files went to appliances")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return make_plan(
         network, catalogue, demand, problem, placement, finished, settings=settings,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cdn.documents import read_json, write_json
-from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution
+from cdn.placement.problem import REACHED, Costs, Prices, Problem, Shares, Solution
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, read_demand, write_demand
@@ -63,6 +63,7 @@ def make_plan(
         "objective_cost": solution.objective_cost,
         "lower_bound": solution.lower_bound,
         "gap": solution.gap,
+        "gap_asked": settings.placement.gap,
         "serving_cost": solution.serving_cost,
         "fill_cost": solution.fill_cost,
         "origin_only_cost": solution.origin_only_cost,
@@ -83,10 +84,13 @@ def make_plan(
 def recost(
     network: Network, catalogue: Catalogue, plan: Plan, problem: Problem, placement: Placement, shares: Shares, costs: Costs
 ) -> Plan:  # fmt: skip
-    """The plan with another placement for the same demand: its bound and prices stay true, its costs and gap are those given."""
+    """The plan with another placement for the same demand: its bound and prices stay true, its costs, gap and status are those given."""
     cost, bound = costs.objective, float(plan.summary["lower_bound"])
+    gap, status = (cost - bound) / cost if cost > 0 else 0.0, str(plan.summary.get("status", ""))
+    if status.startswith(REACHED) and gap > plan.summary.get("gap_asked", gap):
+        status = f"{REACHED} before fill windows cut the plan"
     changed = {
-        "objective_cost": cost, "serving_cost": costs.serving, "fill_cost": costs.fill, "gap": (cost - bound) / cost if cost > 0 else 0.0,
+        "objective_cost": cost, "serving_cost": costs.serving, "fill_cost": costs.fill, "gap": gap, "status": status,
     }  # fmt: skip
     return dataclasses.replace(
         plan,

@@ -280,7 +280,9 @@ def place(
         console.interrupt() as stop,
     ):
         if scenarios is not None:
-            robust = place_robust(network, catalogue, wanted, settings, before, scenarios=scenarios, seed=seed)
+            robust = place_robust(
+                network, catalogue, wanted, settings, before, scenarios=scenarios, seed=seed, stop=stop
+            )
             plan, candidates = robust.plan, robust.candidates
         else:
             planned = wanted if quantile is None else demand_quantile(wanted, quantile)

@@ -138,9 +138,10 @@ def search_line(report: Report) -> str:
 
 
 def cost_line(summary: Mapping[str, Any]) -> str:
-    """Cost, bound and gap of a plan."""
+    """Cost, bound and gap of a plan, which gap was asked for, and what ended the search."""
     cost, bound, bare = column([summary[key] for key in ("objective_cost", "lower_bound", "origin_only_cost")], 6)
-    return f"cost {cost} a day, proven bound {bound}, gap {percent(summary['gap'])}; without any cache {bare}"
+    asked = f" ({summary['status']}; {percent(summary['gap_asked'])} asked for)" if "gap_asked" in summary else ""
+    return f"cost {cost} a day, proven bound {bound}, gap {percent(summary['gap'])}{asked}; without any cache {bare}"
 
 
 def unproven_lines(found: Verification) -> list[str]:

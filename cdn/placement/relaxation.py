@@ -1,6 +1,7 @@
 """The linear relaxation, handed to HiGHS as arrays: its value is a bound, its duals are prices. For comparison, and where it can be solved at all."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import highspy
@@ -8,6 +9,7 @@ import numpy as np
 from scipy.sparse import coo_array
 
 from cdn.placement.choices import build_choices
+from cdn.placement.engines import run
 from cdn.placement.problem import Prices, Problem
 
 
@@ -22,14 +24,16 @@ class Relaxation:
 
 
 def solve_relaxation(
-    problem: Problem, *, time_limit: float = 60.0, solver: str = "ipm", threads: int = 1
-) -> Relaxation:
+    problem: Problem, *, time_limit: float = 60.0, solver: str = "ipm", threads: int = 1, stop: Callable[[], bool] | None = None
+) -> Relaxation:  # fmt: skip
     """Solve (1) to (10) of ``docs/model.md`` with shares and copies between 0 and 1; floors on replicas are left out, which only lowers the value.
 
     Parameters
     ----------
     solver
         ``ipm`` (without crossover), ``simplex`` or ``pdlp``, as HiGHS calls them.
+    stop
+        Asked now and then; once true, HiGHS ends, as at its time limit.
     """
     began = time.perf_counter()
     lp, rows, _ = program(problem)
@@ -44,7 +48,7 @@ def solve_relaxation(
     for name, value in options.items():
         highs.setOptionValue(name, value)
     highs.passModel(lp)
-    highs.run()
+    run(highs, stop)
     optimal = highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
     value = float(highs.getInfo().objective_function_value) if optimal else float("nan")
     prices = None

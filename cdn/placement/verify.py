@@ -69,7 +69,6 @@ def verify(
         If a file cannot be read, the plan was made for another demand, or its summary claims no cost and bound; a plan that breaks a limit or names what does
         not exist is a violation instead.
     """
-    claimed = _claims(plan)
     case = read_case(
         folder, demand_path, candidates=candidates, peak_to_mean=peak_to_mean, fill_weight=fill_weight, reactive_share=reactive_share,
         link_limits=link_limits, fill_limits=fill_limits, peak_slices=peak_slices,
@@ -78,6 +77,7 @@ def verify(
     network, file_ids, demand = case.network, case.catalogue.file_ids, case.demand
     wrong: list[str] = []
     copies = _copies(network, file_ids, _table(plan, "placement"), wrong)
+    claimed = _claims(plan)
     ignored: list[str] = []
     held = _copies(network, file_ids, None if previous is None else _table(previous, "placement"), ignored)
     stored, before = _at_sites(network, copies, len(file_ids)), _at_sites(network, held, len(file_ids))

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -376,6 +377,17 @@ def test_a_guardrail_refuses_and_the_last_good_plan_stands(evening, tmp_path):
     again = fillplan(f"nightly {net} --for {NIGHT} --json")
     assert again.status == 0 and again.document["published"] is False
     assert again.document["plan_id"] == evening.ran["nightly"].document["plan_id"]
+
+
+def test_a_second_interrupt_leaves_without_a_plan(evening, tmp_path, monkeypatch):
+    def twice(*_, **__):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("cdn.cli.plan.place_demand", twice)
+    ran = fillplan(f"place net --demand demand.parquet -o {tmp_path}/p", cwd=evening.folder)
+    assert ran.status == 130 and "once more to leave without one" in ran.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_defect_says_so(evening, monkeypatch):
