@@ -20,7 +20,7 @@ from cdn.placement.exact import build_model, solve_exact
 from cdn.placement.greedy import solve_greedy
 from cdn.placement.lagrangian import solve_lagrangian
 from cdn.placement.problem import Problem, Solution, evaluate, unlimited_storage_bound
-from cdn.placement.relaxation import Relaxation
+from cdn.placement.relaxation import Relaxation, least_excess
 from cdn.placement.serving import best_shares
 from cdn.placement.solve import solve
 from cdn.placement.verify import verify
@@ -307,3 +307,23 @@ def test_what_must_be_stored_for_the_links_sake_is_stored(two_sites_four_files, 
     found = solve(problem)
     assert found.stored[0, 0]
     assert found.objective_cost == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("method", ["exact", "lagrangian", "greedy"])
+@pytest.mark.parametrize(("storage", "capacity", "needed"), [(0.5, 1.0, 4.0), (1.0, 1.5, 2.0), (1.0, 2.0, None)])
+def test_links_that_no_plan_keeps_are_named_with_what_they_would_carry(
+    two_sites_four_files, method, storage, capacity, needed
+):
+    """Tests two files of 1 GB and 2 Gbit/s each: without room for one of them the link from the origin carries both, with room for one the other."""
+    problem = dataclasses.replace(
+        two_sites_four_files, storage_gb=np.array([storage, 0.0, np.inf]), cost_per_gb=np.ones((1, 3)),
+        gb=np.array([1.0, 1.0, 0.0, 0.0]), peak_gbps=np.array([2.0, 2.0, 0.0, 0.0]),
+        arc_capacity_gbps=np.array([capacity, 9.0]), path_start=np.array([0, 0, 0, 1]), path_arcs=np.array([0]),
+    )  # fmt: skip
+    if needed is None:
+        assert not least_excess(problem)
+        return
+    with pytest.raises(InfeasiblePlanError, match=f"arc 0: {needed:.4g} of {capacity:.4g} Gbit/s") as told:
+        solve(problem, method=method)
+    assert told.value.arcs == [(0, pytest.approx(needed), capacity)]
+    assert ("whatever is stored" in str(told.value)) == (storage < 1)
