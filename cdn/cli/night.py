@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cdn import console
-from cdn.cli.options import AsJson, NetworkFolder, app
+from cdn.cli.options import AsJson, NetworkFolder, app, refuse_unwritable
 from cdn.cli.words import (
     night_lines,
 )
@@ -55,6 +55,7 @@ def report(
         given, other = ("--rehearsal", "--plan") if plan is None else ("--plan", "--rehearsal")
         message, mend = f"{given} without {other}", "give both, or neither for the published plan"
         raise InputError(Problem(table="arguments", column=given, message=message, mend=mend))
+    refuse_unwritable("--output", output.parent)
     with console.stage("report"):
         found = (
             gather_rehearsal(folder, plan, rehearsal) if plan and rehearsal else gather(folder, read_settings(folder))

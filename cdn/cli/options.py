@@ -1,10 +1,13 @@
 """The command itself, and the arguments that several verbs share."""
 
 import datetime as dt
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from topology.errors import InputError, Problem
 
 app = typer.Typer(
     name="fillplan",
@@ -42,3 +45,22 @@ Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
 
 
 Day = Annotated[dt.datetime, typer.Option(formats=["%Y-%m-%d"])]
+
+
+def refuse_unwritable(option: str, folder: Path) -> None:
+    """Raise InputError if a folder can be neither made nor written to; asked before long work whose result goes there."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    obstacle = ""
+    if not there.is_dir():
+        obstacle = f"{there} is there and no folder"
+    else:
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            obstacle = f"{there} cannot be written to ({error.strerror})"
+    if obstacle:
+        mend = "give another folder"
+        raise InputError(Problem(table="arguments", column=option, value=str(folder), message=obstacle, mend=mend))

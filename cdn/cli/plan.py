@@ -11,7 +11,7 @@ import typer
 from cdn import console
 from cdn.check import check as check_network
 from cdn.cli.lists import ListOptions, is_list_file, run_list_forecast
-from cdn.cli.options import AsJson, DemandFile, NetworkFolder, Seed, app
+from cdn.cli.options import AsJson, DemandFile, NetworkFolder, Seed, app, refuse_unwritable
 from cdn.cli.words import (
     cost_line,
     search_line,
@@ -56,6 +56,7 @@ def new(
 
     The laws behind the log (popularity, taste, launches, the day's curve) are fitted to published data: docs/workload.md.
     """
+    refuse_unwritable("DIR", folder)
     size = SampleSize(sites=sites, regions=regions, titles=titles, days=days, sessions_per_day=sessions_per_day)
     with console.stage(f"sample network on {topology}"):
         counts = write_sample(folder, size, topology=topology, seed=seed, progress=console.say)
@@ -145,6 +146,9 @@ def forecast(
     _refuse_two_models(model, load_model)
     if output is not None:
         refuse_no_table(output)
+        refuse_unwritable("--output", output.parent)
+    if save_model is not None:
+        refuse_unwritable("--save-model", save_model)
     day = date.date() if date else None
     if is_list_file(source):
         if full_backtest:
@@ -272,6 +276,7 @@ def place(
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
     refuse_foreign(output)
     _refuse_published(output)
+    refuse_unwritable("--output", output.parent)
     before = read_placement(previous, network, catalogue, own=True) if previous else None
     prices = read_prices(previous, network) if previous and find_table(previous, "prices") else None
     candidates: list[dict[str, Any]] = []
@@ -354,6 +359,7 @@ def fill(
     network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
     made = read_plan(plan, network, catalogue)
     _refuse_published(plan)
+    refuse_unwritable("PLAN", plan.parent)
     held = previous or (published_plan(folder, settings).folder if (folder / "plans").is_dir() else None)
     before = (
         read_placement(held, network, catalogue, own=previous is not None)

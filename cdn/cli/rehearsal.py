@@ -1,7 +1,6 @@
 """Verbs that rehearse: ``simulate`` and ``whatif``."""
 
 import datetime as dt
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import typer
 from rich.table import Table
 
 from cdn import console
-from cdn.cli.options import AsJson, NetworkFolder, Seed, app
+from cdn.cli.options import AsJson, NetworkFolder, Seed, app, refuse_unwritable
 from cdn.cli.words import (
     decomposition_table,
     differences_table,
@@ -244,12 +243,12 @@ def _one_source(
             "--replications",
             "give --demand, or one replication",
         )
-    elif output is not None and (obstacle := _obstacle(output)):
-        message, column, mend = obstacle, "--output", "give another folder for the tables"
     elif output is not None and replications > 1:
         message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
     if message:
         raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
+    if output is not None:
+        refuse_unwritable("--output", output)
 
 
 def _whole(names: Sequence[str], replications: int, title_share: float | None) -> None:
@@ -259,16 +258,6 @@ def _whole(names: Sequence[str], replications: int, title_share: float | None) -
         option = "--replications" if replications > 1 else "--title-share"
         message, mend = f"{offline} is of one run with all titles", f"leave {option} or the policy out"
         raise _unfit(option, str(replications if replications > 1 else title_share), message, mend)
-
-
-def _obstacle(output: Path) -> str:
-    """Why a folder cannot be made or written to, as far as can be told beforehand; empty if nothing is in the way."""
-    there = output.absolute()
-    while not there.exists():
-        there = there.parent
-    if not there.is_dir():
-        return f"{there} is there and no folder"
-    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
 
 
 def _filling(
