@@ -20,8 +20,9 @@ from cdn.cli.words import (
 from cdn.gather import published_plan
 from cdn.jobs import make_forecast, place_demand, schedule_night
 from cdn.nightly import NIGHT
+from cdn.placement.verify import TOLERANCE
 from cdn.placement.verify import verify as verify_plan
-from cdn.plan import read_placement, read_plan, read_prices, refuse_foreign, write_plan
+from cdn.plan import read_placement, read_plan, read_prices, refuse_foreign, refuse_overfull, write_plan
 from cdn.report.numbers import column, number, percent, percents
 from cdn.robust import place_robust
 from cdn.sample import FIRST_DAY, SampleSize, write_sample
@@ -360,6 +361,9 @@ def fill(
     made = read_plan(plan, network, catalogue)
     _refuse_published(plan)
     refuse_unwritable("PLAN", plan.parent)
+    used = np.bincount(made.placement.appliance, catalogue.size_gb[made.placement.file], len(network.appliances))
+    room = network.appliances["storage_gb"].to_numpy(float)
+    refuse_overfull(network, used, room, used - room * (1 + TOLERANCE))
     held = previous or (published_plan(folder, settings).folder if (folder / "plans").is_dir() else None)
     before = (
         read_placement(held, network, catalogue, own=previous is not None)

@@ -364,6 +364,29 @@ def test_link_capacities_that_no_plan_keeps(evening, tmp_path):
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.parametrize("storage", [0.001, None])
+def test_fill_refuses_what_no_appliance_can_hold_and_what_is_at_another_site(evening, tmp_path, storage):
+    """Tests a placement above an appliance's storage, and one that names another site than the appliance's; nothing is written into the plan."""
+    for name in ("net", "plan"):
+        shutil.copytree(evening.folder / name, tmp_path / name, ignore=shutil.ignore_patterns("plans"))
+    placement = pd.read_parquet(tmp_path / "plan/placement.parquet").astype(object)
+    name, own = placement.loc[0, ["appliance", "site"]]
+    if storage:
+        table = pd.read_csv(tmp_path / "net/appliances.csv").assign(storage_gb=storage)
+        table.to_csv(tmp_path / "net/appliances.csv", index=False)
+        said = [" GB of 0.001 GB", "make the plan again for this network"]
+    else:
+        other = next(s for s in placement["site"] if s != own)
+        placement.loc[0, "site"] = other
+        placement.to_parquet(tmp_path / "plan/placement.parquet", index=False)
+        said = [f"placement, row 1, column site: appliance '{name}' is at site '{own}'", f"(value '{other}')"]
+    before = tree(tmp_path)
+    ran = fillplan(f"fill net plan --for {NIGHT}", cwd=tmp_path)
+    assert ran.status == console.WRONG_INPUT
+    assert all(part in ran.err for part in said), ran.err
+    assert tree(tmp_path) == before
+
+
 def test_a_plan_that_breaks_a_limit(evening, tmp_path):
     plan = shutil.copytree(evening.folder / "plan", tmp_path / "plan")
     shares = pd.read_parquet(plan / "placement.parquet").astype(object)
