@@ -5,6 +5,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import highspy
@@ -108,7 +109,8 @@ def _run_program(call: list[str], seconds: float, stop: Callable[[], bool]) -> s
                     return TIME_LIMIT
                 if stop():
                     return STOPPED
-                time.sleep(LOOK)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK)
         finally:
             process.kill()
     if stop():  # a terminal tells the program, too
