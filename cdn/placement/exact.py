@@ -147,7 +147,7 @@ def _status(cost: float, bound: float, gap: float, end: str) -> str:
     """Whether the gap asked for was reached, to rounding, and if not, what ended the search."""
     if cost - bound <= (gap + ROUNDING) * cost:
         return REACHED
-    return "solver finished within its own tolerances" if end == FINISHED else end
+    return "solver finished, but its placement costs more as demand is split" if end == FINISHED else end
 
 
 def _no_prices(problem: Problem) -> Prices:
