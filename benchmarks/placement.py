@@ -33,7 +33,8 @@ from cdn.cluster import into_appliances
 from cdn.placement.branch import solve_files
 from cdn.placement.build import build_problem
 from cdn.placement.choices import Opening, build_choices
-from cdn.placement.exact import build_model, engine, read_copies
+from cdn.placement.engines import engine
+from cdn.placement.exact import build_model, read_copies
 from cdn.placement.facility import improve
 from cdn.placement.greedy import assemble, solve_greedy
 from cdn.placement.groups import group_sites

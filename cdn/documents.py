@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def obstacle(folder: Path) -> str:
-    """Why a folder cannot be made or written to, as far as can be told beforehand; empty if nothing is in the way."""
+    """Why a folder can be neither made nor written to; empty if nothing is in the way."""
     there = folder.absolute()
     while not there.exists():
         there = there.parent
     if not there.is_dir():
         return f"{there} is there and no folder"
-    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return ""
+    except OSError as error:
+        return f"{there} cannot be written to ({error.strerror})"
 
 
 def write_json(document: Mapping[str, Any], path: Path) -> None:

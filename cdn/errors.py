@@ -8,12 +8,14 @@
     └── GuardrailError        a plan was made but must not be published; carries which guardrail, the value and its limit
 """
 
+from collections.abc import Sequence
+
 
 class InfeasiblePlanError(ValueError):
-    """No plan keeps every limit. ``limits`` names those that clash, each with by how much it is exceeded."""
+    """No plan keeps every limit. ``limits`` names those that clash; ``arcs`` are directions of links among them, as arc, Gbit/s and capacity, for those who know their names."""
 
-    def __init__(self, message: str, limits: list[str]) -> None:
-        self.limits = list(limits)
+    def __init__(self, message: str, limits: list[str], arcs: Sequence[tuple[int, float, float]] = ()) -> None:
+        self.message, self.limits, self.arcs = message, list(limits), list(arcs)
         super().__init__(f"{message}: {'; '.join(limits)}" if limits else message)
 
 

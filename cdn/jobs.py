@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from cdn.cluster import into_appliances
+from cdn.errors import InfeasiblePlanError
 from cdn.fill import FillSchedule, SourceRules, difference, manifests, schedule_fills
 from cdn.placement.build import build_problem
 from cdn.placement.lagrangian import Report
-from cdn.placement.problem import Prices, must_keep
+from cdn.placement.problem import REACHED, Prices, Problem, Solution, must_keep
 from cdn.placement.rules import read_floors, read_pins
 from cdn.placement.solve import solve
-from cdn.plan import Plan, make_plan, placement_frame
+from cdn.plan import Plan, arc_name, make_plan, placement_frame
 from cdn.regret import PlanJudge
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
@@ -44,6 +45,9 @@ from topology.routing import site_trees, steering_routes
 
 USUAL_AGE_DAYS = 2
 """A night that is planned the evening before knows the log up to the day before that evening."""
+
+MOST_LINKS = 5
+"""Links that are named where no plan keeps them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,18 +190,33 @@ def place_demand(
     rules = settings.placement
     previous = None if before is None else before.stored(network, len(catalogue.files))
     problem = build_problem(network, catalogue, demand, previous=previous, **settings.problem_rules())
-    solution = solve(
-        problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers, kind=rules.worker_kind,
+    solution = _solve(
+        network, problem, method=rules.method, gap=rules.gap, time_limit=rules.time_limit_s, solver=rules.solver, seed=rules.seed, workers=rules.workers, kind=rules.worker_kind,
         start=None if previous is None or prices is None else (previous, prices), progress=progress, stop=stop,
     )  # fmt: skip
     placement, finished = into_appliances(network, problem, solution, catalogue.file_ids, before)
-    if finished.gap > rules.gap >= solution.gap:
-        finished = dataclasses.replace(finished, status="optimal within the gap before files went to appliances")
+    if solution.status == REACHED and finished.gap > max(rules.gap, solution.gap):
+        finished = dataclasses.replace(finished, status=f"{REACHED} before files went to appliances")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return make_plan(
         network, catalogue, demand, problem, placement, finished, settings=settings,
         seconds=time.perf_counter() - began, peak_memory_gb=peak,
     )  # fmt: skip
+
+
+def _solve(network: Network, problem: Problem, **how: Any) -> Solution:
+    """Solve; links that cannot be kept are told by name, the worst of them."""
+    try:
+        return solve(problem, **how)
+    except InfeasiblePlanError as error:
+        if not error.arcs:
+            raise
+        named = [
+            f"link {arc_name(network, arc)} would carry {gbps:.4g} of {capacity:.4g} Gbit/s"
+            for arc, gbps, capacity in error.arcs[:MOST_LINKS]
+        ]
+        rest = len(error.arcs) - len(named)
+        raise InfeasiblePlanError(error.message, named + [f"{rest} more links"] * (rest > 0), error.arcs) from error
 
 
 def days_before(folder: Path, date: dt.date) -> list[dt.date]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cdn.documents import read_json, write_json
-from cdn.placement.problem import Costs, Prices, Problem, Shares, Solution
+from cdn.placement.problem import REACHED, Costs, Prices, Problem, Shares, Solution
 from cdn.settings import Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, read_demand, write_demand
@@ -24,6 +24,7 @@ from topology.placement import Placement
 from topology.tables import find_table, index_of, load_schema, read_table, write_table
 
 SUMMARY = "summary.json"
+AGAIN = "make the plan again for this network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,6 +64,7 @@ def make_plan(
         "objective_cost": solution.objective_cost,
         "lower_bound": solution.lower_bound,
         "gap": solution.gap,
+        "gap_asked": settings.placement.gap,
         "serving_cost": solution.serving_cost,
         "fill_cost": solution.fill_cost,
         "origin_only_cost": solution.origin_only_cost,
@@ -83,10 +85,13 @@ def make_plan(
 def recost(
     network: Network, catalogue: Catalogue, plan: Plan, problem: Problem, placement: Placement, shares: Shares, costs: Costs
 ) -> Plan:  # fmt: skip
-    """The plan with another placement for the same demand: its bound and prices stay true, its costs and gap are those given."""
+    """The plan with another placement for the same demand: its bound and prices stay true, its costs, gap and status are those given."""
     cost, bound = costs.objective, float(plan.summary["lower_bound"])
+    gap, status = (cost - bound) / cost if cost > 0 else 0.0, str(plan.summary.get("status", ""))
+    if status.startswith(REACHED) and gap > plan.summary.get("gap_asked", gap):
+        status = f"{REACHED} before fill windows cut the plan"
     changed = {
-        "objective_cost": cost, "serving_cost": costs.serving, "fill_cost": costs.fill, "gap": (cost - bound) / cost if cost > 0 else 0.0,
+        "objective_cost": cost, "serving_cost": costs.serving, "fill_cost": costs.fill, "gap": gap, "status": status,
     }  # fmt: skip
     return dataclasses.replace(
         plan,
@@ -207,7 +212,7 @@ def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
     Raises
     ------
     InputError
-        If it is no plan, or names an appliance, site, region or file that is gone.
+        If it is no plan, or names an appliance, site, region or file that is gone, or an appliance at another site than its own.
     """
     _check_folder(folder)
     problems: list[Wrong] = []
@@ -229,6 +234,7 @@ def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
         raise InputError(_each_once(problems))
     placement, assignment, prices = frames["placement"], frames["assignment"], frames["prices"]
     assert placement is not None and assignment is not None and prices is not None
+    _refuse_moved(network, placement)
     path = find_table(folder, "demand") or folder / "demand.parquet"
     return Plan(
         placement=Placement.of(index_of(network.appliance_ids, placement["appliance"]), index_of(catalogue.file_ids, placement["file"])),
@@ -237,11 +243,39 @@ def read_plan(folder: Path, network: Network, catalogue: Catalogue) -> Plan:
     )  # fmt: skip
 
 
+def _refuse_moved(network: Network, placement: pd.DataFrame) -> None:
+    """Raise InputError for copies on an appliance that is not at the site they name."""
+    appliance = index_of(network.appliance_ids, placement["appliance"])
+    own = network.appliance_site[appliance]
+    moved = np.flatnonzero(index_of(network.site_ids, placement["site"]) != own)
+    if not len(moved):
+        return
+    row = int(moved[0])
+    others = f" (and {len(moved) - 1} more rows)" if len(moved) > 1 else ""
+    message = f"appliance {network.appliance_ids[appliance[row]]!r} is at site {network.site_ids[own[row]]!r}{others}"
+    value = str(placement["site"].iloc[row])
+    raise InputError(Wrong(table="placement", row=row + 1, column="site", value=value, message=message, mend=AGAIN))
+
+
+def refuse_overfull(network: Network, used: np.ndarray, room: np.ndarray, over: np.ndarray) -> None:
+    """Raise InputError if a placement takes more of an appliance than it has: (A,) GB each of what it takes, what there is, and what is too much of it."""
+    full = np.flatnonzero(over > 0)
+    if not len(full):
+        return
+    worst = full[np.argmax(over[full])]
+    others = f"; {len(full) - 1} more appliances hold too much, this one the most" if len(full) > 1 else ""
+    message = f"its files take {used[worst]:,.6g} GB of {room[worst]:,.6g} GB{others}"
+    name = str(network.appliance_ids[worst])
+    raise InputError(Wrong(table="placement", column="appliance", value=name, message=message, mend=AGAIN))
+
+
 def _each_once(problems: Sequence[Wrong]) -> list[Wrong]:
     """Name what is gone from the network once, not in every row; a plan is not mended by hand."""
     first = {(p.table, p.column, p.value, p.message.partition(" (and ")[0]): p for p in reversed(problems)}
-    mend = "make the plan again for this network, or use the network it was made for"
-    return [replace(p, mend=mend) if p.message.startswith("unknown id") else p for p in reversed(first.values())]
+    return [
+        replace(p, mend=f"{AGAIN}, or use the network it was made for") if p.message.startswith("unknown id") else p
+        for p in reversed(first.values())
+    ]
 
 
 def read_placement(folder: Path, network: Network, catalogue: Catalogue, *, own: bool = False) -> Placement:

@@ -21,7 +21,7 @@ from cdn.cluster import into_appliances
 from cdn.documents import write_json
 from cdn.placement.build import build_problem
 from cdn.placement.solve import solve
-from cdn.plan import Plan
+from cdn.plan import Plan, refuse_overfull
 from cdn.settings import FILLED, OFFLINE, POLICY_NAMES, PREVIOUS, Settings
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
@@ -147,7 +147,8 @@ def rehearse(
         region_names=network.region_ids.tolist(),
         site_names=network.site_ids.tolist(),
     )
-    _refuse_overfull(network, fleet, plan.placement)
+    used, over = _stored(fleet, plan.placement)
+    refuse_overfull(network, *(bytes_ / BYTES_PER_GB for bytes_ in (used, fleet.appliance_storage_bytes, over)))
     # from here on ``in_memory`` of what is looked at one by one hands back what it is given
     if kept is not None or stall_ms is not None or any(name in OFFLINE for name in policies):
         sessions, warm_up = in_memory(sessions), None if warm_up is None else in_memory(warm_up)
@@ -252,26 +253,6 @@ def _stored(fleet: Fleet, placement: Placement) -> tuple[np.ndarray, np.ndarray]
     used, copies = np.zeros(fleet.appliances, np.int64), np.bincount(placement.appliance, minlength=fleet.appliances)
     np.add.at(used, placement.appliance, fleet.file_bytes[placement.file])
     return used, used - fleet.appliance_storage_bytes - copies
-
-
-def _refuse_overfull(network: Network, fleet: Fleet, placement: Placement) -> None:
-    """Refuse a placement that does not fit into its appliances."""
-    used, over_by = _stored(fleet, placement)
-    over = np.flatnonzero(over_by > 0)
-    if not len(over):
-        return
-    worst = over[np.argmax(over_by[over])]
-    gb, room = used[worst] / BYTES_PER_GB, fleet.appliance_storage_bytes[worst] / BYTES_PER_GB
-    others = f"; {len(over) - 1} more appliances hold too much, this one the most" if len(over) > 1 else ""
-    raise InputError(
-        Problem(
-            table="placement",
-            column="appliance",
-            value=str(network.appliance_ids[worst]),
-            message=f"its files take {gb:,.6g} GB of {room:,.6g} GB{others}",
-            mend="make the plan again for this network",
-        )
-    )
 
 
 def _reactive(settings: Settings, policy: str, share: float) -> dict[str, Any]:

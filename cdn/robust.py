@@ -14,6 +14,7 @@ References
 Kleywegt, Shapiro and Homem-de-Mello 2002, "The sample average approximation method for stochastic discrete optimization".
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +55,9 @@ class RobustPlan:
 
 def place_robust(
     network: Network, catalogue: Catalogue, demand: Demand, settings: Settings, before: Placement | None,
-    *, scenarios: int, seed: int,
+    *, scenarios: int, seed: int, stop: Callable[[], bool] | None = None,
 ) -> RobustPlan:  # fmt: skip
-    """Draw scenarios from the demand's band, and take of the candidates the plan that costs least on their average.
+    """Draw scenarios from the demand's band, and take of the candidates the plan that costs least on their average; ``stop`` ends the search of each.
 
     Raises
     ------
@@ -74,7 +75,10 @@ def place_robust(
         candidates[f"p{100 * severity:.0f}"] = build_demand(
             mean.region, mean.file, mean.gb, mean.peak_gbps * factor[mean.region]
         )
-    made = {name: place_demand(network, catalogue, wanted, settings, before) for name, wanted in candidates.items()}
+    made = {
+        name: place_demand(network, catalogue, wanted, settings, before, stop=stop)
+        for name, wanted in candidates.items()
+    }
     costs = {name: _costs(network, catalogue, drawn, settings, plan, trees) for name, plan in made.items()}
     best = min(costs, key=lambda name: costs[name].mean())
     rows: list[dict[str, object]] = [

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from cdn.documents import obstacle
+from topology.errors import InputError, Problem
+
 app = typer.Typer(
     name="fillplan",
     no_args_is_help=True,
@@ -42,3 +45,10 @@ Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
 
 
 Day = Annotated[dt.datetime, typer.Option(formats=["%Y-%m-%d"])]
+
+
+def refuse_unwritable(option: str, folder: Path) -> None:
+    """Raise InputError if a folder can be neither made nor written to; asked before long work whose result goes there."""
+    if message := obstacle(folder):
+        mend = "give another folder"
+        raise InputError(Problem(table="arguments", column=option, value=str(folder), message=message, mend=mend))

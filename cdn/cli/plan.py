@@ -11,17 +11,19 @@ import typer
 from cdn import console
 from cdn.check import check as check_network
 from cdn.cli.lists import ListOptions, is_list_file, run_list_forecast
-from cdn.cli.options import AsJson, DemandFile, NetworkFolder, Seed, app
+from cdn.cli.options import AsJson, DemandFile, NetworkFolder, Seed, app, refuse_unwritable
 from cdn.cli.words import (
     cost_line,
     next_night,
     search_line,
+    unproven_lines,
 )
 from cdn.gather import published_plan
 from cdn.jobs import make_forecast, place_demand, schedule_night
 from cdn.nightly import NIGHT
+from cdn.placement.verify import TOLERANCE
 from cdn.placement.verify import verify as verify_plan
-from cdn.plan import read_placement, read_plan, read_prices, refuse_foreign, write_plan
+from cdn.plan import read_placement, read_plan, read_prices, refuse_foreign, refuse_overfull, write_plan
 from cdn.report.numbers import column, number, percent, percents
 from cdn.robust import place_robust
 from cdn.sample import SampleSize, write_sample
@@ -56,6 +58,7 @@ def new(
 
     The laws behind the log (popularity, taste, launches, the day's curve) are fitted to published data: docs/workload.md.
     """
+    refuse_unwritable("DIR", folder)
     size = SampleSize(sites=sites, regions=regions, titles=titles, days=days, sessions_per_day=sessions_per_day)
     with console.stage(f"sample network on {topology}"):
         counts = write_sample(folder, size, topology=topology, seed=seed, progress=console.say)
@@ -144,6 +147,9 @@ def forecast(
     _refuse_two_models(model, load_model)
     if output is not None:
         refuse_no_table(output)
+        refuse_unwritable("--output", output.parent)
+    if save_model is not None:
+        refuse_unwritable("--save-model", save_model)
     day = date.date() if date else None
     if is_list_file(source):
         if full_backtest:
@@ -271,6 +277,7 @@ def place(
     wanted = read_demand(demand, network.region_ids, catalogue.file_ids, peak_to_mean=settings.demand.peak_to_mean)
     refuse_foreign(output)
     _refuse_published(output)
+    refuse_unwritable("--output", output.parent)
     before = read_placement(previous, network, catalogue, own=True) if previous else None
     prices = read_prices(previous, network) if previous and find_table(previous, "prices") else None
     candidates: list[dict[str, Any]] = []
@@ -279,7 +286,9 @@ def place(
         console.interrupt() as stop,
     ):
         if scenarios is not None:
-            robust = place_robust(network, catalogue, wanted, settings, before, scenarios=scenarios, seed=seed)
+            robust = place_robust(
+                network, catalogue, wanted, settings, before, scenarios=scenarios, seed=seed, stop=stop
+            )
             plan, candidates = robust.plan, robust.candidates
         else:
             planned = wanted if quantile is None else demand_quantile(wanted, quantile)
@@ -327,6 +336,7 @@ def verify(
     text = [
         f"{'feasible' if found.feasible else 'NOT FEASIBLE'}: cost {found.objective_cost:,.6g}, bound {found.lower_bound:,.6g}",
         *found.violations,
+        *unproven_lines(found),
     ]
     console.emit(asdict(found), as_json, text)
     if not found.feasible:
@@ -350,6 +360,10 @@ def fill(
     network, catalogue, settings = read_network(folder), read_catalogue(folder), read_settings(folder)
     made = read_plan(plan, network, catalogue)
     _refuse_published(plan)
+    refuse_unwritable("PLAN", plan.parent)
+    used = np.bincount(made.placement.appliance, catalogue.size_gb[made.placement.file], len(network.appliances))
+    room = network.appliances["storage_gb"].to_numpy(float)
+    refuse_overfull(network, used, room, used - room * (1 + TOLERANCE))
     held = previous or (published_plan(folder, settings).folder if (folder / "plans").is_dir() else None)
     before = (
         read_placement(held, network, catalogue, own=previous is not None)

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from cdn import console
-from cdn.cli.options import AsJson, NetworkFolder, Seed, app
+from cdn.cli.options import AsJson, NetworkFolder, Seed, app, refuse_unwritable
 from cdn.cli.words import (
     decomposition_table,
     differences_table,
@@ -22,7 +22,6 @@ from cdn.cli.words import (
     policies_tables,
     sample_table,
 )
-from cdn.documents import obstacle
 from cdn.gather import published_plan
 from cdn.jobs import schedule_night
 from cdn.plan import Plan, read_placement, read_plan
@@ -247,12 +246,12 @@ def _one_source(
             "--replications",
             "give --demand, or one replication",
         )
-    elif output is not None and (in_the_way := obstacle(output)):
-        message, column, mend = in_the_way, "--output", "give another folder for the tables"
     elif output is not None and replications > 1:
         message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
     if message:
         raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
+    if output is not None:
+        refuse_unwritable("--output", output)
 
 
 def _whole(names: Sequence[str], replications: int, title_share: float | None) -> None:

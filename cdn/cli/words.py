@@ -11,6 +11,7 @@ from rich.table import Table
 from cdn import console
 from cdn.nightly import NightResult
 from cdn.placement.lagrangian import Report
+from cdn.placement.verify import Verification
 from cdn.report.numbers import column, counts, number, percent, percents
 from cdn.report.words import foresight_words
 from demand.playback import playback_dates
@@ -142,9 +143,18 @@ def search_line(report: Report) -> str:
 
 
 def cost_line(summary: Mapping[str, Any]) -> str:
-    """Cost, bound and gap of a plan."""
+    """Cost, bound and gap of a plan, which gap was asked for, and what ended the search."""
     cost, bound, bare = column([summary[key] for key in ("objective_cost", "lower_bound", "origin_only_cost")], 6)
-    return f"cost {cost} a day, proven bound {bound}, gap {percent(summary['gap'])}; without any cache {bare}"
+    asked = f" ({summary['status']}; {percent(summary['gap_asked'])} asked for)" if "gap_asked" in summary else ""
+    return f"cost {cost} a day, proven bound {bound}, gap {percent(summary['gap'])}{asked}; without any cache {bare}"
+
+
+def unproven_lines(found: Verification) -> list[str]:
+    """What a plan claims beyond what its prices prove, if anything."""
+    short = percent(found.unproven)
+    return [f"the claimed bound {found.claimed_bound:,.6g} is not reproduced: the plan's prices prove {short} less"] * (
+        found.unproven > 0
+    )
 
 
 def next_night(folder: Path) -> str:

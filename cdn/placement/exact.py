@@ -5,22 +5,22 @@ Prices are those of the linear relaxation (:mod:`cdn.placement.relaxation`). Wor
 """
 
 import dataclasses
-import subprocess
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import highspy
 import numpy as np
 import pulp
 
 from cdn.errors import InfeasiblePlanError
+from cdn.placement.engines import FINISHED, engine, refuse_unknown
 from cdn.placement.greedy import assemble, solve_greedy
 from cdn.placement.lagrangian import Report, solve_lagrangian
 from cdn.placement.problem import (
+    REACHED,
+    STOPPED,
     Prices,
     Problem,
     Solution,
@@ -32,8 +32,6 @@ from cdn.placement.problem import (
 )
 from cdn.placement.relaxation import solve_relaxation
 from cdn.placement.serving import best_shares, refuse_hopeless
-from topology.errors import InputError
-from topology.errors import Problem as Wrong
 
 FEW = 2_000
 """Shares up to which greedy's plan is start enough."""
@@ -43,57 +41,6 @@ LEAD = 0.2
 
 ROUNDING = 1e-6
 """What is taken off the relaxation's value, relatively, to be a bound: its solver ends within tolerances."""
-
-
-class WarmHiGHS(pulp.HiGHS):  # type: ignore[misc]
-    """PuLP's HiGHS, started from the variables' present values."""
-
-    name = "HiGHS"
-
-    def callSolver(self, lp: Any) -> None:  # noqa: N802 - PuLP's name
-        """Hand the start over, then solve."""
-        start = highspy.HighsSolution()
-        start.col_value = [v.varValue or 0.0 for v in lp.variables()]
-        lp.solverModel.setSolution(start)
-        lp.solverModel.run()
-
-
-def stopped_cbc(kind: Any) -> Any:
-    """PuLP's class for a CBC, made to end at its time limit: CBC itself looks at the clock neither in its presolve nor in its first linear program."""
-
-    class StoppedCBC(kind):  # type: ignore[misc]
-        name = "CBC"
-
-        def solve_CBC(self, lp: Any, use_mps: bool = True) -> int:  # noqa: ARG002, N802 - PuLP's name and form
-            """Solve in a process of its own that is stopped at the limit; then there is no solution."""
-            mps, solution, start = self.create_tmp_files(lp.name, "mps", "sol", "mst")
-            try:
-                variables, names, rows, _ = lp.writeMPS(mps, rename=1)
-                call = [self.path, mps]
-                if self.optionsDict.get("warmStart"):
-                    self.writesol(start, lp, variables, names, rows)
-                    call += ["-mips", start]
-                call += [
-                    "-sec",
-                    str(self.timeLimit),
-                    *(word for option in self.getOptions() for word in f"-{option}".split()),
-                ]
-                call += ["-solve", "-printingOptions", "all", "-solution", solution]
-                try:
-                    subprocess.run(  # noqa: S603 - the program that PuLP found
-                        call, check=True, timeout=self.timeLimit, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-                    )
-                except subprocess.TimeoutExpired:
-                    lp.assignStatus(pulp.LpStatusNotSolved, pulp.LpSolutionNoSolutionFound)
-                    return int(pulp.LpStatusNotSolved)
-                status, values, _, _, _, found = self.readsol_MPS(solution, lp, variables, names, rows)
-                lp.assignVarsVals(values)
-                lp.assignStatus(status, found)
-                return int(status)
-            finally:
-                self.delete_tmp_files(mps, solution, start)
-
-    return StoppedCBC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,7 +76,7 @@ def solve_exact(
     solver
         ``highs`` or ``cbc``.
     seed, workers, progress, stop
-        Of the decomposition; once ``stop`` says so, its plan is the result.
+        Of the decomposition; once ``stop`` says so, the best plan so far is the result.
 
     Raises
     ------
@@ -154,21 +101,27 @@ def solve_exact(
             start = solve_lagrangian(
                 problem, gap=gap, time_limit=LEAD * time_limit, seed=seed, workers=workers, progress=progress, stop=stop
             )
-    method, over = f"exact ({solver})", stop is not None and stop()
-    if start is not None and start.method == "lagrangian" and (start.gap <= gap or over):
-        said = f"{reason}; " + (
-            "stopped before the program" if over else "the decomposition proved it, no program was needed"
-        )
+    method = f"exact ({solver})"
+
+    def stopped() -> bool:
+        return stop is not None and stop()
+
+    if start is not None and start.method == "lagrangian" and start.gap <= gap:
+        said = f"{reason}; the decomposition proved it, no program was needed"
         return dataclasses.replace(start, method=method, reason=said)
-    relaxed = solve_relaxation(problem, time_limit=left() / 2, threads=threads)
+    relaxed = None if stopped() else solve_relaxation(problem, time_limit=left() / 2, threads=threads, stop=stop)
+    if start is not None and stopped():
+        said = f"{reason}; stopped before the program"
+        return dataclasses.replace(start, method=method, status=STOPPED, reason=said)
     model = build_model(problem)
     known = unlimited_storage_bound(problem)
     if start is not None:
         _set_start(problem, model, start)
         known = max(known, start.lower_bound)
-    if relaxed.optimal:
+    if relaxed is not None and relaxed.optimal:
         known = max(known, relaxed.value - ROUNDING * abs(relaxed.value))
-    model.program.solve(engine(solver, gap, left(), threads, known, warm=start is not None))
+    running = engine(solver, gap, left(), threads, known, warm=start is not None, stop=stop)
+    model.program.solve(running)
     if model.program.status == pulp.LpStatusInfeasible:
         raise InfeasiblePlanError("no placement keeps every limit", _hard_limits(problem))
     bound = max(_dual_bound(model.program, solver, gap), known)
@@ -183,13 +136,18 @@ def solve_exact(
         ((stored, shares, evaluate(problem, stored, shares)) for stored, shares in plans),
         key=lambda plan: plan[2].objective,
     )
-    prices = relaxed.prices or (_no_prices(problem) if start is None else start.prices)
-    solved = costs.objective - bound <= gap * costs.objective * (1 + 1e-9)
+    prices = (relaxed and relaxed.prices) or (_no_prices(problem) if start is None else start.prices)
     return assemble(
         stored, shares, costs, prices, bound,
-        method=method, status="optimal within the gap" if solved else "time limit",
-        reason=reason, seconds=time.perf_counter() - began,
+        method=method, status=_status(costs.objective, bound, gap, running.end), reason=reason, seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def _status(cost: float, bound: float, gap: float, end: str) -> str:
+    """Whether the gap asked for was reached, to rounding, and if not, what ended the search."""
+    if cost - bound <= (gap + ROUNDING) * cost:
+        return REACHED
+    return "solver finished, but its placement costs more as demand is split" if end == FINISHED else end
 
 
 def _no_prices(problem: Problem) -> Prices:
@@ -319,39 +277,6 @@ def add_rules(model: Model, problem: Problem) -> None:
         ):
             copies = [model.open_[s, f] for s in np.flatnonzero(floors.member[g]).tolist() if (s, f) in model.open_]
             model.program.addConstraint(pulp.lpSum(copies) >= k, f"floor_{q}")
-
-
-def refuse_unknown(solver: str) -> None:
-    """Raise InputError if there is no such solver, or it is not installed."""
-    if solver not in ("highs", "cbc"):
-        raise InputError(
-            Wrong(table="arguments", column="--solver", value=solver, message="unknown solver", mend="use highs or cbc")
-        )
-    if solver == "cbc" and _cbc() is None:
-        mend = "install Debian's package coinor-cbc or 'pip install pulp[cbc]' (600 MB), or use highs"
-        raise InputError(
-            Wrong(table="arguments", column="--solver", value=solver, message="no CBC program is installed", mend=mend)
-        )
-
-
-def _cbc() -> Any:
-    """PuLP's class for the CBC that there is: the one on the path, else the one that PuLP brings along; None without any."""
-    with warnings.catch_warnings():  # PuLP 4 brings none along
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return next((kind for kind in (pulp.COIN_CMD, pulp.PULP_CBC_CMD) if kind(msg=False).available()), None)
-
-
-def engine(solver: str, gap: float, seconds: float, threads: int, bound: float = -np.inf, *, warm: bool = True) -> Any:
-    """The solver, told where to stop, HiGHS also at a plan that ``bound`` proves to be within the gap; ``warm`` lets CBC start from the variables' present values."""
-    if solver == "highs":
-        tight = {"mip_feasibility_tolerance": 1e-9, "primal_feasibility_tolerance": 1e-9}
-        target = {"objective_target": bound / (1 - gap)} if gap < 1 and np.isfinite(bound) else {}
-        return WarmHiGHS(msg=False, gapRel=gap, timeLimit=seconds, threads=threads, random_seed=0, **tight, **target)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return stopped_cbc(_cbc())(
-            msg=False, gapRel=gap, timeLimit=seconds, threads=threads, warmStart=warm, timeMode="elapsed"
-        )  # fmt: skip
 
 
 def _dual_bound(program: Any, solver: str, gap: float) -> float:

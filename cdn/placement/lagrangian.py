@@ -25,7 +25,19 @@ from cdn.placement.floors import by_file, keep_floors
 from cdn.placement.greedy import assemble
 from cdn.placement.groups import LARGEST, WIDEST, group_sites
 from cdn.placement.master import Master
-from cdn.placement.problem import Prices, Problem, Solution, add_up, evaluate, fill_cost, unlimited_storage_bound
+from cdn.placement.problem import (
+    REACHED,
+    STALLED,
+    STOPPED,
+    TIME_LIMIT,
+    Prices,
+    Problem,
+    Solution,
+    add_up,
+    evaluate,
+    fill_cost,
+    unlimited_storage_bound,
+)
 from cdn.placement.repair import fit_sites
 from cdn.placement.serving import Start, best_shares, refuse_hopeless
 from cdn.placement.shards import Use, cut, opening_at
@@ -171,13 +183,7 @@ def solve_lagrangian(
             if reports[-1].gap <= gap or over() or _stalled(reports):
                 break
             plans = search.settle(over, cycle=len(reports) - 1, small=small)
-    status = (
-        "optimal within the gap"
-        if reports[-1].gap <= gap
-        else "no further progress"
-        if _stalled(reports)
-        else "time limit"
-    )
+    status = _end(reports, gap, stop)
     if np.isinf(best.cost):
         raise InfeasiblePlanError(
             "no plan was found that keeps the link limits", ["link capacities", "storage behind them"]
@@ -187,6 +193,15 @@ def solve_lagrangian(
         best.stored, shares, evaluate(problem, best.stored, shares), search.shadow_prices(), search.bound,
         method="lagrangian", status=status, reason=reason, seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def _end(reports: list[Report], gap: float, stop: Callable[[], bool] | None) -> str:
+    """What ended the search."""
+    if reports[-1].gap <= gap:
+        return REACHED
+    if stop is not None and stop():
+        return STOPPED
+    return STALLED if _stalled(reports) else TIME_LIMIT
 
 
 def _stalled(reports: list[Report]) -> bool:

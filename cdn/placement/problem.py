@@ -163,9 +163,13 @@ class Costs:
         return self.serving + self.fill
 
 
+REACHED, TIME_LIMIT, STALLED, STOPPED = "gap reached", "time limit", "no further progress", "stopped"
+"""What ended a search: the gap asked for was proven, time was up, nothing improved, or someone stopped it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:
-    """A feasible placement with a proven bound.
+    """A feasible placement with a proven bound; ``status`` says what ended the search, ``reason`` why the method was chosen.
 
     ``gap`` is ``(objective_cost - lower_bound) / objective_cost`` (0 where the cost is 0); ``lower_bound`` is a true bound on the problem.
     """

@@ -1,6 +1,7 @@
 """The linear relaxation, handed to HiGHS as arrays: its value is a bound, its duals are prices. For comparison, and where it can be solved at all."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import highspy
@@ -8,7 +9,11 @@ import numpy as np
 from scipy.sparse import coo_array
 
 from cdn.placement.choices import build_choices
+from cdn.placement.engines import run
 from cdn.placement.problem import Prices, Problem
+
+MOST_ROUNDING = 1e-6
+"""Gbit/s, and part of a capacity, that a link may carry too much by the solver's tolerances alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,14 +27,16 @@ class Relaxation:
 
 
 def solve_relaxation(
-    problem: Problem, *, time_limit: float = 60.0, solver: str = "ipm", threads: int = 1
-) -> Relaxation:
+    problem: Problem, *, time_limit: float = 60.0, solver: str = "ipm", threads: int = 1, stop: Callable[[], bool] | None = None
+) -> Relaxation:  # fmt: skip
     """Solve (1) to (10) of ``docs/model.md`` with shares and copies between 0 and 1; floors on replicas are left out, which only lowers the value.
 
     Parameters
     ----------
     solver
         ``ipm`` (without crossover), ``simplex`` or ``pdlp``, as HiGHS calls them.
+    stop
+        Asked now and then; once true, HiGHS ends, as at its time limit.
     """
     began = time.perf_counter()
     lp, rows, _ = program(problem)
@@ -44,7 +51,7 @@ def solve_relaxation(
     for name, value in options.items():
         highs.setOptionValue(name, value)
     highs.passModel(lp)
-    highs.run()
+    run(highs, stop)
     optimal = highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
     value = float(highs.getInfo().objective_function_value) if optimal else float("nan")
     prices = None
@@ -53,6 +60,37 @@ def solve_relaxation(
         S = problem.sites
         prices = Prices.of(problem, dual[:S], dual[2 * S :], dual[S : 2 * S])
     return Relaxation(optimal=optimal, value=value, prices=prices, seconds=time.perf_counter() - began)
+
+
+def least_excess(problem: Problem, *, time_limit: float = 60.0) -> list[tuple[int, float, float]]:
+    """Arc, Gbit/s and capacity of the links that carry too much, most of it first, where what all links together carry too much is least, in the busiest slice.
+
+    Every other limit is kept, floors on replicas apart, and files may be stored in parts: if there are such links, no placement keeps all links. Empty if there are
+    none, or time ran out.
+    """
+    if problem.arc_capacity_gbps is None:
+        return []
+    lp, rows, _ = program(problem)
+    S, arcs, slices = problem.sites, len(problem.arc_capacity_gbps), problem.shape.shape[1]
+    each = rows + 2 * S + (np.arange(slices)[:, None] * (S + arcs) + S + np.arange(arcs)).ravel()
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("time_limit", time_limit)
+    shares = lp.num_col_
+    lp.col_cost_ = np.zeros(shares)
+    highs.passModel(lp)
+    n = len(each)
+    highs.addCols(
+        n, np.ones(n), np.zeros(n), np.full(n, highspy.kHighsInf), n, np.arange(n, dtype=np.int32), each.astype(np.int32), -np.ones(n)
+    )  # fmt: skip
+    run(highs, None)
+    if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return []
+    over = np.array(highs.getSolution().col_value)[shares:].reshape(slices, arcs).max(axis=0)
+    capacity = problem.arc_capacity_gbps
+    named = np.flatnonzero(over > MOST_ROUNDING * (1 + capacity))
+    named = named[np.argsort(-over[named], kind="stable")]
+    return [(int(a), float(capacity[a] + over[a]), float(capacity[a])) for a in named]
 
 
 def program(problem: Problem) -> tuple[highspy.HighsLp, int, np.ndarray]:

@@ -140,7 +140,7 @@ class _Split:
         dearest = np.asarray(self.uses.max(axis=1).todense()).reshape(R, K)
         self.ways = groups.holds & (groups.peak[:, None] * dearest[groups.region] <= 1 / LEAST_SHARE)
         if not self.ways.any(axis=1).all():
-            raise _infeasible(problem)
+            raise _infeasible()
         self.chosen, self.basic = np.zeros_like(self.ways), np.zeros_like(self.ways)
         self.aside = np.zeros(2 * len(self.limit), bool)
 
@@ -248,7 +248,7 @@ class _Split:
             solver.setOptionValue("simplex_strategy", 0)
             solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            raise _infeasible(self.problem)
+            raise _infeasible()
         solution, inside = solver.getSolution(), np.array(solver.getBasicVariables()[1])
         found, inside = np.array(solution.col_value), inside[inside >= 0]
         self.basic, self.aside = self.chosen & ~several[:, None], np.zeros(2 * L, bool)
@@ -359,8 +359,8 @@ def _program(
     return groups, candidates, costs, start, index, value, taken
 
 
-def _infeasible(problem: Problem) -> InfeasiblePlanError:
-    return InfeasiblePlanError("the links cannot carry what the stored files leave to them", _overloaded_links(problem))
+def _infeasible() -> InfeasiblePlanError:
+    return InfeasiblePlanError("the links cannot carry what the stored files leave to them", ["link capacities"])
 
 
 def _solver() -> highspy.Highs:
@@ -399,19 +399,3 @@ def _write_out(
             row[at], candidates[at], shares[at] = n, candidate[p], share[p]
             at += 1
     return row, candidates, shares
-
-
-def _overloaded_links(problem: Problem) -> list[str]:
-    """Arcs that serving every entry from its nearest candidate already overloads; if none, what clashes in general."""
-    if problem.arc_capacity_gbps is None:
-        return []
-    R, K = problem.site.shape
-    pair = problem.region.astype(np.int64) * K + problem.cost_per_gb.argmin(axis=1)[problem.region]
-    load = loads(problem, np.bincount(pair, problem.peak_gbps, R * K).reshape(R, K))[1]
-    assert load is not None
-    over = np.flatnonzero(load > problem.arc_capacity_gbps)
-    named = [
-        f"link {a // 2} ({'forward' if a % 2 == 0 else 'backward'}): {load[a]:.4g} of {problem.arc_capacity_gbps[a]:.4g} Gbit/s"
-        for a in over
-    ]
-    return named or ["link capacities against the peak demand that throughput leaves to the origins"]

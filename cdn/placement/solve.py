@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cdn.errors import InfeasiblePlanError
 from cdn.placement.crew import Workers
 from cdn.placement.exact import shares_of, solve_exact
 from cdn.placement.greedy import solve_greedy
 from cdn.placement.lagrangian import Report, solve_lagrangian
 from cdn.placement.problem import Prices, Problem, Solution
+from cdn.placement.relaxation import least_excess
 from topology.errors import InputError
 from topology.errors import Problem as Wrong
 
@@ -16,6 +18,10 @@ METHODS = ("auto", "exact", "lagrangian", "greedy")
 
 EXACT_SHARES = 30_000
 """Most shares (x variables) that ``auto`` gives to the exact solver; beyond, the decomposition is sooner within any gap worth asking for."""
+
+
+PROVABLE_SHARES = 300_000
+"""Most shares of a problem without a plan whose links are looked into."""
 
 
 def solve(
@@ -52,8 +58,25 @@ def solve(
     InputError
         If the method or solver is unknown, or the solver not installed.
     InfeasiblePlanError
-        If no plan keeps the link limits.
+        If no plan keeps the link limits, or none was found; it tells the links that no plan keeps, if there are any.
     """
+    try:
+        return _solve(problem, method, gap, time_limit, solver, seed, workers, kind, start, progress, stop)
+    except InfeasiblePlanError as error:
+        stopped = stop is not None and stop()
+        arcs = least_excess(problem) if shares_of(problem) <= PROVABLE_SHARES and not stopped else []
+        if not arcs:
+            raise
+        message = f"{error.message}; even with files stored in parts, at the least excess of all links together"
+        limits = [f"arc {a}: {gbps:.4g} of {capacity:.4g} Gbit/s" for a, gbps, capacity in arcs]
+        raise InfeasiblePlanError(message, limits, arcs) from error
+
+
+def _solve(
+    problem: Problem, method: str, gap: float, time_limit: float, solver: str, seed: int, workers: int, kind: Workers,
+    start: tuple[np.ndarray, Prices] | None, progress: Callable[[Report], None] | None, stop: Callable[[], bool] | None,
+) -> Solution:  # fmt: skip
+    """:func:`solve`, without a word about links."""
     if method == "auto":
         shares = shares_of(problem)
         exact = shares <= EXACT_SHARES

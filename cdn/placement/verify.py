@@ -3,7 +3,6 @@
 What the plan must keep is read by :mod:`cdn.placement.case`, what its prices prove computed by :mod:`cdn.placement.bound`.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cdn.documents import read_json
 from cdn.placement.bound import lower_bound
 from cdn.placement.case import Case, read_case
+from demand.demand import read_demand
 from topology.errors import InputError, Problem
 from topology.network import Network
 from topology.tables import find_table, index_of, load_schema, read_table
@@ -37,7 +38,13 @@ class Verification:
     lower_bound: float
     gap: float
     stored_copies: int
-    claimed_bound: float | None
+    claimed_bound: float
+
+    @property
+    def unproven(self) -> float:
+        """The part of the claimed bound that the prices do not prove; 0 where that is rounding."""
+        short = (self.claimed_bound - self.lower_bound) / self.claimed_bound if self.claimed_bound > 0 else 0.0
+        return short if short > TOLERANCE else 0.0
 
 
 def verify(
@@ -59,15 +66,18 @@ def verify(
     Raises
     ------
     InputError
-        If a file cannot be read; a plan that breaks a limit or names what does not exist is a violation instead.
+        If a file cannot be read, the plan was made for another demand, or its summary claims no cost and bound; a plan that breaks a limit or names what does
+        not exist is a violation instead.
     """
     case = read_case(
         folder, demand_path, candidates=candidates, peak_to_mean=peak_to_mean, fill_weight=fill_weight, reactive_share=reactive_share,
         link_limits=link_limits, fill_limits=fill_limits, peak_slices=peak_slices,
     )  # fmt: skip
+    _refuse_other_demand(case, demand_path, plan)
     network, file_ids, demand = case.network, case.catalogue.file_ids, case.demand
     wrong: list[str] = []
     copies = _copies(network, file_ids, _table(plan, "placement"), wrong)
+    claimed = _claims(plan)
     ignored: list[str] = []
     held = _copies(network, file_ids, None if previous is None else _table(previous, "placement"), ignored)
     stored, before = _at_sites(network, copies, len(file_ids)), _at_sites(network, held, len(file_ids))
@@ -82,11 +92,11 @@ def verify(
     prices = (_table(plan, name, required=False) for name in ("prices", "slice_prices"))
     objective = serving + fill
     bound = min(lower_bound(case, before, *prices), objective)
-    claimed = _check_claims(plan, objective, wrong)
+    _check_claims(*claimed, objective, wrong)
     return Verification(
         feasible=not wrong, violations=wrong, objective_cost=objective, serving_cost=serving, fill_cost=fill,
         origin_only_cost=math.fsum((demand.gb * _origin_cost(case)[demand.region]).tolist()), lower_bound=bound,
-        gap=(objective - bound) / objective if objective > 0 else 0.0, stored_copies=len(copies), claimed_bound=claimed,
+        gap=(objective - bound) / objective if objective > 0 else 0.0, stored_copies=len(copies), claimed_bound=claimed[1],
     )  # fmt: skip
 
 
@@ -246,19 +256,43 @@ def _check_loads(case: Case, row: np.ndarray, k: np.ndarray, share: np.ndarray, 
         )
 
 
-def _check_claims(plan: Path, objective: float, wrong: list[str]) -> float | None:
-    """The summary must say what the tables say; the bound it claims."""
+def _claims(plan: Path) -> tuple[float, float]:
+    """Cost and bound that the summary claims."""
+    claims = read_json(plan / "summary.json")
     try:
-        claims = json.loads((plan / "summary.json").read_text("utf-8"))
-        cost, bound = float(claims["objective_cost"]), float(claims["lower_bound"])
-    except (OSError, ValueError, KeyError, TypeError):
-        wrong.append("summary.json is missing or does not give objective_cost and lower_bound")
-        return None
+        return float(claims["objective_cost"]), float(claims["lower_bound"])
+    except (ValueError, KeyError, TypeError):
+        message, mend = "does not give objective_cost and lower_bound", "make the plan again"
+        raise InputError(Problem(table="summary.json", value=str(plan), message=message, mend=mend)) from None
+
+
+def _check_claims(cost: float, bound: float, objective: float, wrong: list[str]) -> None:
+    """The summary must say what the tables say."""
     if not math.isclose(cost, objective, rel_tol=1e-9, abs_tol=1e-9):
         wrong.append(f"summary.json claims a cost of {cost!r}, the tables give {objective!r}")
     if bound > cost * (1 + 1e-9):
         wrong.append(f"summary.json claims a lower bound of {bound!r} above its own cost {cost!r}")
-    return bound
+
+
+def _refuse_other_demand(case: Case, demand_path: Path, plan: Path) -> None:
+    """Raise InputError where the plan keeps the demand it was made for, and that is another one."""
+    path = find_table(plan, "demand")
+    if path is None:
+        return
+    try:
+        own = read_demand(path, case.network.region_ids, case.catalogue.file_ids)
+    except InputError:
+        message = "keeps a demand that this network does not know"
+        mend = "make the plan again for this network, or give the network it was made for"
+        raise InputError(Problem(table="plan", value=str(plan), message=message, mend=mend)) from None
+    given = case.demand
+    same = len(own) == len(given) and bool((own.region == given.region).all() and (own.file == given.file).all())
+    if not same or not np.allclose([own.gb, own.peak_gbps], [given.gb, given.peak_gbps], rtol=TOLERANCE, atol=0.0):
+        message = "is not the demand that the plan was made for"
+        mend = f"give --demand {path}, or make the plan again for this demand"
+        raise InputError(
+            Problem(table="arguments", column="--demand", value=str(demand_path), message=message, mend=mend)
+        )
 
 
 def _origin_cost(case: Case) -> np.ndarray:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -270,6 +271,11 @@ WRONG = {
     "place a demand of another network": ("place net --demand other.csv -o p", "unknown id"),
     "place with an unknown method": ("place net --demand demand.parquet -o p --method magic", "magic"),
     "place over what is not a plan": ("place net --demand demand.parquet -o net", "is not a plan folder"),
+    "place into a folder below a file": ("place net --demand demand.parquet -o other.csv/p", "other.csv is there and no folder"),
+    "place where nothing can be written": ("place net --demand demand.parquet -o /proc/nothing/p", "/proc cannot be written to"),
+    "forecast into a folder below a file": ("forecast net --for 2026-01-08 -o other.csv/d.parquet", "other.csv is there and no folder"),
+    "forecast with a model to save in a file": ("forecast net --for 2026-01-08 -o d.parquet --save-model other.csv", "other.csv is there and no folder"),
+    "new below a file": ("new other.csv/fresh", "other.csv is there and no folder"),
     "verify no plan": ("verify net --demand demand.parquet net", "placement"),
     "fill no plan": ("fill net net --for 2026-01-08", "not a plan folder"),
     "simulate a day that is not logged": ("simulate net --plan plan --playback 2027-01-01", "2027-01-01"),
@@ -406,8 +412,32 @@ def test_link_capacities_that_no_plan_keeps(evening, tmp_path):
     (net / "fillplan.toml").write_text('[placement]\nlink_limits = true\nmethod = "exact"\n')
     ran = fillplan(f"place {net} --demand {evening.folder}/demand.parquet -o {tmp_path}/p --json")
     assert ran.status == console.INFEASIBLE, ran.err
-    assert "link" in ran.err and "link" in ran.document["error"]
+    named = [f"link {name}>" in ran.err for name in pd.read_csv(net / "links.csv")["link"]]
+    assert 1 <= sum(named) <= 5 and "would carry" in ran.document["error"]
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("storage", [0.001, None])
+def test_fill_refuses_what_no_appliance_can_hold_and_what_is_at_another_site(evening, tmp_path, storage):
+    """Tests a placement above an appliance's storage, and one that names another site than the appliance's; nothing is written into the plan."""
+    for name in ("net", "plan"):
+        shutil.copytree(evening.folder / name, tmp_path / name, ignore=shutil.ignore_patterns("plans"))
+    placement = pd.read_parquet(tmp_path / "plan/placement.parquet").astype(object)
+    name, own = placement.loc[0, ["appliance", "site"]]
+    if storage:
+        table = pd.read_csv(tmp_path / "net/appliances.csv").assign(storage_gb=storage)
+        table.to_csv(tmp_path / "net/appliances.csv", index=False)
+        said = [" GB of 0.001 GB", "make the plan again for this network"]
+    else:
+        other = next(s for s in placement["site"] if s != own)
+        placement.loc[0, "site"] = other
+        placement.to_parquet(tmp_path / "plan/placement.parquet", index=False)
+        said = [f"placement, row 1, column site: appliance '{name}' is at site '{own}'", f"(value '{other}')"]
+    before = tree(tmp_path)
+    ran = fillplan(f"fill net plan --for {NIGHT}", cwd=tmp_path)
+    assert ran.status == console.WRONG_INPUT
+    assert all(part in ran.err for part in said), ran.err
+    assert tree(tmp_path) == before
 
 
 def test_a_plan_that_breaks_a_limit(evening, tmp_path):
@@ -430,6 +460,17 @@ def test_a_guardrail_refuses_and_the_last_good_plan_stands(evening, tmp_path):
     again = fillplan(f"nightly {net} --for {NIGHT} --json")
     assert again.status == 0 and again.document["published"] is False
     assert again.document["plan_id"] == evening.ran["nightly"].document["plan_id"]
+
+
+def test_a_second_interrupt_leaves_without_a_plan(evening, tmp_path, monkeypatch):
+    def twice(*_, **__):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("cdn.cli.plan.place_demand", twice)
+    ran = fillplan(f"place net --demand demand.parquet -o {tmp_path}/p", cwd=evening.folder)
+    assert ran.status == 130 and "once more to leave without one" in ran.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_defect_says_so(evening, monkeypatch):

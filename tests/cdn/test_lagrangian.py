@@ -206,7 +206,7 @@ def test_it_stops_when_told_with_a_plan_that_holds():
     """Tests that a stop after the first epoch still gives a feasible plan and a bound below it."""
     problem = make_problem(5)
     found = solve_lagrangian(problem, gap=0.0, stop=lambda: True)
-    assert found.status == "time limit"
+    assert found.status == "stopped"
     assert 0 < found.lower_bound <= found.objective_cost
     assert (evaluate(problem, found.stored, found.shares).used_gb[:-1] <= problem.storage_gb[:-1]).all()
 

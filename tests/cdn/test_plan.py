@@ -8,8 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cdn.cli.words import cost_line
+from cdn.cluster import into_appliances
 from cdn.jobs import place_demand
-from cdn.plan import arc_name, read_placement, read_plan, write_plan
+from cdn.placement.build import build_problem
+from cdn.placement.problem import evaluate
+from cdn.placement.serving import best_shares
+from cdn.plan import arc_name, read_placement, read_plan, recost, write_plan
+from cdn.report.numbers import percent
 from demand.catalogue import read_catalogue
 from demand.demand import read_demand
 from tests.faults.victim import Victim
@@ -67,6 +73,30 @@ def test_a_plan_has_the_contracts_tables_and_nothing_else_beside_it(planned, tmp
         "peak_memory_gb",
     }
     assert keys <= set(json.loads((tmp_path / "plan/summary.json").read_text()))
+
+
+def test_the_gap_counts_as_reached_only_by_what_is_finally_stored(planned, monkeypatch):
+    """Tests the words where putting files on appliances, or a night too short, costs more than the gap asked for."""
+    p, asked = planned, planned.settings.placement.gap
+    assert (p.plan.summary["status"], p.plan.summary["gap_asked"]) == ("gap reached", asked)
+    assert f"gap reached; {percent(asked)} asked for" in cost_line(p.plan.summary)
+
+    def dearer(network, problem, solution, file_ids, held):
+        placement, final = into_appliances(network, problem, solution, file_ids, held)
+        return placement, dataclasses.replace(final, gap=0.3)
+
+    monkeypatch.setattr("cdn.jobs.into_appliances", dearer)
+    wanted = read_demand(p.demand, p.network.region_ids, p.catalogue.file_ids)
+    status = place_demand(p.network, p.catalogue, wanted, p.settings, None).summary["status"]
+    assert status == "gap reached before files went to appliances"
+    problem = build_problem(p.network, p.catalogue, wanted, **p.settings.problem_rules())
+    stored = p.plan.placement.stored(p.network, problem.files)
+    shares = best_shares(problem, stored).shares
+    costs = evaluate(problem, stored, shares)
+    for factor, said in ((1.0, "gap reached"), (2.0, "gap reached before fill windows cut the plan")):
+        now = dataclasses.replace(costs, serving=factor * costs.serving)
+        again = recost(p.network, p.catalogue, p.plan, problem, p.plan.placement, shares, now)
+        assert again.summary["status"] == said
 
 
 def test_writing_over_an_older_plan_leaves_nothing_of_it(planned, tmp_path):

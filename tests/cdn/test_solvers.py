@@ -2,7 +2,10 @@
 
 import dataclasses
 import itertools
+import os
 import tempfile
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +15,19 @@ from scipy.optimize import linprog
 
 from cdn.cluster import into_appliances
 from cdn.errors import InfeasiblePlanError
-from cdn.placement.exact import solve_exact
+from cdn.placement.engines import engine
+from cdn.placement.exact import build_model, solve_exact
 from cdn.placement.greedy import solve_greedy
 from cdn.placement.lagrangian import solve_lagrangian
 from cdn.placement.problem import Problem, Solution, evaluate, unlimited_storage_bound
+from cdn.placement.relaxation import Relaxation, least_excess
 from cdn.placement.serving import best_shares
 from cdn.placement.solve import solve
 from cdn.placement.verify import verify
 from cdn.plan import make_plan, write_plan
 from cdn.settings import Settings
 from demand.demand import write_demand
+from tests.cdn.test_lagrangian import make_problem
 from tests.strategies_placement import Case, cases
 from topology.errors import InputError
 from topology.tables import write_table
@@ -228,9 +234,61 @@ def test_auto_says_which_and_why(two_sites_four_files):
 
 def test_a_missing_cbc_is_named_with_its_mend(two_sites_four_files, monkeypatch):
     """Tests that no traceback of PuLP's comes through where no CBC is installed."""
-    monkeypatch.setattr("cdn.placement.exact._cbc", lambda: None)
+    monkeypatch.setattr("cdn.placement.engines._cbc", lambda: None)
     with pytest.raises(InputError, match="coinor-cbc"):
         solve(two_sites_four_files, method="exact", solver="cbc")
+
+
+@pytest.mark.parametrize("solver", ["highs", "cbc"])
+def test_the_status_says_what_ended_the_search(two_sites_four_files, solver):
+    """Tests that a finished solver is not said to have run out of time, for its cost is split anew, to rounding; and that one that has is."""
+    assert solve_exact(two_sites_four_files, gap=0.0, solver=solver).status == "gap reached"
+    assert (
+        solve_exact(make_problem(3, files=80), gap=0.0, time_limit=2.0, solver=solver, workers=1).status == "time limit"
+    )
+
+
+class Second:
+    """A stop that says so after some time, or ends in an error as a second Ctrl-C does."""
+
+    def __init__(self, after: float, *, error: bool = False) -> None:
+        self.at, self.error = time.monotonic() + after, error
+
+    def __call__(self) -> bool:
+        if self.error and time.monotonic() > self.at:
+            raise KeyboardInterrupt
+        return time.monotonic() > self.at
+
+
+@pytest.mark.parametrize("solver", ["highs", "cbc"])
+def test_a_solver_ends_when_told_and_when_interrupted(solver):
+    """Tests that nobody waits for the time limit, that CBC's process is gone, and that no file of it stays behind."""
+    model = build_model(make_problem(3, files=80))
+    for stop in (Second(0.5), Second(0.5, error=True)):
+        began, running = time.monotonic(), engine(solver, 0.0, 300.0, 1, warm=False, stop=stop)
+        with pytest.raises(KeyboardInterrupt) if stop.error else nullcontext():
+            model.program.solve(running)
+        assert time.monotonic() - began < 30.0
+        assert running.end == ("" if stop.error else "stopped")
+    assert not children()
+
+
+def children() -> str:
+    """Processes that this one began and that are still there."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().strip()
+
+
+def test_a_stop_in_the_relaxation_leaves_the_plan_so_far(monkeypatch):
+    problem, asked = make_problem(3, files=80), []
+
+    def relax(*_: object, **__: object) -> Relaxation:
+        asked.append(True)
+        return Relaxation(optimal=False, value=np.nan, prices=None, seconds=0.0)
+
+    monkeypatch.setattr("cdn.placement.exact.solve_relaxation", relax)
+    found = solve_exact(problem, gap=0.0, time_limit=5.0, workers=1, stop=lambda: bool(asked))
+    assert found.status == "stopped" and "stopped before the program" in found.reason
+    check_feasible(problem, found)
 
 
 @pytest.mark.parametrize("solve", [solve_exact, solve_lagrangian])
@@ -249,3 +307,23 @@ def test_what_must_be_stored_for_the_links_sake_is_stored(two_sites_four_files, 
     found = solve(problem)
     assert found.stored[0, 0]
     assert found.objective_cost == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("method", ["exact", "lagrangian", "greedy"])
+@pytest.mark.parametrize(("storage", "capacity", "needed"), [(0.5, 1.0, 4.0), (1.0, 1.5, 2.0), (1.0, 2.0, None)])
+def test_links_that_no_plan_keeps_are_named_with_what_they_would_carry(
+    two_sites_four_files, method, storage, capacity, needed
+):
+    """Tests two files of 1 GB and 2 Gbit/s each: without room for one of them the link from the origin carries both, with room for one the other."""
+    problem = dataclasses.replace(
+        two_sites_four_files, storage_gb=np.array([storage, 0.0, np.inf]), cost_per_gb=np.ones((1, 3)),
+        gb=np.array([1.0, 1.0, 0.0, 0.0]), peak_gbps=np.array([2.0, 2.0, 0.0, 0.0]),
+        arc_capacity_gbps=np.array([capacity, 9.0]), path_start=np.array([0, 0, 0, 1]), path_arcs=np.array([0]),
+    )  # fmt: skip
+    if needed is None:
+        assert not least_excess(problem)
+        return
+    with pytest.raises(InfeasiblePlanError, match=f"arc 0: {needed:.4g} of {capacity:.4g} Gbit/s") as told:
+        solve(problem, method=method)
+    assert told.value.arcs == [(0, pytest.approx(needed), capacity)]
+    assert ("whatever is stored" in str(told.value)) == (storage < 1)

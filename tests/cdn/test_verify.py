@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from cdn.cli.words import unproven_lines
 from cdn.placement.exact import solve_exact
 from cdn.placement.verify import verify
 from demand.demand import write_demand
@@ -118,8 +119,8 @@ def test_an_assignment_without_demand(planned, plan):
     demand = pd.read_parquet(planned.demand)
     row = pd.read_parquet(plan / "assignment.parquet").iloc[0]
     rest = demand[~((demand["region"] == row["region"]) & (demand["file"] == row["file"]))]
-    write_table(rest, plan / "less.parquet")
-    lines = verify(planned.folder, plan / "less.parquet", plan).violations
+    write_table(rest, plan / "demand.parquet")
+    lines = verify(planned.folder, plan / "demand.parquet", plan).violations
     assert any("assignment rows without demand" in line for line in lines)
 
 
@@ -137,7 +138,6 @@ def test_an_assignment_to_a_site_that_does_not_serve_or_does_not_hold(planned, p
     [
         ({"objective_cost": 1.0}, "claims a cost of 1.0"),
         ({"lower_bound": 1e12}, "above its own cost"),
-        ({"objective_cost": "cheap"}, "summary.json is missing or does not give"),
     ],
 )
 def test_false_claims(planned, plan, claims, message):
@@ -159,6 +159,47 @@ def test_other_rules_give_another_cost(planned):
     assert verify(*at, fill_weight=0.0).fill_cost == 0.0
     assert verify(*at, previous=planned.plan_folder).fill_cost == 0.0
     assert verify(*at).fill_cost == pytest.approx(2 * verify(*at, fill_weight=0.07).fill_cost)
+
+
+def test_a_claimed_bound_that_the_prices_do_not_prove_is_told_by_how_much(planned, plan):
+    proven = verify(planned.folder, planned.demand, plan).lower_bound
+    claim(plan, lower_bound=proven * (1 + 1e-9))
+    assert verify(planned.folder, planned.demand, plan).unproven == 0.0
+    edit(plan, "prices", lambda frame: frame.assign(price=0.0))
+    found = verify(planned.folder, planned.demand, plan)
+    assert found.unproven == pytest.approx(1 - found.lower_bound / proven) and found.unproven > 0
+    (line,) = unproven_lines(found)
+    assert f"{100 * found.unproven:.3g}" in line
+
+
+def test_the_demand_of_another_plan_is_refused(planned, plan):
+    """Not a plan that breaks its limits: it was never made for this demand."""
+    demand = pd.read_parquet(planned.demand)
+    for other in (
+        demand.iloc[1:],
+        demand.assign(gb=demand["gb"] * 1.01),
+        demand.assign(peak_gbps=demand["peak_gbps"] * 1.01),
+    ):
+        write_table(other, plan / "other.parquet")
+        with pytest.raises(
+            InputError, match=r"not the demand that the plan was made for.*give --demand .*demand\.parquet"
+        ):
+            verify(planned.folder, plan / "other.parquet", plan)
+    shuffled = demand.sample(frac=1.0, random_state=0)
+    write_table(shuffled.astype({"region": object, "file": object}), plan / "same.csv")
+    assert verify(planned.folder, plan / "same.csv", plan).feasible
+    write_table(demand.astype({"file": object}).assign(file=lambda d: "not-" + d["file"]), plan / "demand.parquet")
+    with pytest.raises(InputError, match=r"a demand that this network does not know.*make the plan again"):
+        verify(planned.folder, planned.demand, plan)
+
+
+def test_a_plan_without_its_claims_is_refused(planned, plan):
+    claim(plan, objective_cost="cheap")
+    with pytest.raises(InputError, match="does not give objective_cost and lower_bound"):
+        verify(planned.folder, planned.demand, plan)
+    (plan / "summary.json").unlink()
+    with pytest.raises(InputError, match=r"summary\.json: cannot be read"):
+        verify(planned.folder, planned.demand, plan)
 
 
 def test_what_is_no_plan_is_refused(planned, plan):
@@ -187,5 +228,6 @@ def test_the_bound_is_true_at_any_prices(case, data):
         nothing = pd.DataFrame({"appliance": [], "site": [], "file": []})
         write_table(nothing.astype(object), folder / "plan" / "placement.parquet")
         write_table(pd.DataFrame(rows, columns=["kind", "id", "price"]), folder / "plan" / "prices.parquet")
+        (folder / "plan/summary.json").write_text('{"objective_cost": 0.0, "lower_bound": 0.0}')
         found = verify(folder, folder / "demand.parquet", folder / "plan", previous=folder / "before", **case.rules)
     assert found.lower_bound <= optimum * (1 + 1e-7) + 1e-7
