@@ -129,7 +129,7 @@ def solve_exact(
     if model.program.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
         found = read_copies(problem, model)
         with suppress(InfeasiblePlanError):  # at the very limit, the solver's tolerance may be wider than the split's
-            plans.append((found, best_shares(problem, found).shares))
+            plans.append((found, best_shares(problem, found, alike=False).shares))
     if not plans:
         raise InfeasiblePlanError("no plan that keeps every limit was found in the time given", _hard_limits(problem))
     stored, shares, costs = min(

@@ -24,11 +24,13 @@ def salts(candidates: int) -> np.ndarray:
     return np.random.default_rng(0).integers(1, 2**63, candidates + 1, dtype=np.int64).astype(np.uint64)
 
 
-def group_entries(problem: Problem, stored: np.ndarray) -> HolderGroups:
-    """The groups of a placement (S, F) bool."""
-    of, first = _assign_groups(
-        problem.site, problem.is_origin, problem.region, problem.file, stored, salts(problem.candidates)
-    )
+def group_entries(problem: Problem, stored: np.ndarray, *, alike: bool = True) -> HolderGroups:
+    """The groups of a placement (S, F) bool; if not ``alike``, every entry is a group of its own."""
+    of = first = np.arange(len(problem.gb))
+    if alike:
+        of, first = _assign_groups(
+            problem.site, problem.is_origin, problem.region, problem.file, stored, salts(problem.candidates)
+        )
     region = problem.region[first]
     site = problem.site[region]
     safe = np.maximum(site, 0)

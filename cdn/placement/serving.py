@@ -72,8 +72,8 @@ class Serving:
 
 
 def best_shares(
-    problem: Problem, stored: np.ndarray, *, rate: np.ndarray | None = None, start: Start | None = None
-) -> Serving:
+    problem: Problem, stored: np.ndarray, *, rate: np.ndarray | None = None, start: Start | None = None, alike: bool = True
+) -> Serving:  # fmt: skip
     """Split the demand over the holders at least cost, within throughput and link limits.
 
     Parameters
@@ -84,13 +84,15 @@ def best_shares(
         (M,) a guess of what the limits are worth; it only makes the program smaller.
     start
         Where the program of a placement like this one ended, many times as fast where few files differ.
+    alike
+        Whether entries of one region and the same holders are served alike. Without, the split is the best there is whatever their peaks, and costs the more time the more entries there are.
 
     Raises
     ------
     InfeasiblePlanError
         If what is stored leaves more to the links than they can carry.
     """
-    groups = group_entries(problem, stored)
+    groups = group_entries(problem, stored, alike=alike)
     region, G = groups.region, len(groups.region)
     cheapest = np.where(groups.holds, problem.cost_per_gb[region], np.inf).argmin(axis=1)
     R, K = problem.site.shape
