@@ -25,7 +25,7 @@ def settle(
     """Schedule the night, and cut the plan down to what its fill windows can bring.
 
     Copies that no window has time for leave the plan. In their place stays what the appliance holds already and was to drop, as far as it fits and saves
-    something, the most saving a GB first. So the plan names what will be there, and the next night starts from the truth.
+    something, the most saving a GB first; files that were to change places within a site do so whole or not at all. So the plan names what will be there, and the next night starts from the truth.
 
     A copy that the rules ask for leaves only where nothing else that its appliance takes in could leave in its stead; then a copy that lies elsewhere in the
     same group and was to be dropped stays for it, and what the rules do not ask for makes room.
@@ -71,7 +71,25 @@ def _cut(
             short = size[here & late_of & asked].sum()
             enough = int(np.searchsorted(np.cumsum(size[others]), short)) + 1
             gone[others[:enough] if len(others) else here & late_of] = True
+    gone |= _in_their_places(network, added, before, gone) & ~asked
     return Placement.of(added.appliance[gone], added.file[gone])
+
+
+def _in_their_places(network: Network, added: Placement, before: Placement, gone: np.ndarray) -> np.ndarray:
+    """Of the copies brought, those that only change places within their site and take the room of others that do and are ``gone``, and of those that these stay for in turn.
+
+    Where an exchange is not brought whole, each file stays where it lies: else one would have left for another that never went.
+    """
+    files = int(max(added.file.max(initial=0), before.file.max(initial=0))) + 1
+    at, lay = (network.appliance_site[p.appliance].astype(np.int64) * files + p.file for p in (added, before))
+    moves = np.isin(at, lay)
+    stays = gone & moves
+    while True:
+        old_places = before.appliance[np.isin(lay, at[stays])]
+        more = moves & ~stays & np.isin(added.appliance, old_places)
+        if not more.any():
+            return stays
+        stays |= more
 
 
 def _without(

@@ -21,7 +21,7 @@ def make_catalogue(sizes_gb):
     return build_catalogue(pd.DataFrame({"title": names}), files)
 
 
-def make_network(sites, appliances, *, origin_cost=10.0, links=None):
+def make_network(sites, appliances, *, origin_cost=10.0, links=None, region="n0"):
     """A star: the origin's node in the middle, or ``links`` (node, node, cost) with node 0 the origin's and node i + 1 that of site i.
 
     ``sites``: time zones. ``appliances``: (site, storage_gb, fill_gbps, fill_start, fill_hours).
@@ -35,7 +35,7 @@ def make_network(sites, appliances, *, origin_cost=10.0, links=None):
                 [(f"l{i}", f"n{a}", f"n{b}", 100.0, 100.0, cost) for i, (a, b, cost) in enumerate(links)],
                 columns=["link", "source", "target", "capacity_gbps", "length_km", "cost_per_gb"],
             ),
-            "regions": pd.DataFrame({"region": ["r"], "node": ["n0"], "timezone": "UTC", "subscribers": 1.0}),
+            "regions": pd.DataFrame({"region": ["r"], "node": [region], "timezone": "UTC", "subscribers": 1.0}),
             "sites": pd.DataFrame(
                 {
                     "site": ["origin", *(f"s{i}" for i in range(len(sites)))],
