@@ -1,7 +1,7 @@
 """How evenly appliances share a site's peak, and how little moves: ``python -m benchmarks.appliances [NETWORK…] [--data DIR] [--json FILE]``.
 
 Real sites: the sample network and the two real nights (made by the commands that a user types), or the network folders given, planned for two days in a row from what
-was asked for on them. Their sites have one to three appliances; so every plan is put into sites of the same totals with 2 to 12 unlike appliances as well. Synthetic
+was asked for on them, the second with what lies there; *afresh*: the same second plan, put on appliances as if nothing did. Their sites have one to three appliances; so every plan is put into sites of the same totals with 2 to 12 unlike appliances as well. Synthetic
 sites: 2 to 30 appliances of storage and flash kinds, 1,000 files an appliance whose peaks follow a power law, storage full or half full.
 
 *Over*: the greatest load over throughput of an appliance, over the least possible (:func:`cdn.balance.least_peak`, a lower bound), less 1; demand is split over copies as
@@ -172,15 +172,17 @@ def integer_bound(site: Site, time_limit: float) -> float:
 def measure_network(folder: Path, seed: int) -> dict[str, Any]:
     """Plan two days in a row and put them into the appliances as they are, and into more."""
     network, catalogue = read_network(folder), read_catalogue(folder)
-    days = playback_dates(folder)[-2:]
-    plans = [_plan(folder, network, catalogue, day) for day in days]
+    yesterday, today = playback_dates(folder)[-2:]
+    first = _plan(folder, network, catalogue, yesterday)
     found: dict[str, Any] = {"network": folder.name}
     for name, fleet in (
         ("as grown", network),
         ("2 to 12 appliances", with_more_appliances(network, np.random.default_rng(seed))),
     ):
-        put = [into_appliances(fleet, problem, solution, catalogue.file_ids) for problem, solution in plans]
-        (problem, solution), (placement, final) = plans[-1], put[-1]
+        held, _ = into_appliances(fleet, *first, catalogue.file_ids)
+        problem, solution = _plan(folder, network, catalogue, today, held.stored(fleet, len(catalogue.files)))
+        placement, final = into_appliances(fleet, problem, solution, catalogue.file_ids, held)
+        afresh, _ = into_appliances(fleet, problem, solution, catalogue.file_ids)
         found[name] = {
             "sites": judge(fleet, problem, placement, final),
             "dropped": int((solution.stored & ~final.stored).sum()),
@@ -188,14 +190,17 @@ def measure_network(folder: Path, seed: int) -> dict[str, Any]:
             "cost_more": final.objective_cost / solution.objective_cost - 1,
             "gap": solution.gap,
             "gap_finally": final.gap,
-            "nightly_moved": _moved_at_night(fleet, problem.files, *(p for p, _ in put)),
+            "nightly_moved": _moved_at_night(fleet, problem.files, held, placement),
+            "nightly_moved_afresh": _moved_at_night(fleet, problem.files, held, afresh),
         }
     return found
 
 
-def _plan(folder: Path, network: Network, catalogue: Catalogue, day: dt.date) -> tuple[Problem, Solution]:
+def _plan(
+    folder: Path, network: Network, catalogue: Catalogue, day: dt.date, previous: np.ndarray | None = None
+) -> tuple[Problem, Solution]:
     demand = actual_demand(folder, day, network.region_ids, catalogue)
-    problem = build_problem(network, catalogue, demand)
+    problem = build_problem(network, catalogue, demand, previous=previous)
     return problem, solve(problem, method="lagrangian", time_limit=30.0, gap=5e-3, workers=1)
 
 
@@ -248,7 +253,7 @@ def measure_synthetic(appliances: int, fill: float, seed: int) -> dict[str, floa
 
 def lines(networks: list[dict[str, Any]], synthetic: list[dict[str, float]]) -> list[str]:
     """Everything as tables for people."""
-    table = [f"{'network, appliances':34} {'sites':>5} {'over: median':>12} {'worst':>7} {'whole':>7} {'copies':>7} {'room':>7} {'dropped':>8} {'cost':>8} {'gap before, after':>19} {'anew next night':>16}"]  # fmt: skip
+    table = [f"{'network, appliances':34} {'sites':>5} {'over: median':>12} {'worst':>7} {'whole':>7} {'copies':>7} {'room':>7} {'dropped':>8} {'cost':>8} {'gap before, after':>19} {'anew next night':>16} {'afresh':>7}"]  # fmt: skip
     for found in networks:
         for name in ("as grown", "2 to 12 appliances"):
             part, sites = found[name], pd.DataFrame(found[name]["sites"])
@@ -256,7 +261,7 @@ def lines(networks: list[dict[str, Any]], synthetic: list[dict[str, float]]) -> 
                 continue
             table.append(
                 f"{found['network'] + ', ' + name:34} {len(sites):5} {sites['over'].median():12.2%} {sites['over'].max():7.2%} {sites['over_whole'].max():7.2%} {sites['copies'].sum():7,.0f} "
-                f"{sites['copies_room'].max():7.2%} {part['dropped']:8,} {part['cost_more']:8.3%} {part['gap']:9.2%} {part['gap_finally']:9.2%} {part['nightly_moved']:16.2%}"
+                f"{sites['copies_room'].max():7.2%} {part['dropped']:8,} {part['cost_more']:8.3%} {part['gap']:9.2%} {part['gap_finally']:9.2%} {part['nightly_moved']:16.2%} {part['nightly_moved_afresh']:7.2%}"
             )  # fmt: skip
     table.append(f"\n{'appliances':>10} {'full':>5} {'over: median':>12} {'worst':>7} {'copies':>7} {'room':>7} {'joins: moved':>13} {'ideal':>7} {'leaves: moved':>14} {'ideal':>7} {'dropped':>8}")  # fmt: skip
     for (appliances, fill), rows in pd.DataFrame(synthetic).groupby(["appliances", "fill"]):

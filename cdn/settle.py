@@ -32,21 +32,21 @@ def settle(
 
     Returns
     -------
-    The plan, costed anew with the same proven bound, and its transfers, all of which are finished; their summary counts what was left out as unfinished,
+    The plan, costed anew with the same proven bound, and its transfers, all of which are finished; their summary counts what sites were to have and do not get as unfinished,
     and says how many pinned copies and replicas are missing all the same (``rules_missed``).
     """
     filled = schedule_night(network, catalogue, plan, before, settings, date)
-    left_out, left_gb = 0, 0.0
+    wanted = plan.placement.stored(network, len(catalogue.files))
     while len(filled.schedule.unfinished):  # every round takes copies away
         cut = _cut(network, catalogue, plan, before, settings, filled.schedule.unfinished)
-        left_out += len(cut)
-        left_gb += float(catalogue.size_gb[cut.file].sum())
         plan = _without(network, catalogue, plan, cut, before, settings)
         filled = schedule_night(network, catalogue, plan, before, settings, date)
     gb = float(filled.summary["gb"])
+    missing = np.nonzero(wanted & ~plan.placement.stored(network, len(catalogue.files)))[1]
+    left_gb = float(catalogue.size_gb[missing].sum())
     whole = gb + left_gb
     counted = {
-        "unfinished": left_out, "unfinished_gb": left_gb, "finished_share": gb / whole if whole > 0 else 1.0,
+        "unfinished": len(missing), "unfinished_gb": left_gb, "finished_share": gb / whole if whole > 0 else 1.0,
         "rules_missed": _missed(network, catalogue, plan),
     }  # fmt: skip
     return plan, dataclasses.replace(filled, summary={**filled.summary, **counted})
