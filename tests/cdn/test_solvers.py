@@ -263,19 +263,19 @@ class Second:
 @pytest.mark.parametrize("solver", ["highs", "cbc"])
 def test_a_solver_ends_when_told_and_when_interrupted(solver):
     """Tests that nobody waits for the time limit, that CBC's process is gone, and that no file of it stays behind."""
-    model = build_model(make_problem(3, files=80))
+    model, others = build_model(make_problem(3, files=80)), children()
     for stop in (Second(0.5), Second(0.5, error=True)):
         began, running = time.monotonic(), engine(solver, 0.0, 300.0, 1, warm=False, stop=stop)
         with pytest.raises(KeyboardInterrupt) if stop.error else nullcontext():
             model.program.solve(running)
         assert time.monotonic() - began < 30.0
         assert running.end == ("" if stop.error else "stopped")
-    assert not children()
+    assert children() <= others
 
 
-def children() -> str:
-    """Processes that this one began and that are still there."""
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().strip()
+def children() -> set[str]:
+    """Processes that this one began and that are still there: other tests of the same worker may have left a tracker of theirs."""
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
 def test_a_stop_in_the_relaxation_leaves_the_plan_so_far(monkeypatch):
