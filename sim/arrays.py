@@ -66,7 +66,7 @@ class State(NamedTuple):
     ``row_of`` (R,) the row of ``candidate`` that each region has now; ``holds`` (V, F, K / 15) uint16: a bit for each candidate that has a copy, or is an
     origin, and :data:`MEANT`; ``copies`` (F, W) uint64: a bit for each copy that is there, see :class:`sim.ground.FileRows`; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
     (S,) bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
-    whose cache holds the file, and room for what a cache evicts.
+    whose cache holds the file.
     """
 
     row_of: np.ndarray
@@ -80,7 +80,6 @@ class State(NamedTuple):
     cache_ring: np.ndarray
     cache_asked: np.ndarray
     cached: np.ndarray
-    evicted: np.ndarray
 
 
 class Transfers(NamedTuple):

@@ -14,8 +14,8 @@ The verbs are those of :class:`sim.policies.CachePolicy`, and every policy does 
 
 - ``contains(node, file)``: whether the file is held; nothing changes.
 - ``access(policy, meta, node, ring, file)``: ask for a file; True on a hit, which the policy remembers in its own way.
-- ``admit(policy, meta, node, ring, sizes, file, evicted)``: store a file that is not held; what goes for it is written to ``evicted`` (int32, room for F) and
-  counted in the answer. A file larger than the cache is not admitted and evicts nothing.
+- ``admit(policy, meta, node, ring, sizes, file, flags, bit)``: store a file that is not held; it gets its ``bit`` in ``flags`` (F,) uint64, and what goes for it
+  loses its own. A file larger than the cache is not admitted and evicts nothing.
 - ``admits(rule, largest_bytes, asked, sizes, file)``: after a miss, whether the rule of admission lets the file in; twins in ``sim.policies.admission``.
 """
 
@@ -74,12 +74,12 @@ def empty_caches(
 
     Examples
     --------
-    >>> (meta, node, ring), sizes, evicted = empty_caches(LRU, np.array([10]), 2), np.array([6, 6]), np.zeros(2, np.int32)
+    >>> (meta, node, ring), sizes, flags = empty_caches(LRU, np.array([10]), 2), np.array([6, 6]), np.zeros(2, np.uint64)
     >>> cache = meta[0], node[0], ring[0]
-    >>> access(LRU, *cache, 0), admit(LRU, *cache, sizes, 0, evicted), access(LRU, *cache, 0)
-    (False, 0, True)
-    >>> admit(LRU, *cache, sizes, 1, evicted), evicted[:1].tolist()
-    (1, [0])
+    >>> access(LRU, *cache, 0), admit(LRU, *cache, sizes, 0, flags, 1), access(LRU, *cache, 0)
+    (False, None, True)
+    >>> admit(LRU, *cache, sizes, 1, flags, 1), flags.tolist()
+    (None, [0, 1])
     """
     caches, width = len(capacity_bytes), 1 if policy <= RINGED else LINKED_WIDTH
     meta = np.zeros((caches, META_WIDTH), np.int64)
@@ -148,39 +148,41 @@ def admits(rule: int, largest_bytes: int, asked: np.ndarray, sizes: np.ndarray, 
 
 @compiled
 def admit(
-    policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray
-) -> int:
-    """Store a file that is not held; returns how many files went for it."""
-    if sizes[file] > meta[CAPACITY] or node[file, WHERE] > 0:
-        return 0
-    return int(take_in(policy, meta, node, ring, sizes, file, evicted))
+    policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, file: int, flags: np.ndarray, bit: int
+) -> None:  # fmt: skip
+    """Store a file that is not held."""
+    if sizes[file] <= meta[CAPACITY] and node[file, WHERE] <= 0:
+        take_in(policy, meta, node, ring, sizes, file, flags, np.uint64(bit))
 
 
 @inlined
 def take_in(
-    policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray
-) -> int:
+    policy: int, meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, file: int, flags: np.ndarray, bit: np.uint64
+) -> None:  # fmt: skip
     """Store a file that is known not to be held and to fit: :func:`admit` without asking."""
     if policy <= RINGED:
-        return int(_admit_ringed(meta, node, ring, sizes, file, evicted))
-    return int(_admit_linked(policy, meta, node, sizes, file, evicted))
+        _admit_ringed(meta, node, ring, sizes, file, flags, bit)
+    else:
+        _admit_linked(policy, meta, node, sizes, file, flags, bit)
+    flags[file] |= bit
 
 
 @compiled
 def _admit_linked(
-    policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray
-) -> int:
+    policy: int, meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, flags: np.ndarray, bit: np.uint64
+) -> None:
     """The policies that link files."""
     if policy == S3FIFO:
-        return int(_admit_s3fifo(meta, node, sizes, file, evicted))
-    size, gone, anchor = sizes[file], 0, meta[ANCHOR]
+        _admit_s3fifo(meta, node, sizes, file, flags, bit)
+        return
+    size, anchor = sizes[file], meta[ANCHOR]
     while meta[USED] + size > meta[CAPACITY]:
         if policy == LFU:
             victim = node[node[anchor, COUNT], NEXT]
             _leave_frequency(meta, node, victim)
         else:
             victim = _sift(meta, node)
-        gone = _evict(meta, node, sizes, victim, evicted, gone)
+        _evict(meta, node, sizes, victim, flags, bit)
     if policy == LFU:
         _start_lfu(meta, node, file)
     else:
@@ -188,7 +190,6 @@ def _admit_linked(
         node[file, WHERE] = MAIN
         node[file, COUNT] = 0
     meta[USED] += size
-    return int(gone)
 
 
 @compiled
@@ -201,10 +202,16 @@ def resize(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, siz
 
 @inlined
 def _admit_ringed(
-    meta: np.ndarray, node: np.ndarray, ring: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray
-) -> int:
+    meta: np.ndarray,
+    node: np.ndarray,
+    ring: np.ndarray,
+    sizes: np.ndarray,
+    file: int,
+    flags: np.ndarray,
+    bit: np.uint64,
+) -> None:
     """The file whose last request in the ring is the oldest goes first; the memory is asked for the rows of those whose turn comes soon."""
-    places, stride, gone = meta[PLACES], node.strides[0] // node.itemsize, 0
+    places, stride = meta[PLACES], node.strides[0] // node.itemsize
     at, taken, used, most = index(meta[OLDEST]), meta[LENGTH], meta[USED], meta[CAPACITY] - sizes[file]
     while used > most:
         victim = index(ring[at])
@@ -217,12 +224,10 @@ def _admit_ringed(
         goes = (left - 1) >> 63
         node[victim, WHERE] = left
         used -= sizes[victim] & goes
-        evicted[gone] = victim
-        gone -= goes
+        flags[victim] &= ~(bit & np.uint64(goes))
         at = 0 if at == places else at
     meta[OLDEST], meta[LENGTH], meta[USED] = at, taken, used + sizes[file]
     _write_down(meta, node, ring, file)
-    return gone
 
 
 @inlined
@@ -275,12 +280,11 @@ def _append(node: np.ndarray, anchor: int, row: int) -> None:
 
 
 @inlined
-def _evict(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray, gone: int) -> int:
-    """Note that a file, already out of its queue, is no longer held; returns how many went so far."""
+def _evict(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, flags: np.ndarray, bit: np.uint64) -> None:
+    """Note that a file, already out of its queue, is no longer held."""
     node[file, WHERE] = 0
     meta[USED] -= sizes[file]
-    evicted[gone] = file
-    return gone + 1
+    flags[file] &= ~bit
 
 
 @compiled
@@ -363,9 +367,11 @@ def _count_lfu(meta: np.ndarray, node: np.ndarray, file: int) -> None:
 
 
 @compiled
-def _admit_s3fifo(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, evicted: np.ndarray) -> int:
+def _admit_s3fifo(
+    meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: int, flags: np.ndarray, bit: np.uint64
+) -> None:
     """Into the small queue, or into the main one if the ghost remembers the file."""
-    size, anchor, gone = sizes[file], meta[ANCHOR], 0
+    size, anchor = sizes[file], meta[ANCHOR]
     small, small_limit = anchor + 1, meta[CAPACITY] * SMALL_PERCENT // 100
     main_limit = meta[CAPACITY] - small_limit
     remembered = node[file, WHERE] == GHOST
@@ -376,26 +382,25 @@ def _admit_s3fifo(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, file: i
     while meta[USED] + size > meta[CAPACITY]:
         meta[WAS_FULL] = 1
         if meta[MAIN_BYTES] > main_limit or node[small, NEXT] == small:
-            gone = _evict_main(meta, node, sizes, evicted, gone)
+            _evict_main(meta, node, sizes, flags, bit)
         else:
-            gone = _evict_small(meta, node, sizes, main_limit, evicted, gone)
+            _evict_small(meta, node, sizes, main_limit, flags, bit)
     to_small = not remembered and (meta[WAS_FULL] != 0 or meta[SMALL_BYTES] < small_limit)
     node[file, COUNT] = 0
     node[file, WHERE] = SMALL if to_small else MAIN
     _append(node, small if to_small else anchor, file)
     meta[SMALL_BYTES if to_small else MAIN_BYTES] += size
     meta[USED] += size
-    return int(gone)
 
 
 @compiled
 def _evict_small(
-    meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, main_limit: int, evicted: np.ndarray, gone: int
-) -> int:
+    meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, main_limit: int, flags: np.ndarray, bit: np.uint64
+) -> None:
     """Take files off the small queue until one was evicted from the cache or the queue is empty."""
-    anchor, before = meta[ANCHOR], gone
+    anchor = meta[ANCHOR]
     small = anchor + 1
-    while node[small, NEXT] != small and gone == before:
+    while node[small, NEXT] != small:
         file = node[small, NEXT]
         size = sizes[file]
         _unlink(node, file)
@@ -406,13 +411,13 @@ def _evict_small(
             _append(node, anchor, file)
             meta[MAIN_BYTES] += size
         else:
-            gone = _evict(meta, node, sizes, file, evicted, gone)
+            _evict(meta, node, sizes, file, flags, bit)
             _remember(meta, node, sizes, file, main_limit)
-    return int(gone)
+            return
 
 
 @compiled
-def _evict_main(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, evicted: np.ndarray, gone: int) -> int:
+def _evict_main(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, flags: np.ndarray, bit: np.uint64) -> None:
     """Evict the first file of the main queue that has no request left to its name."""
     anchor = meta[ANCHOR]
     while True:
@@ -423,7 +428,7 @@ def _evict_main(meta: np.ndarray, node: np.ndarray, sizes: np.ndarray, evicted: 
         node[file, COUNT] -= 1
         _append(node, anchor, file)
     meta[MAIN_BYTES] -= sizes[file]
-    return int(_evict(meta, node, sizes, file, evicted, gone))
+    _evict(meta, node, sizes, file, flags, bit)
 
 
 @compiled

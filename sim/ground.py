@@ -100,7 +100,6 @@ def first_state(fleet: Fleet, scheme: Scheme, numbers: Numbers, ground: Ground, 
         cache_ring=ring,
         cache_asked=empty_memory(ground.admission, fleet.sites, files),
         cached=rows.cached,
-        evicted=np.zeros(files, np.int32),
     )
     if scheme.placement is not None:
         look_anew(fleet, ground, state, scheme.placement, planned=True)

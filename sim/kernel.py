@@ -82,14 +82,9 @@ def _lets_in(ground: Ground, state: State, site: int, file: int) -> bool:
 @inlined
 def _take_in(ground: Ground, state: State, site: int, file: int) -> None:
     """A site's cache takes in a file that it missed and that fits into it."""
-    node = state.cache_node[site]
-    gone = take_in(
-        ground.policy, state.cache_meta[site], node, state.cache_ring[site], ground.file_bytes, file, state.evicted
-    )
-    word, bit = site >> 6, np.uint64(1) << np.uint64(site & 63)
-    for i in range(gone):
-        state.cached[state.evicted[i], word] &= ~bit
-    state.cached[file, word] |= bit
+    flags, bit = state.cached[:, index(site >> 6)], np.uint64(1) << np.uint64(site & 63)
+    meta, node, ring = state.cache_meta[site], state.cache_node[site], state.cache_ring[site]
+    take_in(ground.policy, meta, node, ring, ground.file_bytes, file, flags, bit)
 
 
 @inlined

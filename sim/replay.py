@@ -90,7 +90,7 @@ def _misses(
     size: np.ndarray, files: int,
 ) -> tuple[int, int]:  # fmt: skip
     missed, missed_bytes = 0, 0
-    sizes, evicted = np.zeros(files, np.int64), np.zeros(files, np.int32)
+    sizes, flags = np.zeros(files, np.int64), np.zeros(files, np.uint64)
     for i in range(len(file)):
         f = file[i]
         if access(policy, meta, node, ring, f):
@@ -100,7 +100,7 @@ def _misses(
         if sizes[f] != size[i]:
             resize(meta, node, sizes, f, size[i])
         if admits(rule, largest, asked, sizes, f):
-            admit(policy, meta, node, ring, sizes, f, evicted)
+            admit(policy, meta, node, ring, sizes, f, flags, 1)
     return missed, missed_bytes
 
 

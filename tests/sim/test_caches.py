@@ -20,6 +20,7 @@ from sim.caches import (
 from sim.policies import ADMISSIONS, make_policy
 
 CAPACITIES = [0, 1, 7, 20, 31]
+SALT = np.random.default_rng(0).integers(1, 2**64 - 1, 600, np.uint64)
 sizes = st.lists(st.integers(0, 9), min_size=8, max_size=8)
 requests = st.lists(
     st.tuples(st.integers(0, len(CAPACITIES) - 1), st.integers(0, 7).flatmap(lambda top: st.integers(0, top))),
@@ -29,38 +30,36 @@ requests = st.lists(
 
 @nb.njit
 def replay(policy, meta, node, ring, sizes, cache, file):
-    """Hits and evictions, one after the other, as a caller's kernel would see them."""
-    hits, gone = np.zeros(len(file), np.bool_), np.zeros(len(file), np.int64)
-    evicted, went = np.zeros(len(sizes), np.int32), [np.int32(0) for _ in range(0)]
+    """Hits, and a hash of what caches hold after each request, a bit a cache."""
+    hits, holds, flags = np.zeros(len(file), np.bool_), np.zeros(len(file), np.uint64), np.zeros(len(sizes), np.uint64)
     for i in range(len(file)):
         hits[i] = access(policy, meta[cache[i]], node[cache[i]], ring[cache[i]], file[i])
         if not hits[i]:
-            gone[i] = admit(policy, meta[cache[i]], node[cache[i]], ring[cache[i]], sizes, file[i], evicted)
-            for k in range(gone[i]):
-                went.append(evicted[k])
-    return hits, gone, went
+            admit(policy, meta[cache[i]], node[cache[i]], ring[cache[i]], sizes, file[i], flags, 1 << cache[i])
+        holds[i] = np.sum(flags * SALT[: len(sizes)])
+    return hits, holds
 
 
 def replay_classes(policy, capacities, size, cache, file):
     caches = [make_policy(policy, c) for c in capacities]
-    hits, gone, evicted = [], [], []
+    hits, holds, flags = [], [], np.zeros(len(size), np.uint64)
     for c, f in zip(cache, file, strict=True):
         hits.append(caches[c].access(f))
         went = [] if hits[-1] else caches[c].admit(f, size[f])
-        gone.append(len(went))
-        evicted += went
-    return caches, hits, gone, evicted
+        flags[went] &= ~np.uint64(1 << c)
+        flags[f] |= np.uint64((f in caches[c]) << c)
+        holds.append(np.sum(flags * SALT[: len(size)]))
+    return caches, hits, holds
 
 
 def compare(policy, capacities, size, cache, file):
     code = KERNEL_POLICIES[policy]
-    caches, hits, gone, evicted = replay_classes(policy, capacities, size, cache, file)
+    caches, hits, holds = replay_classes(policy, capacities, size, cache, file)
     for by_file in (False, True):
         meta, node, ring = empty_caches(code, np.array(capacities), len(size), by_file=by_file)
         ours = replay(code, meta, node, ring, np.array(size), np.array(cache, np.int64), np.array(file, np.int64))
         assert ours[0].tolist() == hits
-        assert ours[1].tolist() == gone
-        assert ours[2] == evicted
+        assert (ours[1] == np.array(holds, np.uint64)).all()
         for c, twin in enumerate(caches):
             assert [f for f in range(len(size)) if contains(node[c], f)] == [f for f in range(len(size)) if f in twin]
             assert meta[c, USED] == twin.used_bytes
