@@ -15,7 +15,8 @@ The verbs are those of :class:`sim.policies.CachePolicy`, and every policy does 
 - ``contains(node, file)``: whether the file is held; nothing changes.
 - ``access(policy, meta, node, ring, file)``: ask for a file; True on a hit, which the policy remembers in its own way.
 - ``admit(policy, meta, node, ring, sizes, file, flags, bit)``: store a file that is not held; it gets its ``bit`` in ``flags`` (F,) uint64, and what goes for it
-  loses its own. A file larger than the cache is not admitted and evicts nothing.
+  loses its own; with a bit of 0 they stay as they are, and ``sizes.view(np.uint64)`` will do, which is in the memory looked at anyway. A file larger than the
+  cache is not admitted and evicts nothing.
 - ``admits(rule, largest_bytes, asked, sizes, file)``: after a miss, whether the rule of admission lets the file in; twins in ``sim.policies.admission``.
 """
 

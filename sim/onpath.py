@@ -282,7 +282,7 @@ def _answer_by_hash(
     way_ms: np.ndarray, onward_ms: np.ndarray, deliver_ms: np.ndarray, keeps: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Server and latency of each request where every file has a cache of its own."""
-    answered, latency, flags = np.empty(len(file), np.int32), np.empty(len(file)), np.zeros(len(sizes), np.uint64)
+    answered, latency, no_flags = np.empty(len(file), np.int32), np.empty(len(file)), sizes.view(np.uint64)
     for i in range(len(file)):
         r, o, f = receiver[i], origin[i], file[i]
         c = own_cache[f]
@@ -293,7 +293,7 @@ def _answer_by_hash(
         answered[i] = len(meta) + o
         latency[i] = way_ms[r, c] + onward_ms[c, o] + deliver_ms[r, o, c]
         if keeps[r, o, c]:
-            admit(policy, meta[c], node[c], ring[c], sizes, f, flags, 1)
+            admit(policy, meta[c], node[c], ring[c], sizes, f, no_flags, 0)
     return answered, latency
 
 
@@ -306,7 +306,7 @@ def _answer(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Server and latency of each request where the caches on the way are asked."""
     caches, origins = onward_ms.shape
-    answered, latency, flags = np.empty(len(file), np.int32), np.empty(len(file)), np.zeros(len(sizes), np.uint64)
+    answered, latency, no_flags = np.empty(len(file), np.int32), np.empty(len(file)), sizes.view(np.uint64)
     for i in range(len(file)):
         r, o, f = receiver[i], origin[i], file[i]
         server, first, last = caches + o, ask_start[r * origins + o], ask_start[r * origins + o + 1]
@@ -323,7 +323,7 @@ def _answer(
         if strategy == EDGE and server >= caches and last > first:
             c = ask_cache[first]
             there = ask_ms[first] + onward_ms[c, o]
-            admit(policy, meta[c], node[c], ring[c], sizes, f, flags, 1)
+            admit(policy, meta[c], node[c], ring[c], sizes, f, no_flags, 0)
         answered[i] = server
         latency[i] = there + way_ms[r, server]
         if strategy <= EDGE:
@@ -337,7 +337,7 @@ def _answer(
             else:
                 chance = BERNOULLI if strategy == RAND_BERNOULLI else 1.0
             if (chance == 1.0 or rng.random() < chance) and not access(policy, meta[c], node[c], ring[c], f):
-                admit(policy, meta[c], node[c], ring[c], sizes, f, flags, 1)
+                admit(policy, meta[c], node[c], ring[c], sizes, f, no_flags, 0)
     return answered, latency
 
 

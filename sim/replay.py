@@ -90,7 +90,8 @@ def _misses(
     size: np.ndarray, files: int,
 ) -> tuple[int, int]:  # fmt: skip
     missed, missed_bytes = 0, 0
-    sizes, flags = np.zeros(files, np.int64), np.zeros(files, np.uint64)
+    sizes = np.zeros(files, np.int64)
+    no_flags = sizes.view(np.uint64)
     for i in range(len(file)):
         f = file[i]
         if access(policy, meta, node, ring, f):
@@ -100,7 +101,7 @@ def _misses(
         if sizes[f] != size[i]:
             resize(meta, node, sizes, f, size[i])
         if admits(rule, largest, asked, sizes, f):
-            admit(policy, meta, node, ring, sizes, f, flags, 1)
+            admit(policy, meta, node, ring, sizes, f, no_flags, 0)
     return missed, missed_bytes
 
 
