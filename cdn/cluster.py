@@ -63,9 +63,9 @@ def into_appliances(
         if (stored == final.stored).all():
             break
         final = _recost(problem, final, stored)
-    if held is not None:
-        placement = stay_where_useful(network, problem, placement, held)
-        final = _recost(problem, final, placement.stored(network, problem.files))
+    more = placement if held is None else stay_where_useful(network, problem, placement, held)
+    if len(more) > len(placement):
+        placement, final = more, _recost(problem, final, more.stored(network, problem.files))
     s, f = np.nonzero(must_keep(solution.stored, problem.previous, problem.pinned, problem.floors) & ~final.stored)
     if len(s):
         clashes = [f"{file_ids[f[i]]!r} at site {network.site_ids[s[i]]!r}" for i in range(min(len(s), 20))]

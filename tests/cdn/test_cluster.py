@@ -83,6 +83,14 @@ def test_a_file_too_hot_for_one_appliance_gets_copies():
     assert final is solution
 
 
+def test_what_lies_there_already_is_not_costed_anew():
+    network, catalogue, problem, solution = one_site([10, 10], [1.0, 1.0], [1.0, 1.0], [0.4, 0.4])
+    held = Placement.of(np.array([0, 1]), np.array([0, 1]))
+    placement, final = into_appliances(network, problem, solution, catalogue.file_ids, held)
+    assert (placement.appliance.tolist(), placement.file.tolist()) == ([0, 1], [0, 1])
+    assert final is solution
+
+
 def test_copies_that_carry_the_peak_push_out_the_file_least_worth():
     network, catalogue, problem, solution = one_site([1, 1, 1], [1.0, 1.0, 1.0], [1.0, 1.0], [2.5, 0.4])
     placement, final = into_appliances(network, problem, solution, catalogue.file_ids)
