@@ -7,23 +7,23 @@ from sim.arrays import (
     COUNT,
     PATH_BYTES,
     PATH_COLUMNS,
-    PATH_MS,
     PATH_PULLED,
     PATH_PULLED_BYTES,
     Books,
     Ground,
 )
 from sim.balance import BalanceError
+from sim.ends import NEVER
 from sim.fleet import Fleet
+from sim.hourly import turn_hour
 from sim.log import OUTCOMES, Ledger
-from sim.machine import compiled
 from sim.scheme import Fills
 from sim.series import SLOT_MS, SLOTS, arc_bytes, loads_by_arc, mark_flows, move_marks
 from sim.tally import DELIVERED, HOUR_MS, STARTUP_BINS, Tally, startup_bin
 from topology.routing import Paths
 
 HOUR_SLOTS = HOUR_MS // SLOT_MS
-WINDOW_BYTES = 2**23
+WINDOW_BYTES = 2**20
 """About what the marks of the hours that are kept together may take."""
 
 
@@ -48,8 +48,14 @@ class Accounts:
         )
         paths, pairs, hours = fleet.candidate.size, len(pair_paths.start) - 1, 24 * days
         self.books = Books(
-            path=np.zeros((hours, paths * PATH_COLUMNS), np.int64),
-            pair=np.zeros((hours, pairs, 2), np.int64),
+            hour_end=np.array([HOUR_MS]),
+            path=np.zeros(paths * PATH_COLUMNS, np.int64),
+            pair=np.zeros((pairs, 2), np.int64),
+            path_total=np.zeros(paths * PATH_COLUMNS, np.int64),
+            pair_total=np.zeros((pairs, 2), np.int64),
+            by_hour=np.zeros((hours, len(OUTCOMES) + 3), np.int64),
+            asked=np.zeros((hours, fleet.sites, len(OUTCOMES) + 1), np.int64),
+            given=np.zeros((hours, fleet.sites, len(DELIVERED)), np.int64),
             fetched=np.zeros(pairs, np.int64),
             relayed=np.zeros(pairs, np.int64),
             detour=np.zeros(pairs, np.int64),
@@ -100,14 +106,15 @@ class Accounts:
             If sums that were counted at different places do not agree.
         """
         fleet, books = self.fleet, self.books
+        turn_hour(self.ground, books, NEVER)
         shape = fleet.candidate.shape
-        path, pair = books.path.sum(axis=0).reshape(-1, PATH_COLUMNS), books.pair.sum(axis=0)
+        path, pair = books.path_total.reshape(-1, PATH_COLUMNS), books.pair_total
         count = path[:, : len(OUTCOMES)].sum(axis=1)
         direct_count = count - path[:, PATH_PULLED]
         direct_bytes = path[:, PATH_BYTES] - path[:, PATH_PULLED_BYTES]
         delivering, first, path_us = np.maximum(fleet.candidate, 0).ravel(), fleet.candidate[:, 0], self.ground.path_us
         best = np.arange(shape[0]) * shape[1]
-        targets, sources = self._pair_sites()
+        targets, sources = self.ground.pair_target, self.ground.pair_source
         delivered = _sum_by(delivering, path[:, PATH_BYTES], fleet.sites)
         sourced = _sum_by(sources, pair[:, BYTES], fleet.sites)
         pulled_bytes = _sum_by(targets, pair[:, BYTES], fleet.sites)
@@ -123,7 +130,13 @@ class Accounts:
             fill_ran=ran,
         )
         tally = Tally(
-            **self._by_hour(),
+            hour_sessions=books.by_hour[:, : len(OUTCOMES)],
+            hour_bytes=books.by_hour[:, -3],
+            hour_hit_bytes=books.by_hour[:, -2],
+            hour_origin_bytes=books.by_hour[:, -1],
+            site_hour_asked=books.asked[:, :, :-1],
+            site_hour_hit_bytes=books.asked[:, :, -1],
+            site_hour_delivered=books.given,
             path_sessions=count.reshape(shape),
             path_bytes=path[:, PATH_BYTES].reshape(shape).copy(),
             hit_sessions=_sum_by(first, direct_count[best], fleet.sites),
@@ -148,32 +161,6 @@ class Accounts:
         mark_flows(marks, paths.start, paths.arcs, fills.start_ms[ran], fills.end_ms[ran], fills.rate_bps()[ran])
         return loads_by_arc(marks)
 
-    def _by_hour(self) -> dict[str, np.ndarray]:
-        """The hours' part of the tally, from what had been counted by the end of each."""
-        fleet, hours, width = self.fleet, 24 * self.days, self.fleet.candidate.shape[1]
-        targets, sources = self._pair_sites()
-        hour = np.zeros((hours, len(OUTCOMES) + 3), np.int64)
-        asked = np.zeros((hours, fleet.sites, len(OUTCOMES) + 1), np.int64)
-        given = np.zeros((hours, fleet.sites, len(DELIVERED)), np.int64)
-        path = self.books.path.reshape(hours, len(fleet.candidate), width, PATH_COLUMNS)
-        _add_hours(fleet.candidate, fleet.is_origin, self.ground.path_us, path, hour, asked, given)
-        _add_pulls(targets, fleet.is_origin[sources], self.ground.pair_us, self.books.pair, hour, given)
-        return {
-            "hour_sessions": hour[:, : len(OUTCOMES)],
-            "hour_bytes": hour[:, -3],
-            "hour_hit_bytes": hour[:, -2],
-            "hour_origin_bytes": hour[:, -1],
-            "site_hour_asked": asked[:, :, :-1],
-            "site_hour_hit_bytes": asked[:, :, -1],
-            "site_hour_delivered": given,
-        }
-
-    def _pair_sites(self) -> tuple[np.ndarray, np.ndarray]:
-        """Targets and sources of the pulls' pairs, in the order of their numbers."""
-        sources, targets = np.nonzero(self.ground.pair_of >= 0)
-        order = np.argsort(self.ground.pair_of[sources, targets])
-        return targets[order], sources[order]
-
     def _check_sums(self, tally: Tally, ledger: Ledger, requested: int) -> None:
         """Sums counted at different places of the kernel must agree."""
         for what, counted in (
@@ -197,63 +184,3 @@ def _sum_by(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     total = np.zeros(size, np.int64)
     np.add.at(total, where, values)
     return total
-
-
-@compiled
-def _add_hours(
-    candidate: np.ndarray,
-    is_origin: np.ndarray,
-    path_us: np.ndarray,
-    path: np.ndarray,
-    by_hour: np.ndarray,
-    asked: np.ndarray,
-    given: np.ndarray,
-) -> None:
-    """Add up paths (H, V, K, 8) by hour: sessions of each outcome, bytes, those of hits, those of origins.
-
-    By the best-ranked site into ``asked`` (H, S, 5), the last the bytes of hits; by the delivering one into ``given`` (H, S, 5).
-    """
-    for hour in range(len(path)):
-        for row in range(len(candidate)):
-            best = candidate[row, 0]
-            for k in range(candidate.shape[1]):
-                size, count = path[hour, row, k, PATH_BYTES], 0
-                if size == 0:
-                    continue
-                site = candidate[row, k]
-                for outcome in range(PATH_BYTES):
-                    sessions = path[hour, row, k, outcome]
-                    by_hour[hour, outcome] += sessions
-                    asked[hour, best, outcome] += sessions
-                    count += sessions
-                direct = size - path[hour, row, k, PATH_PULLED_BYTES]
-                by_hour[hour, PATH_BYTES] += size
-                if k == 0:
-                    by_hour[hour, PATH_BYTES + 1] += direct
-                    asked[hour, best, PATH_BYTES] += direct
-                if is_origin[site]:
-                    by_hour[hour, PATH_BYTES + 2] += direct
-                given[hour, site, 0] += count
-                given[hour, site, 1] += size
-                given[hour, site, 2] += path[hour, row, k, PATH_MS]
-                given[hour, site, 3] += count * path_us[row * candidate.shape[1] + k]
-
-
-@compiled
-def _add_pulls(
-    target: np.ndarray,
-    from_origin: np.ndarray,
-    pair_us: np.ndarray,
-    pair: np.ndarray,
-    by_hour: np.ndarray,
-    given: np.ndarray,
-) -> None:
-    """Add what pulls between pairs of sites, (H, P, 2), came to: their round trips and number by target, their bytes from origins by hour."""
-    for hour in range(len(pair)):
-        for which in range(pair.shape[1]):
-            count = pair[hour, which, COUNT]
-            if count > 0:
-                given[hour, target[which], 3] += count * pair_us[which]
-                given[hour, target[which], 4] += count
-                if from_origin[which]:
-                    by_hour[hour, PATH_BYTES + 2] += pair[hour, which, BYTES]

@@ -33,7 +33,7 @@ class Ground(NamedTuple):
     ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn, padded with any behind an origin, where no walk comes; ``lanes`` (V, K / 15, 16) uint8
     the same for caches of fewer than 64 sites, padded with 63, or (0, 0, 16); ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``seat_row``,
     ``seat_place`` (M,) where sites stand in ``candidate``, site by site from ``seat_begin`` (S + 1,) on; ``pair_of`` (S, S) the
-    number of the path between two sites; ``path_us``, ``pair_us`` round trips of a region's and of a pair's
+    number of the path between two sites, from ``pair_source`` to ``pair_target`` (pairs,); ``path_us``, ``pair_us`` round trips of a region's and of a pair's
     path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and ``admission`` numbers of :mod:`sim.caches`,
     ``largest`` the threshold of the admission by size, ``pull`` a place in :data:`sim.climb.PULLS`, ``whole`` whether a pull brings the whole file.
     """
@@ -48,6 +48,8 @@ class Ground(NamedTuple):
     seat_place: np.ndarray
     seat_begin: np.ndarray
     pair_of: np.ndarray
+    pair_source: np.ndarray
+    pair_target: np.ndarray
     path_us: np.ndarray
     pair_us: np.ndarray
     climb_of: np.ndarray
@@ -106,14 +108,22 @@ class Part(NamedTuple):
 class Books(NamedTuple):
     """What is counted: see :class:`sim.tally.Tally`.
 
-    By the hour of a session's start, H of them: ``path`` (H, R * K * 8) and ``pair`` (H, pairs, 2), see the names of their columns above. (pairs,): ``fetched``, bytes that a keeper
+    Of the sessions that start in the hour that runs, up to ``hour_end`` (1,) in ms: ``path`` (V * K * 8,) and ``pair`` (pairs, 2), see the names of their columns above; of the hours that are over, ``path_total`` and
+    ``pair_total`` alike, and by hour, H of them: ``by_hour`` (H, 7), sessions of each outcome, bytes, those of hits, those of origins; ``asked`` (H, S, 5), outcomes and bytes of hits by
+    best-ranked site; ``given`` (H, S, 5), :data:`sim.tally.DELIVERED` by delivering site. (pairs,): ``fetched``, bytes that a keeper
     fetched; where the keeper is not the front, ``relayed``, session bytes from it to the front, and ``detour``, those from the source to it, which go
     off again between source and front. ``startup``: bins of pulls alone. ``peak`` (S,). ``marks`` (T', R * K, 2) and ``pair_marks``
     (T', pairs, 2) hold parts and levels of flows.
     """
 
+    hour_end: np.ndarray
     path: np.ndarray
     pair: np.ndarray
+    path_total: np.ndarray
+    pair_total: np.ndarray
+    by_hour: np.ndarray
+    asked: np.ndarray
+    given: np.ndarray
     fetched: np.ndarray
     relayed: np.ndarray
     detour: np.ndarray

@@ -51,6 +51,7 @@ def lay_ground(fleet: Fleet, scheme: Scheme, rules: Rules, numbers: Numbers, row
     """What does not change while a simulation runs, and the paths between sites that a pull may join."""
     policy = 0 if scheme.policy is None else KERNEL_POLICIES[scheme.policy]
     pair_of, pair_paths = pull_paths(fleet, scheme.pull) if policy else (NO_PAIRS, NO_PATHS)
+    pair_source, pair_target = np.nonzero(pair_of >= 0)  # in the order of their numbers
     ways = climbs(fleet) if policy and scheme.pull != "next" else NO_CLIMBS
     reserve = np.zeros(numbers.bits, np.int64)
     reserve[numbers.bit] = rules.reserve_bps(fleet)
@@ -66,6 +67,8 @@ def lay_ground(fleet: Fleet, scheme: Scheme, rules: Rules, numbers: Numbers, row
         seat_place=seat_place,
         seat_begin=seat_begin,
         pair_of=pair_of,
+        pair_source=pair_source,
+        pair_target=pair_target,
         path_us=fleet.round_trip_us(fleet.region_paths),
         pair_us=fleet.round_trip_us(pair_paths),
         policy=policy,

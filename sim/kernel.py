@@ -32,10 +32,10 @@ from sim.arrays import (
 from sim.caches import access, admits, take_in, touch
 from sim.climb import PULLS
 from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
+from sim.hourly import turn_hour
 from sim.machine import compiled, fetch_ahead, index, inlined, lowest_bit, whole
 from sim.series import SLOT_MS
 from sim.steer import carrier, front_site, holder, holds_up, is_cached, look_again, steer
-from sim.tally import HOUR_MS
 
 DONE, NO_ROOM, NO_MORE = range(3)
 NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
@@ -146,15 +146,15 @@ def _climb(
 
 @inlined
 def _note_pull(
-    ground: Ground, books: Books, hour: int, place: int, source: int, keeper: int, site: int, size: int, fetched: int
+    ground: Ground, books: Books, place: int, source: int, keeper: int, site: int, size: int, fetched: int
 ) -> None:
     """Count a pull: what it brings as far as its keeper, and the session's bytes from there."""
     first = index(PATH_COLUMNS * place)
-    books.path[hour, first + PATH_PULLED] += 1
-    books.path[hour, first + PATH_PULLED_BYTES] += size
+    books.path[first + PATH_PULLED] += 1
+    books.path[first + PATH_PULLED_BYTES] += size
     pair = index(ground.pair_of[source, site])
-    books.pair[hour, pair, COUNT] += 1
-    books.pair[hour, pair, BYTES] += size
+    books.pair[pair, COUNT] += 1
+    books.pair[pair, BYTES] += size
     ms = whole(ground.path_us[place] + ground.pair_us[pair] + 999, 1000)
     books.startup[index(min(ms, len(books.startup) - 1))] += 1
     if keeper != site:
@@ -166,12 +166,12 @@ def _note_pull(
 
 
 @inlined
-def _count(books: Books, hour: int, place: int, outcome: int, size: int, length: int) -> None:
-    """Count a session by the hour of its start and path."""
+def _count(books: Books, place: int, outcome: int, size: int, length: int) -> None:
+    """Count a session by its path, in the hour that runs."""
     first = index(PATH_COLUMNS * place)
-    books.path[hour, first + outcome] += 1
-    books.path[hour, first + PATH_BYTES] += size
-    books.path[hour, first + PATH_MS] += length
+    books.path[first + outcome] += 1
+    books.path[first + PATH_BYTES] += size
+    books.path[first + PATH_MS] += length
 
 
 @inlined
@@ -302,8 +302,10 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
             if not (soft and ground.where[provider].endless >= 0):
                 break
             soft = False
-        hour, length = index(whole(now, HOUR_MS)), part.duration_ms[i]
-        k, source, keeper, fetched, end = served, NOBODY, NOBODY, 0, now + length
+        if now >= books.hour_end[0]:
+            turn_hour(ground, books, now)
+        length, k, source, keeper, fetched = part.duration_ms[i], served, NOBODY, NOBODY, 0
+        end = now + length
         place = index(row * width + served)
         if ground.policy != 0:
             front, front_appliance = front_site(ground, state, row, file, rate, soft, served)
@@ -326,7 +328,7 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
                 k, source, appliance = front, appliance, front_appliance
                 fetched = max(ground.file_bytes[file], size) if ground.whole else size
                 place = index(row * width + front)
-                _note_pull(ground, books, hour, place, provider, index(keeper), site, size, fetched)
+                _note_pull(ground, books, place, provider, index(keeper), site, size, fetched)
                 _take(state, books.peak, site, appliance, rate)
                 if link_loads:
                     brought = int(np.rint(fetched * 8000.0 / (end - now)))
@@ -334,7 +336,7 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
                     _mark_pair(ground, books, base_slot, keeper, site, now, end, rate)
         _take(state, books.peak, provider, appliance if source < 0 else source, rate)
         expect(calendar, end, rate, appliance, source)
-        _count(books, hour, place, outcome, size, length)
+        _count(books, place, outcome, size, length)
         if link_loads:
             _mark(books.marks, base_slot, place, now, rate)
             _mark(books.marks, base_slot, place, end, -rate)

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numba as nb
 import numpy as np
 import pandas as pd
 
@@ -117,7 +118,6 @@ def with_expected_stalls(result: SimulationResult, ratio: float) -> SimulationRe
 
 def _by_arc(fleet: Fleet, ledger: Ledger, gbps: np.ndarray) -> pd.DataFrame:
     """The 95th percentile is the nearest rank among the five-minute averages: the busiest 5 % are not billed."""
-    ranked = np.sort(gbps, axis=1)  # np.partition takes five times as long where most are equal: zeros
     billed = -(-95 * gbps.shape[1] // 100) - 1
     return pd.DataFrame(
         {
@@ -126,11 +126,20 @@ def _by_arc(fleet: Fleet, ledger: Ledger, gbps: np.ndarray) -> pd.DataFrame:
             "fetch_gb": ledger.fetching / BYTES_PER_GB,
             "fill_gb": ledger.filling / BYTES_PER_GB,
             "gb": (ledger.serving + ledger.fetching + ledger.filling) / BYTES_PER_GB,
-            "peak_gbps": ranked[:, -1],
-            "p95_gbps": ranked[:, billed],
+            "peak_gbps": gbps.max(axis=1),
+            "p95_gbps": _ranked(gbps, billed),
             "capacity_gbps": fleet.arc_capacity_bps / BITS_PER_GBIT,
         }
     )
+
+
+@nb.njit(cache=True, nogil=True)
+def _ranked(rows: np.ndarray, rank: int) -> np.ndarray:
+    """(N,): of each row the value that so many are not above. NumPy's own partition takes ten times as long where most are equal: zeros."""
+    value = np.empty(len(rows), rows.dtype)
+    for row in range(len(rows)):
+        value[row] = np.partition(rows[row], rank)[rank]
+    return value
 
 
 def _by_hour(tally: Tally) -> pd.DataFrame:
