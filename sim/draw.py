@@ -20,6 +20,7 @@ from scipy.special import ndtr
 from demand.catalogue import Catalogue
 from demand.demand import Demand
 from demand.diurnal import EVENING, QUARTERS, quarter_hour_weights
+from sim.machine import index
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem
 from topology.network import Network
@@ -213,7 +214,7 @@ def _tables(
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Expected sessions of each region a day, (R,), and ``_Law.table`` of the files they ask for.
 
-    ``region``, ``file``, ``gb`` (N,) as in :class:`Demand`; ``sessions_a_gb`` (F,). Two passes over the demand, in its order.
+    ``region``, ``file``, ``gb`` (N,) as in :class:`Demand`; ``sessions_a_gb`` (F,). Two passes over the demand, in its order, then one over the entries.
     """
     total, count = np.zeros(regions), np.zeros(regions, np.int64)
     for i in range(len(gb)):
@@ -224,19 +225,21 @@ def _tables(
         upto[r] = begin
         begin += count[r]
         slots[r + 1] = slots[r] + count[r] // A_SLOT + 2
-    guide, entry = np.zeros(slots[regions], np.int32), np.empty((len(gb), 2), np.uint32)
-    so_far, scale = np.zeros(regions), np.zeros(regions)
+    entry, so_far, scale = np.empty((len(gb), 2), np.uint32), np.zeros(regions), np.zeros(regions)
     for r in range(regions):
         scale[r] = CERTAIN / total[r] if total[r] > 0 else 0.0
-        guide[slots[r]] = upto[r]
     for i in range(len(gb)):
         r = region[i]
         so_far[r] += gb[i] * sessions_a_gb[file[i]]
-        chance, at = np.int64(np.rint(so_far[r] * scale[r])), upto[r]
-        entry[at, 0], entry[at, 1] = chance, file[i]
-        upto[r] = at + 1
-        guide[slots[r] + _share(chance, slots, r) + 1] = at + 1  # a search for more than this share begins behind it
+        at = index(upto[r])
+        entry[at, 0], entry[at, 1] = np.int64(np.rint(so_far[r] * scale[r])), file[i]
+        upto[r] += 1
+    guide, at = np.zeros(slots[regions], np.int32), 0
     for r in range(regions):
+        guide[slots[r]] = at
+        for i in range(at, upto[r]):  # a search for more than an entry's share begins behind it
+            guide[slots[r] + _share(entry[index(i), 0], slots, r) + 1] = i + 1
+        at = upto[r]
         for slot in range(slots[r] + 1, slots[r + 1]):
             guide[slot] = max(guide[slot], guide[slot - 1])
     return total, (slots, guide, entry)
