@@ -31,8 +31,8 @@ FIRST_BLOCKS = 1024
 """At first; room that is not used yet takes no memory."""
 AT_ONCE = 2
 """Ends that are looked at without a branch before a loop takes over: one session in the mean ends between two that begin, and how many do is chance."""
-A_PAGE, FIRST_SHIFT, MOST_SHIFT = 512, 17, 26
-"""Sessions that should end in one page; pages of 2**shift ms."""
+A_PAGE, FIRST_SHIFT, MOST_SHIFT = 512, 17, 20
+"""Sessions that should end in one page; pages of 2**shift ms, at most a quarter of an hour or so: what ends within the open one waits in a heap."""
 
 
 class Calendar(NamedTuple):
