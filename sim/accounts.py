@@ -87,7 +87,8 @@ class Accounts:
                 (self.books.marks, self.fleet.region_paths),
                 (self.books.pair_marks, self.pair_paths),
             ):
-                move_marks(marks, past, self.arc_marks, self.base_slot, paths.start, paths.arcs)
+                path = np.repeat(np.arange(len(paths.start) - 1), np.diff(paths.start))
+                move_marks(marks, past, self.arc_marks, self.base_slot, path, paths.arcs)
             self.base_slot = hour * HOUR_SLOTS
 
     def close(self, fills: Fills, ran: np.ndarray, requested: int) -> tuple[Tally, Ledger]:

@@ -8,7 +8,7 @@ slot of t, its *part*, and r x five minutes into every later one, its *level*; t
 import numpy as np
 from scipy.sparse import csr_array
 
-from sim.machine import compiled
+from sim.machine import compiled, index
 from topology.errors import InputError, Problem
 from topology.routing import Paths
 
@@ -88,7 +88,7 @@ def mark_flows(
 
 @compiled
 def move_marks(
-    marks: np.ndarray, past: int, arc_marks: np.ndarray, base: int, start: np.ndarray, arcs: np.ndarray
+    marks: np.ndarray, past: int, arc_marks: np.ndarray, base: int, path: np.ndarray, arc: np.ndarray
 ) -> None:
     """Charge marks on paths to the arcs of the paths, and move what is left to the front.
 
@@ -98,24 +98,19 @@ def move_marks(
         (slots, P, 2) int64, of which the first ``past`` are charged; slot 0 is slot ``base`` of ``arc_marks``.
     arc_marks
         (T, A, 2) int64, added to; what lies behind its end is left out.
-    start, arcs
-        (P + 1,) and (M,): the arcs of path p are ``arcs[start[p]:start[p + 1]]``.
+    path, arc
+        (M,): each arc of each path, one path after the other, so that hardly ever two in a row add to the same arc.
     """
-    for slot in range(min(past, len(marks))):
-        for path in range(marks.shape[1]):
-            part, level = marks[slot, path, 0], marks[slot, path, 1]
-            if part != 0 or level != 0:
-                marks[slot, path, 0] = marks[slot, path, 1] = 0
-                if base + slot < len(arc_marks):
-                    for which in range(start[path], start[path + 1]):
-                        arc_marks[base + slot, arcs[which], 0] += part
-                        arc_marks[base + slot, arcs[which], 1] += level
-    for slot in range(past, len(marks)):
-        for path in range(marks.shape[1]):
-            part, level = marks[slot, path, 0], marks[slot, path, 1]
-            if part != 0 or level != 0:
-                marks[slot, path, 0] = marks[slot, path, 1] = 0
-                marks[slot - past, path, 0], marks[slot - past, path, 1] = part, level
+    past = min(past, len(marks))
+    for slot in range(min(past, len(arc_marks) - base)):
+        for each in range(len(path)):
+            here, there = index(path[each]), index(arc[each])
+            arc_marks[base + slot, there, 0] += marks[slot, here, 0]
+            arc_marks[base + slot, there, 1] += marks[slot, here, 1]
+    for slot in range(len(marks)):
+        for each in range(marks.shape[1]):
+            for which in range(2):
+                marks[slot, each, which] = marks[slot + past, each, which] if slot + past < len(marks) else 0
 
 
 @compiled
