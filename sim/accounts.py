@@ -70,7 +70,8 @@ class Accounts:
         self.kept_hours = min(max(WINDOW_BYTES // (HOUR_SLOTS * slot_bytes + 1), 1), 24)
 
     def make_room(self, longest_ms: int) -> None:
-        """A window of marks that the longest session fits into."""
+        """A window of marks that the longest session fits into, kept so long that what is left of it seldom moves."""
+        self.kept_hours = max(self.kept_hours, min(longest_ms // HOUR_MS + 1, 24))
         window = min(self.kept_hours * HOUR_SLOTS + longest_ms // SLOT_MS + 2, self.days * SLOTS)
         if self.link_loads and window > len(self.books.marks):
             marks, pair_marks = (
