@@ -22,7 +22,7 @@ The verbs are those of :class:`sim.policies.CachePolicy`, and every policy does 
 
 import numpy as np
 
-from sim.machine import compiled, fetch_ahead, index, inlined
+from sim.machine import compiled, fetch_ahead, index, inlined, wide_zeros
 from sim.policies import ADMISSIONS, POLICIES
 from sim.policies.s3fifo import MOST_COUNTED, PROMOTED_AT, SMALL_PERCENT
 
@@ -87,14 +87,15 @@ def empty_caches(
     meta[:, CAPACITY] = capacity_bytes
     meta[:, ANCHOR] = files
     rows = files + (0 if policy <= RINGED else 1 + files if policy == LFU else ANCHORS)
-    node = np.zeros((caches, rows, width), np.int32)
     if (
         by_file
     ):  # two rows at least and a column to spare: never contiguous, so that kernels are compiled for one form alone
-        node = np.zeros((max(rows, 2), caches + 1, width), np.int32)[:, :caches].transpose(1, 0, 2)
+        node = wide_zeros((max(rows, 2), caches + 1, width), np.int32)[:, :caches].transpose(1, 0, 2)
+    else:
+        node = wide_zeros((caches, rows, width), np.int32)
     if policy <= RINGED:
         meta[:, PLACES] = 2 * files >> max((2 * files // SMALLEST_RING).bit_length() - 1, 0)
-        return meta, node, np.zeros((caches, 2 * files), np.int32)
+        return meta, node, wide_zeros((caches, 2 * files), np.int32)
     meta[:, HAND], meta[:, FRESH] = files, files + 1
     for anchor in range(files, files + (1 if policy == LFU else ANCHORS)):
         node[:, anchor] = anchor

@@ -8,6 +8,7 @@ from sim.arrays import LANES, PLACES, Ground, State, Transfers
 from sim.caches import KERNEL_ADMISSIONS, KERNEL_POLICIES, empty_caches, empty_memory
 from sim.climb import PULLS, Climbs, climbs, pull_paths
 from sim.fleet import Fleet
+from sim.machine import wide_zeros
 from sim.numbering import WORD, Numbers
 from sim.scheme import Fills, Rules, Scheme, dropped_copies
 from sim.sites import copies_there
@@ -37,7 +38,7 @@ def file_rows(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers) -> F
     """The files as the clock starts: nothing is cached, and the copies that no fill brings are there."""
     cached = 0 if scheme.policy is None else -(-fleet.sites // WORD)
     files = max(fleet.files, 2)  # never contiguous, so that kernels are compiled for one form alone
-    table = np.zeros((files, 1 + cached + numbers.width), np.uint64)
+    table = wide_zeros((files, 1 + cached + numbers.width), np.uint64)
     rows = FileRows(bytes=table[:, 0].view(np.int64), cached=table[:, 1 : 1 + cached], copies=table[:, 1 + cached :])
     rows.bytes[: fleet.files] = fleet.file_bytes
     if scheme.placement is not None:
@@ -170,4 +171,6 @@ def _origins(fleet: Fleet) -> np.ndarray:
     words = np.zeros((len(fleet.candidate), -(-width // PLACES)), np.uint16)
     row, k = np.nonzero(endless)
     np.bitwise_or.at(words, (row, k // PLACES), (1 << k % PLACES).astype(np.uint16))
-    return np.repeat(words[:, None], fleet.files, axis=1)
+    bits = wide_zeros((len(words), fleet.files, words.shape[1]), np.uint16)
+    bits[:] = words[:, None]
+    return bits

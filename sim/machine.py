@@ -1,4 +1,8 @@
-"""How kernels are compiled, and instructions of the processor that Numba has no name for."""
+"""How kernels are compiled, memory for them, and instructions of the processor that Numba has no name for."""
+
+import mmap
+import sys
+from math import prod
 
 import numba as nb
 import numpy as np
@@ -10,6 +14,24 @@ compiled = nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")
 """Without reference counts, which cost more than all the rest: no kernel makes or keeps an array. Other threads go on meanwhile."""
 inlined = nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy", forceinline=True)
 """For what every session does: a call would hand over dozens of arrays."""
+
+
+HUGE_PAGE = 2**21
+"""Bytes."""
+
+
+def wide_zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Zeros for kernels that look at places all over them: in huge pages of their own where the system has any, not in what the allocator has at hand."""
+    count = prod(shape)
+    size = count * np.dtype(dtype).itemsize
+    if sys.platform != "linux" or size < HUGE_PAGE // 2:
+        return np.zeros(shape, dtype)
+    try:
+        pages = mmap.mmap(-1, -(-size // HUGE_PAGE) * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    except (OSError, OverflowError):  # too little memory, or a system without them
+        return np.zeros(shape, dtype)
+    return np.frombuffer(pages, dtype, count).reshape(shape)
 
 
 @inlined
