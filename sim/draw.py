@@ -20,7 +20,7 @@ from scipy.special import ndtr
 from demand.catalogue import Catalogue
 from demand.demand import Demand
 from demand.diurnal import EVENING, QUARTERS, quarter_hour_weights
-from sim.machine import index
+from sim.machine import index, wide_zeros
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem
 from topology.network import Network
@@ -111,7 +111,7 @@ class _Law:
     rate
         (Q, R): expected arrivals of each region in each quarter of an hour.
     table
-        ``slots`` (R + 1,) int64, ``guide`` (G,) int32 and ``entry`` (N, 2) uint32. Entries stand region by region: the chance of all entries of the region up
+        ``slots`` (R + 1,) int64, ``guide`` (N / 4 + 2 R,) int32 and ``entry`` (N, 2) uint32. Entries stand region by region: the chance of all entries of the region up
         to this one, in parts of :data:`CERTAIN`, and its file. ``guide`` has ``slots[r]:slots[r + 1]`` for region r, each but the last for an equal share of all chances:
         the entry at which the search for a chance in that share begins.
     location, spread
@@ -148,7 +148,9 @@ def _law(
     whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps  # GB over kbit/s, in ms
     location = np.log(mean_minutes * 60_000) - spread**2 / 2
     mean_gb = cut_lognormal_mean(location, spread, whole_ms) * catalogue.bitrate_kbps / 8e9
-    total, table = _tables(demand.region, demand.file, demand.gb, 1 / mean_gb, regions)
+    slots, guide = np.zeros(regions + 1, np.int64), wide_zeros((len(demand) // A_SLOT + 2 * regions,), np.int32)
+    table = slots, guide, wide_zeros((len(demand), 2), np.uint32)
+    total = _fill_tables(demand.region, demand.file, demand.gb, 1 / mean_gb, *table)
     return _Law(
         rate=np.concatenate([(total[:, None] * w / w.sum(axis=1, keepdims=True)).T for w in weights]),
         table=table,
@@ -209,23 +211,30 @@ def _share(chance: int, slots: np.ndarray, region: int) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
-def _tables(
-    region: np.ndarray, file: np.ndarray, gb: np.ndarray, sessions_a_gb: np.ndarray, regions: int
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Expected sessions of each region a day, (R,), and ``_Law.table`` of the files they ask for.
+def _fill_tables(
+    region: np.ndarray,
+    file: np.ndarray,
+    gb: np.ndarray,
+    sessions_a_gb: np.ndarray,
+    slots: np.ndarray,
+    guide: np.ndarray,
+    entry: np.ndarray,
+) -> np.ndarray:
+    """Expected sessions of each region a day, (R,); ``slots``, ``guide`` and ``entry`` of ``_Law.table``, which come as zeros, tell the files they ask for.
 
     ``region``, ``file``, ``gb`` (N,) as in :class:`Demand`; ``sessions_a_gb`` (F,). Two passes over the demand, in its order, then one over the entries.
     """
+    regions = len(slots) - 1
     total, count = np.zeros(regions), np.zeros(regions, np.int64)
     for i in range(len(gb)):
         total[region[i]] += gb[i] * sessions_a_gb[file[i]]
         count[region[i]] += 1
-    slots, upto, begin = np.zeros(regions + 1, np.int64), np.empty(regions, np.int64), 0
+    upto, begin = np.empty(regions, np.int64), 0
     for r in range(regions):
         upto[r] = begin
         begin += count[r]
         slots[r + 1] = slots[r] + count[r] // A_SLOT + 2
-    entry, so_far, scale = np.empty((len(gb), 2), np.uint32), np.zeros(regions), np.zeros(regions)
+    so_far, scale = np.zeros(regions), np.zeros(regions)
     for r in range(regions):
         scale[r] = CERTAIN / total[r] if total[r] > 0 else 0.0
     for i in range(len(gb)):
@@ -234,7 +243,7 @@ def _tables(
         at = index(upto[r])
         entry[at, 0], entry[at, 1] = np.int64(np.rint(so_far[r] * scale[r])), file[i]
         upto[r] += 1
-    guide, at = np.zeros(slots[regions], np.int32), 0
+    at = 0
     for r in range(regions):
         guide[slots[r]] = at
         for i in range(at, upto[r]):  # a search for more than an entry's share begins behind it
@@ -242,7 +251,7 @@ def _tables(
         at = upto[r]
         for slot in range(slots[r] + 1, slots[r + 1]):
             guide[slot] = max(guide[slot], guide[slot - 1])
-    return total, (slots, guide, entry)
+    return total
 
 
 @nb.njit(cache=True, nogil=True, _nrt=False, error_model="numpy")  # as in sim.kernel: no reference counts

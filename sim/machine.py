@@ -24,7 +24,7 @@ def wide_zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """Zeros for kernels that look at places all over them: in huge pages of their own where the system has any, not in what the allocator has at hand."""
     count = prod(shape)
     size = count * np.dtype(dtype).itemsize
-    if sys.platform != "linux" or size < HUGE_PAGE // 2:
+    if sys.platform != "linux" or size < HUGE_PAGE // 8:
         return np.zeros(shape, dtype)
     try:
         pages = mmap.mmap(-1, -(-size // HUGE_PAGE) * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
