@@ -291,11 +291,11 @@ def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict
 def scaling(counts: list[int], seed: int) -> list[dict[str, float]]:
     """The same week with more and more sessions, drawn and simulated as they come: what one costs, what is drawn from included, and the memory.
 
-    Medians of five up to :data:`FEW` sessions. ``ns_per_session_without`` leaves out what a week of a thousand sessions costs, too: the copies put in
-    place, the tables that are drawn from, and the fleet's clock.
+    Medians of five up to :data:`FEW` sessions. ``ns_each_more`` is what a session costs that the row above did not have, or a week of a thousand: without
+    the copies put in place, the tables that are drawn from, and the fleet's clock.
     """
     rows: list[dict[str, float]] = []
-    fixed = 0.0
+    before, had = 0.0, 0
     for count in [HARDLY_ANY, HARDLY_ANY, *counts]:  # the first compiles
         scenario = build_scenario(count)
 
@@ -308,16 +308,16 @@ def scaling(counts: list[int], seed: int) -> list[dict[str, float]]:
 
         rounds = [timed(week) for _ in range(5 if count <= FEW else 1)]
         spent, result = statistics.median(seconds for seconds, _ in rounds), rounds[0][1]
-        fixed = spent if count == HARDLY_ANY else fixed
         rows.append(
             {
                 "sessions": result.sessions,
                 "seconds": round(spent, 3),
                 "ns_per_session": round(spent / result.sessions * 1e9),
-                "ns_per_session_without": round((spent - fixed) / result.sessions * 1e9),
+                "ns_each_more": round((spent - before) / max(result.sessions - had, 1) * 1e9),
                 "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
             }
         )
+        before, had = spent, result.sessions
     return rows[2:]
 
 
