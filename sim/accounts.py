@@ -24,7 +24,7 @@ from topology.routing import Paths
 
 HOUR_SLOTS = HOUR_MS // SLOT_MS
 WINDOW_BYTES = 2**20
-"""About what the marks of the hours that are kept together may take."""
+"""About what the marks of the hours that are kept together may take: the second cache of a processor."""
 
 
 class Accounts:
