@@ -64,6 +64,10 @@ class Accounts:
             marks=np.zeros((1, paths, 2), np.int64),
             pair_marks=np.zeros((1, pairs, 2), np.int64),
         )
+        self.arcs_of_paths, self.arcs_of_pairs = (
+            (np.repeat(np.arange(len(of.start) - 1), np.diff(of.start)), of.arcs)
+            for of in (fleet.region_paths, pair_paths)
+        )
         self.arc_marks = np.zeros((days * SLOTS, fleet.arcs, 2), np.int64)
         self.base_slot = 0
         slot_bytes = self.books.marks.nbytes + self.books.pair_marks.nbytes
@@ -84,12 +88,8 @@ class Accounts:
         """Every so many hours, loads that can no longer change move from paths to arcs, and the window of marks begins anew."""
         if self.link_loads and (hour % self.kept_hours == 0 or hour == 24 * self.days):
             past = hour * HOUR_SLOTS - self.base_slot
-            for marks, paths in (
-                (self.books.marks, self.fleet.region_paths),
-                (self.books.pair_marks, self.pair_paths),
-            ):
-                path = np.repeat(np.arange(len(paths.start) - 1), np.diff(paths.start))
-                move_marks(marks, past, self.arc_marks, self.base_slot, path, paths.arcs)
+            move_marks(self.books.marks, past, self.arc_marks, self.base_slot, *self.arcs_of_paths)
+            move_marks(self.books.pair_marks, past, self.arc_marks, self.base_slot, *self.arcs_of_pairs)
             self.base_slot = hour * HOUR_SLOTS
 
     def close(self, fills: Fills, ran: np.ndarray, requested: int) -> tuple[Tally, Ledger]:

@@ -87,9 +87,8 @@ def empty_caches(
     meta[:, CAPACITY] = capacity_bytes
     meta[:, ANCHOR] = files
     rows = files + (0 if policy <= RINGED else 1 + files if policy == LFU else ANCHORS)
-    if (
-        by_file
-    ):  # two rows at least and a column to spare: never contiguous, so that kernels are compiled for one form alone
+    if by_file:
+        # two rows at least and a column to spare: never contiguous, so that kernels are compiled for one form alone
         node = wide_zeros((max(rows, 2), caches + 1, width), np.int32)[:, :caches].transpose(1, 0, 2)
     else:
         node = wide_zeros((caches, rows, width), np.int32)
