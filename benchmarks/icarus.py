@@ -2,8 +2,8 @@
 
 FOLDER holds what Icarus gave (``reference.csv``, and for each topology its nodes, edges, paths, cache order and request streams; optionally traces
 ``*small_trace.csv.gz`` with the serving node of every request). Each row is replayed from the same requests through the simulator's own kernel. ``equal``
-means the same hits and the same mean latency to 1e-4 ms; for a strategy that draws, within 3 standard deviations of our own redraws. Speed is by processor time, set-up included. Exit status 1 if a row
-that could be replayed differs.
+means the same hits and the same mean latency to 1e-4 ms; for a strategy that draws, within 3 standard deviations of our own redraws. Speed is by processor time, set-up included. Exit status 1 if a row or a
+serving node differs or could not be replayed; its note says why.
 """
 
 import argparse
@@ -11,6 +11,8 @@ import gzip
 import json
 import sys
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +27,22 @@ ICARUS_REQUESTS_PER_SECOND = 62_000
 """Recorded beside the reference: GEANT, leave copy everywhere, its four collectors, one core of the same kind."""
 REDRAWS = 20
 LATENCY_TOLERANCE_MS = 1e-4
+COLUMNS = ("topology", "alpha", "network_cache", "strategy", "policy", "cache_size_each", "hits", "mean_latency_ms")
 
 
 class MissingError(Exception):
     """A file or rule that a row needs is not there."""
+
+
+def unreadable(error: Exception) -> str:
+    """What was wrong with what the folder holds, in one line."""
+    if isinstance(error, MissingError):
+        return str(error)
+    return f"cannot be read: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+UNFIT = (MissingError, KeyError, ValueError, TypeError, IndexError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading files of another form than the folder's ends in."""
 
 
 @dataclass
@@ -210,39 +224,49 @@ def replay_small_trace(path: Path) -> list[dict[str, object]]:
     return rows
 
 
+def read_reference(path: Path) -> pd.DataFrame:
+    """The table of what Icarus gave; :class:`MissingError` if it is none."""
+    try:
+        table = pd.read_csv(path, dtype={"alpha": str, "network_cache": str})
+    except (OSError, ValueError) as error:
+        raise MissingError(f"{path} {unreadable(error)}") from error
+    absent = [name for name in COLUMNS if name not in table]
+    if absent or table.empty:
+        raise MissingError(f"{path} has " + (f"no column {absent[0]}" if absent else "no rows"))
+    return table
+
+
 def run(folder: Path, redraws: int = REDRAWS) -> tuple[pd.DataFrame, list[dict[str, object]]]:
     """The reference with our columns beside it, and the small traces."""
-    reference = pd.read_csv(folder / "reference.csv", dtype={"alpha": str, "network_cache": str})
+    reference = read_reference(folder / "reference.csv")
     topologies: dict[str, Topology] = {}
     ours: list[dict[str, object]] = []
+    warm = False
     for _, row in reference.iterrows():
         topology = topologies.setdefault(row["topology"], Topology(folder, row["topology"]))
-        if not ours:
-            warm_up(row, topology)
         try:
+            if not warm:
+                warm_up(topology)
+                warm = True
             ours.append(replay_row(row, topology, redraws))
-        except MissingError as error:
-            ours.append({"equal": None, "note": str(error)})
+        except UNFIT as error:
+            ours.append({"equal": None, "note": unreadable(error)})
     table = pd.concat([reference, pd.DataFrame(ours, index=reference.index)], axis=1)
     small: list[dict[str, object]] = []
     for path in sorted(folder.glob("*small_trace.csv.gz")):
         try:
             small += replay_small_trace(path)
-        except MissingError as error:
-            print(f"{path.name}: {error}", file=sys.stderr)
+        except UNFIT as error:
+            small.append({"trace": path.name, "note": unreadable(error)})
     return table, small
 
 
-def warm_up(row: pd.Series, topology: Topology) -> None:
+def warm_up(topology: Topology) -> None:
     """Compile the kernel before anything is timed."""
     one = np.ones(1, np.int64)
-    try:
-        topology.replay(
-            "LCE", "lru", np.ones(len(topology.caches), np.int64), one * topology.receivers[0],
-            one * topology.sources[0], one, int(row.get("seed", 0)),
-        )  # fmt: skip
-    except MissingError:
-        return
+    topology.replay(
+        "LCE", "lru", np.ones(len(topology.caches), np.int64), one * topology.receivers[0], one * topology.sources[0], one, 0
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -253,11 +277,12 @@ def main() -> None:
     parser.add_argument("--redraws", type=int, default=REDRAWS, help="runs of each strategy that draws")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     args = parser.parse_args()
-    if not (args.folder / "reference.csv").is_file():
-        parser.error(f"{args.folder / 'reference.csv'} is not there")
-    table, small = run(args.folder, max(args.redraws, 2))
-    if args.output is not None:
-        table.to_csv(args.output, index=False)
+    try:
+        table, small = run(args.folder, max(args.redraws, 2))
+        if args.output is not None:
+            table.to_csv(args.output, index=False)
+    except (MissingError, OSError) as error:
+        parser.error(str(error))
     replayed = table["equal"].notna()
     everywhere = table[replayed & (table["strategy"] == "LCE")]
     median = float(everywhere["requests_per_second"].median()) if len(everywhere) else None
@@ -273,8 +298,8 @@ def main() -> None:
         print(json.dumps(summary | {"table": json.loads(table.to_json(orient="records"))}))
     else:
         print_table(table, small, summary)
-    same = all(line["same_server"] == line["requests"] for line in small)
-    sys.exit(0 if summary["equal"] == summary["replayed"] and same else 1)
+    same = all("note" not in line and line["same_server"] == line["requests"] for line in small)
+    sys.exit(0 if summary["equal"] == len(table) and same else 1)
 
 
 def print_table(table: pd.DataFrame, small: list[dict[str, object]], summary: dict[str, object]) -> None:
@@ -293,6 +318,9 @@ def print_table(table: pd.DataFrame, small: list[dict[str, object]], summary: di
             f"{'yes' if row['equal'] else 'NO':>7}{row['requests_per_second'] / 1e6:>9.2f}{allowance}"
         )
     for line in small:
+        if "note" in line:
+            print(f"{line['trace']}: {line['note']}")
+            continue
         print(
             f"{line['trace']} {line['strategy']}: {line['same_server']} of {line['requests']} served by the same node"
         )

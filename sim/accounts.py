@@ -13,7 +13,7 @@ from sim.arrays import (
     Ground,
 )
 from sim.balance import BalanceError
-from sim.ends import NEVER
+from sim.clock import NEVER
 from sim.fleet import Fleet
 from sim.hourly import turn_hour
 from sim.log import OUTCOMES, Ledger
@@ -84,13 +84,19 @@ class Accounts:
             )
             self.books = self.books._replace(marks=marks, pair_marks=pair_marks)
 
+    def is_due(self, hour: int) -> bool:
+        """Whether the window of marks ends with an hour; longer sessions may lengthen it at any time."""
+        return hour >= self.base_slot // HOUR_SLOTS + self.kept_hours or hour == 24 * self.days
+
     def end_hour(self, hour: int) -> None:
         """Every so many hours, loads that can no longer change move from paths to arcs, and the window of marks begins anew."""
-        if self.link_loads and (hour % self.kept_hours == 0 or hour == 24 * self.days):
-            past = hour * HOUR_SLOTS - self.base_slot
+        if not self.is_due(hour):
+            return
+        past = hour * HOUR_SLOTS - self.base_slot
+        if self.link_loads:
             move_marks(self.books.marks, past, self.arc_marks, self.base_slot, *self.arcs_of_paths)
             move_marks(self.books.pair_marks, past, self.arc_marks, self.base_slot, *self.arcs_of_pairs)
-            self.base_slot = hour * HOUR_SLOTS
+        self.base_slot += past
 
     def close(self, fills: Fills, ran: np.ndarray, requested: int) -> tuple[Tally, Ledger]:
         """Everything counted, as both engines give it.

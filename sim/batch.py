@@ -17,8 +17,8 @@ import simpy
 from sim.accounts import Accounts
 from sim.arrays import CHANGE, Entries, Part
 from sim.balance import BalanceError, check_balance
-from sim.clock import ARRIVAL, FILL_END, FILL_START, OUTAGE, STEER, SWITCH, Moment
-from sim.ends import NEVER, empty_calendar, page_shift, with_pages, with_room
+from sim.clock import ARRIVAL, FILL_END, FILL_START, NEVER, OUTAGE, STEER, SWITCH, Moment
+from sim.ends import empty_calendar, page_shift, with_pages, with_room
 from sim.fleet import Fleet
 from sim.ground import drop, file_rows, first_state, lay_ground, look_anew, number_transfers, throughput
 from sim.kernel import DONE, NO_ROOM, end_all, look_over, run, warm
@@ -26,7 +26,7 @@ from sim.log import Ledger, SessionLog
 from sim.metrics import SimulationResult, measure
 from sim.numbering import WORD, Numbers
 from sim.scheme import RULES, Fills, Outage, Rules, Scheme, check_scheme, dropped_copies
-from sim.sessions import DAY_MS, Sessions, build_sessions, check_sessions
+from sim.sessions import DAY_MS, Sessions, build_sessions, check_sessions, check_total
 from sim.tally import HOUR_MS, Tally
 from topology.errors import InputError, Problem
 
@@ -64,7 +64,7 @@ def simulate(
     Raises
     ------
     InputError
-        If sessions, scheme, fills or outages do not fit the fleet, or parts are out of order.
+        If sessions, scheme, fills or outages do not fit the fleet, or parts are out of order or have more bytes than can be counted.
     BalanceError
         If bytes do not balance: a defect.
     """
@@ -176,7 +176,7 @@ class _Run:
     def hours(self, progress: Callable[[int], None] | None) -> Generator[Moment, Any, None]:
         """Every hour that somebody waits for: the user, or the books."""
         for hour in range(1, 24 * self.days + 1):
-            if progress is None and hour % self.accounts.kept_hours and hour < 24 * self.days:
+            if progress is None and not self.accounts.is_due(hour):
                 continue
             yield Moment(self.env, hour * HOUR_MS, ARRIVAL)
             self.advance(hour * HOUR_MS)
@@ -292,6 +292,7 @@ class _Run:
         if len(part):
             self.last_start = int(part.start_ms[-1])
             self.requested += requested
+            check_total(self.requested)
             self._make_room(longest)
 
     def _make_room(self, longest_ms: int) -> None:

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.clock import NEVER
 from sim.machine import compiled, fetch_ahead, index, inlined
 
 NOBODY = -1
-NEVER = 2**62
-"""A time after all others."""
 CLOSING = NEVER + 1
 """The end of the row that closes ``due``: not even then. How far it is away can be told at any time, also before 00:00, which fills may begin."""
 RUNNING = np.dtype([("end", np.int64), ("rate", np.int64), ("who", np.int32), ("source", np.int32)])

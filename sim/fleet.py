@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demand.catalogue import Catalogue
+from sim.clock import TIME_SPAN
 from topology.errors import InputError, Problem
 from topology.network import Network
 from topology.routing import Paths, Routes, SiteTrees
@@ -18,8 +19,6 @@ ENOUGH = 2.0**56
 """Bit/s or bytes of one appliance or link that stand for any number above, so that sums over a site stay within 64 bits."""
 EVER = -(2**62)
 """A time before all others."""
-TIME_SPAN = 2**42
-"""More milliseconds than any simulation has."""
 ROUND_TRIP_US_PER_KM = 10
 """Light in fibre takes 5 microseconds a kilometre, there and back."""
 
@@ -166,9 +165,6 @@ def build_fleet(network: Network, catalogue: Catalogue, trees: SiteTrees, routes
 
 
 def _check_candidates(network: Network, trees: SiteTrees, routes: Routes) -> None:
-    if not (len(network.regions) and len(network.sites)):
-        message, mend = "the network has no regions or no sites", "add at least one region and an origin"
-        raise InputError([Problem(table="regions", message=message, mend=mend)])
     cost = trees.cost_per_gb[np.maximum(routes.site, 0), network.region_node[:, None]]
     cut_off = np.argwhere((routes.site >= 0) & np.isinf(cost))
     served = (network.is_origin[np.maximum(routes.site, 0)] & (routes.site >= 0)).any(axis=1)

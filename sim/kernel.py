@@ -41,6 +41,8 @@ DONE, NO_ROOM, NO_MORE = range(3)
 NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
 AHEAD, NEAR = 12, 6
 """How many sessions ahead of their turn the memory is asked which candidates have the file, and then which appliances of the first that does."""
+WORDS_OF_A_LINE = 8
+"""Up to so many, which appliances have a file comes with which caches do."""
 
 
 @inlined
@@ -267,6 +269,7 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
     free, load, site_of = state.free, state.load, ground.site_of
     cache_width, cache_stride = state.cache_node.shape[2], state.cache_node.strides[1] // state.cache_node.itemsize
     row_words = state.copies.strides[0] // state.copies.itemsize
+    in_one_line = ground.policy != 0 and row_words <= WORDS_OF_A_LINE
     files, words, last = state.holds.shape[1], state.holds.shape[2], len(part.start_ms) - 1
     for i in range(begin, len(part.start_ms)):
         now = part.start_ms[i]
@@ -280,12 +283,13 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
         if ground.policy != 0:
             fetch_ahead(state.cached, file * row_words)
             fetch_ahead(state.cache_node, file * cache_stride + index(ground.candidate[row, 0]) * cache_width)
-        ahead = min(i + NEAR, last)
-        row, file = index(state.row_of[index(part.region[ahead])]), index(part.file[ahead])
-        bits = np.int64(state.holds[row, file, 0]) & HELD
-        if bits != 0:
-            site = index(ground.candidate[row, index(lowest_bit(bits))])
-            fetch_ahead(state.copies, file * row_words + ground.where[site].word)
+        if not in_one_line:
+            ahead = min(i + NEAR, last)
+            row, file = index(state.row_of[index(part.region[ahead])]), index(part.file[ahead])
+            bits = np.int64(state.holds[row, file, 0]) & HELD
+            if bits != 0:
+                site = index(ground.candidate[row, index(lowest_bit(bits))])
+                fetch_ahead(state.copies, file * row_words + ground.where[site].word)
         release(calendar, free, load, site_of, now)
         if not has_room(calendar):
             return i, NO_ROOM
@@ -392,12 +396,12 @@ def look_over(
     regions: int,
     files: int,
 ) -> tuple[bool, int, int]:
-    """Whether all sessions can be run as they are (in order, within the days, known, with a length and bytes), the longest of them in ms, and their bytes."""
+    """Whether all sessions can be run as they are (in order, within the days, known, with a length and bytes that can be summed), the longest of them in ms, and their bytes."""
     last, longest, total = not_before, 0, 0
     for i in range(len(start_ms)):
         if not (last <= start_ms[i] < before and 0 <= region[i] < regions and 0 <= file[i] < files):
             return False, longest, total
-        if duration_ms[i] <= 0 or bytes_[i] <= 0:
-            return False, longest, total
         last, longest, total = start_ms[i], max(longest, duration_ms[i]), total + bytes_[i]
+        if duration_ms[i] <= 0 or bytes_[i] <= 0 or total < 0:
+            return False, longest, total
     return True, longest, total

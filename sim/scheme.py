@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.climb import PULLS
+from sim.clock import NEVER, NO_TIME, TIME_SPAN, TIMES, is_time
 from sim.fleet import Fleet
 from sim.policies import ADMISSIONS, POLICIES
 from topology.errors import InputError, Problem
@@ -154,7 +155,7 @@ class Outage:
     appliance: int | None = None
     site: int | None = None
     from_ms: int = 0
-    to_ms: int = 2**62
+    to_ms: int = NEVER
 
     def appliances(self, fleet: Fleet) -> list[int]:
         """The appliances it takes down."""
@@ -170,7 +171,7 @@ def check_scheme(fleet: Fleet, scheme: Scheme, fills: Fills, outages: list[Outag
     ------
     InputError
         No sites, an unknown policy, a share outside 0..1, a switch without last night's plan, indices beyond the fleet, a fill of a copy that is not planned or planned twice, a fill that ends
-        before it starts, an outage of an origin or of nothing.
+        before it starts, an outage of an origin or of nothing, a time that is none.
     """
     problems = [*_scheme_problems(fleet, scheme), *_rules_problems(rules), *_outage_problems(fleet, outages)]
     if not problems:
@@ -226,6 +227,9 @@ def _scheme_problems(fleet: Fleet, scheme: Scheme) -> list[Problem]:
     if scheme.switch_ms is not None and (scheme.placement is None or scheme.initial is None):
         mend = "give last night's placement and tonight's, or no time of switching"
         problems.append(Problem(table="scheme", column="switch_ms", message="nothing to switch between", mend=mend))
+    if scheme.switch_ms is not None and not is_time(scheme.switch_ms):
+        value = str(scheme.switch_ms)
+        problems.append(Problem(table="scheme", column="switch_ms", value=value, message=NO_TIME, mend=TIMES))
     return problems
 
 
@@ -251,6 +255,8 @@ def _fill_problems(fleet: Fleet, scheme: Scheme, fills: Fills) -> list[Problem]:
     problems += wrong(
         fills.end_ms <= fills.start_ms, "end", "the transfer ends before it starts", "give an end after the start"
     )
+    for column, at in (("start", fills.start_ms), ("end", fills.end_ms)):
+        problems += wrong((at <= -TIME_SPAN) | (at >= TIME_SPAN), column, NO_TIME, TIMES)
     problems += wrong(fills.bytes < 0, "gb", "negative bytes", "give bytes >= 0")
     if problems:
         return problems
@@ -280,6 +286,8 @@ def _outage_problems(fleet: Fleet, outages: list[Outage]) -> list[Problem]:
             message, mend = "origins do not fail here", "take it out of the steering instead"
         elif outage.to_ms <= outage.from_ms:
             message, mend = "the outage ends before it begins", "give an end after the beginning"
+        elif not (is_time(outage.from_ms) and (is_time(outage.to_ms) or outage.to_ms == NEVER)):
+            message, mend = NO_TIME, TIMES
         if message:
             problems.append(Problem(table="outages", row=row, message=message, mend=mend))
     return problems

@@ -37,22 +37,28 @@ def slot_loads(
     -------
     (groups, slots) int64, in bit/s x ms: divided by :data:`SLOT_MS` it is the slot's average in bit/s.
     """
-    part, level = np.zeros(groups * (slots + 1), np.int64), np.zeros(groups * (slots + 1), np.int64)
-    last = slots * SLOT_MS
+    return _loads_of_marks(*_marks(group, groups, start_ms, end_ms, rate_bps, slots))
+
+
+def _marks(
+    group: np.ndarray, groups: int, start_ms: np.ndarray, end_ms: np.ndarray, rate_bps: np.ndarray, slots: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the marks' parts and levels, (groups, slots) int64 each."""
+    part, level = np.zeros((groups, slots + 1), np.int64), np.zeros((groups, slots + 1), np.int64)
     for at, sign in ((start_ms, 1), (end_ms, -1)):
-        when = np.clip(at, 0, last)
+        when = np.clip(at, 0, slots * SLOT_MS)
         slot = when // SLOT_MS
-        place = group.astype(np.int64) * (slots + 1) + slot
-        np.add.at(part, place, sign * rate_bps * ((slot + 1) * SLOT_MS - when))
-        np.add.at(level, place, sign * rate_bps)
-    return loads_of_marks(part.reshape(groups, slots + 1), level.reshape(groups, slots + 1))[:, :slots]
+        np.add.at(part, (group, slot), sign * rate_bps * ((slot + 1) * SLOT_MS - when))
+        np.add.at(level, (group, slot), sign * rate_bps)
+    return part[:, :slots], level[:, :slots]
 
 
-def loads_of_marks(part: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Loads (…, slots) int64 from the sums of the marks' parts and levels in each slot, of the same shape."""
-    after = np.cumsum(level, axis=-1)
-    _refuse_beyond(after.max(initial=0))
-    return np.asarray(part + (after - level) * SLOT_MS)
+def _loads_of_marks(part: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Loads (groups, slots) int64 from the sums of marks: :func:`loads_by_arc` for marks that stand otherwise."""
+    after = np.cumsum(level, axis=1)
+    load = part + (after - level) * SLOT_MS
+    _refuse_beyond(after.max(initial=0), load.min(initial=0))
+    return np.asarray(load)
 
 
 @compiled
@@ -114,16 +120,16 @@ def move_marks(
 
 
 @compiled
-def _add_up(marks: np.ndarray, load: np.ndarray) -> int:
-    """Fill in the loads; returns the highest level of all arcs, in bit/s."""
-    highest = 0
+def _add_up(marks: np.ndarray, load: np.ndarray) -> tuple[int, int]:
+    """Fill in the loads; returns the highest level of all arcs, in bit/s, and the least load."""
+    highest, least = 0, 0
     for arc in range(len(load)):
         before = 0
         for slot in range(len(marks)):
             load[arc, slot] = marks[slot, arc, 0] + before * SLOT_MS
             before += marks[slot, arc, 1]
-            highest = max(highest, before)
-    return int(highest)
+            highest, least = max(highest, before), min(least, load[arc, slot])
+    return int(highest), int(least)
 
 
 def loads_by_arc(marks: np.ndarray) -> np.ndarray:
@@ -135,11 +141,13 @@ def loads_by_arc(marks: np.ndarray) -> np.ndarray:
         An arc carries more than :data:`MOST_BPS`.
     """
     load = np.empty(marks.shape[1::-1], np.int64)
-    _refuse_beyond(_add_up(marks, load))
+    _refuse_beyond(*_add_up(marks, load))
     return load
 
 
-def _refuse_beyond(bps: float) -> None:
+def _refuse_beyond(level: int, least: int) -> None:
+    """Refuse loads whose sums do not fit into 64 bits: that have too high a level in bit/s, or have become less than nothing."""
+    bps = max(int(level), int(least) % 2**64 // SLOT_MS)
     if bps > MOST_BPS:
         message = f"a link carries {bps / 1e12:,.0f} Tbit/s, and loads are counted up to {MOST_BPS / 1e12:,.0f}"
         mend = "correct the demand, or give the origins more sites"
@@ -162,10 +170,9 @@ def arc_slot_loads(
     (arcs, slots) int64, bit/s x ms.
     """
     used, group = np.unique(path, return_inverse=True)
-    flows = slot_loads(group, len(used), start_ms, end_ms, rate_bps, slots)
+    part, level = _marks(group, len(used), start_ms, end_ms, rate_bps, slots)
     crosses = crossings(paths, used, arcs)
-    _refuse_beyond(float((crosses @ flows.astype(float)).max(initial=0)) / SLOT_MS)
-    return np.asarray(crosses @ flows)
+    return _loads_of_marks(crosses @ part, crosses @ level)
 
 
 def crossings(paths: Paths, path: np.ndarray, arcs: int) -> csr_array:

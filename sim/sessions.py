@@ -13,7 +13,7 @@ from demand.day import A_PART, count_rows, read_day
 from demand.day import DAY_MS as DAY_MS
 from demand.playback import MOST_GB, MOST_SECONDS
 from sim.fleet import BYTES_PER_GB
-from sim.series import even_rate_bps
+from sim.series import MOST_BPS, even_rate_bps
 from topology.errors import InputError, Problem
 from topology.network import Network
 
@@ -21,6 +21,8 @@ MANY = 20_000_000
 """Sessions of a day that are kept in memory, 40 bytes each."""
 A_BLOCK = 4_000_000
 """Sessions in memory that are gone through at once."""
+MOST_BYTES = 2**63 - 1
+"""Of all sessions of a simulation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,7 +84,7 @@ def build_sessions(
     Raises
     ------
     InputError
-        A length or bytes of zero or less, or beyond what a session may have (a year, a billion GB).
+        A length or bytes of zero or less, or beyond what a session may have (a year, a billion GB, 31 Tbit/s).
     """
     problems = _fact_problems(duration_ms, bytes_)
     if problems:
@@ -137,6 +139,21 @@ def check_sessions(sessions: Sessions, regions: int, files: int) -> None:
     ]
     if problems:
         raise InputError(problems)
+    high, low = sessions.bytes >> 32, sessions.bytes & 0xFFFFFFFF
+    check_total((int(high.sum()) << 32) + int(low.sum()))
+
+
+def check_total(bytes_: int) -> None:
+    """Refuse more bytes than can be counted.
+
+    Raises
+    ------
+    InputError
+        More than :data:`MOST_BYTES`.
+    """
+    if bytes_ > MOST_BYTES:
+        message = f"{bytes_ / 1e18:,.1f} EB in all, and bytes are counted up to {MOST_BYTES / 1e18:,.1f}"
+        raise InputError(Problem(table="playback", column="gb", message=message, mend="give GB, not bytes"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -209,11 +226,13 @@ def in_blocks(sessions: Sessions | PlaybackDay) -> Iterator[Sessions]:
 
 
 def _fact_problems(duration_ms: np.ndarray, bytes_: np.ndarray) -> list[Problem]:
+    fast = (duration_ms > 0) & (bytes_ * 8000.0 > duration_ms * float(MOST_BPS))
     return [
         *_row_problems(duration_ms <= 0, "seconds", duration_ms, "the session has no length", "give seconds > 0"),
         *_row_problems(bytes_ <= 0, "gb", bytes_, "the session has no bytes", "give gb > 0"),
         *_row_problems(duration_ms > 1000 * MOST_SECONDS, "seconds", duration_ms, "longer than a year", "give ms"),
         *_row_problems(bytes_ > BYTES_PER_GB * MOST_GB, "gb", bytes_, "more than a billion GB", "give bytes"),
+        *_row_problems(fast, "gb", bytes_, "faster than 31 Tbit/s", "give bytes and milliseconds that belong together"),
     ]
 
 

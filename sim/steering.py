@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.clock import NO_TIME, TIMES, is_time
 from sim.fleet import Fleet
 from topology.errors import InputError, Problem
 
@@ -59,7 +60,7 @@ def change_steering(
     Raises
     ------
     InputError
-        An unknown region or site, a site twice, no origin, a site that no path of links leads from, costs that are not one a site, or two changes of one
+        An unknown region or site, a site twice, no origin, a site that no path of links leads from, costs that are not one a site, a time that is none, or two changes of one
         region at one time.
     """
     called = Names(
@@ -114,6 +115,8 @@ def _problems(fleet: Fleet, change: SteeringChange, row: int, called: Names) -> 
     sites, region = list(change.sites), called.regions[change.region]
     listed = ", ".join(called.sites[site] for site in sites)
     problems = []
+    if not is_time(change.from_ms):
+        problems.append(_wrong(row, "from", str(change.from_ms), NO_TIME, TIMES))
     twice = [called.sites[site] for i, site in enumerate(sites) if site in sites[:i]]
     if twice:
         problems.append(_wrong(row, "sites", twice[0], "a site twice", "rank each site once"))

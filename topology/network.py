@@ -13,6 +13,7 @@ from topology.geography import great_circle_km
 from topology.tables import find_table, in_order, index_of, load_schema, read_table
 
 TABLES = ("nodes", "links", "regions", "sites", "appliances")
+NEVER_EMPTY = ("nodes", "regions", "sites")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +81,11 @@ def build_network(tables: Mapping[str, pd.DataFrame | None]) -> Network:
     ----------
     tables
         ``nodes``, ``links``, ``regions``, ``sites``, ``appliances`` and optionally ``steering``, as the schema has them.
+
+    Raises
+    ------
+    InputError
+        A table is missing, or there are no nodes, regions or sites.
     """
     frames = {name: _table(tables, name).reset_index(drop=True) for name in TABLES}
     nodes, links, regions, sites, appliances = (frames[name] for name in TABLES)
@@ -283,6 +289,8 @@ def _table(tables: Mapping[str, pd.DataFrame | None], name: str) -> pd.DataFrame
     frame = tables.get(name)
     if frame is None:
         raise InputError(Problem(table=name, message="missing table", mend="add it"))
+    if name in NEVER_EMPTY and frame.empty:
+        raise InputError(Problem(table=name, message="the table is empty", mend="add at least one row"))
     return frame
 
 

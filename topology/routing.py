@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
+from topology.errors import InputError, Problem
 from topology.network import Network
 from topology.tables import index_of
 
@@ -125,6 +126,11 @@ def steering_routes(
         As :func:`site_trees` gives them; only needed without a steering table, and computed if absent.
     candidates
         K, the number of edge sites a region knows.
+
+    Raises
+    ------
+    InputError
+        There is neither a steering table nor an origin.
     """
     regions = len(network.regions)
     if network.steering is None:
@@ -144,6 +150,9 @@ def steering_routes(
 def _nearest_sites(network: Network, trees: SiteTrees, candidates: int) -> Routes:
     cost = trees.cost_per_gb[:, network.region_node].T  # (R, S)
     edge, origins = np.flatnonzero(~network.is_origin), np.flatnonzero(network.is_origin)
+    if not len(origins):
+        message, mend = "the network has no origin", "add a site of kind 'origin'"
+        raise InputError(Problem(table="sites", column="kind", message=message, mend=mend))
     near = edge[np.argsort(cost[:, edge], axis=1, kind="stable")[:, :candidates]]
     last = origins[np.argmin(cost[:, origins], axis=1)][:, None]
     sites = np.concatenate([near, last], axis=1).astype(np.int32)

@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from demand.catalogue import Catalogue
+from sim.clock import NEVER
 from topology.errors import InputError, Problem
 from topology.network import Network
 
@@ -21,10 +22,6 @@ Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
 Flag = Annotated[bool, Field(strict=True)]
 Clock = Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
-
-
-NEVER = 2**62
-"""Milliseconds to a time after all others."""
 
 
 class _Part(BaseModel):

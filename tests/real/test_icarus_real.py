@@ -1,10 +1,12 @@
 """The on-path kernel against what Icarus gave: the same hits, latency and serving nodes; and folders that lack this or that."""
 
 import shutil
+from unittest.mock import patch
 
 import pandas as pd
+import pytest
 
-from benchmarks.icarus import run
+from benchmarks.icarus import main, run
 
 
 def test_every_row_and_every_serving_node_is_the_same(icarus_folder):
@@ -36,3 +38,39 @@ def test_a_folder_may_lack_traces_and_have_rows_without_rules_or_requests(icarus
     assert table["note"].iloc[-2] == "no rule for strategy TELEPATHY"
     assert table["equal"].iloc[-1] == False  # noqa: E712  # neither true nor missing
     assert table.loc[~absent, "equal"].iloc[:-2].all()
+
+
+def of_geant(icarus_folder, folder):
+    """A folder with two rows, of which all is there."""
+    for path in icarus_folder.glob("GEANT_*"):
+        shutil.copy(path, folder)
+    reference = pd.read_csv(icarus_folder / "reference.csv", dtype=str)
+    rows = reference[(reference["topology"] == "GEANT") & (reference["strategy"] == "EDGE")].iloc[:2]
+    rows.to_csv(folder / "reference.csv", index=False)
+    return rows
+
+
+def status(folder):
+    with patch("sys.argv", ["icarus", str(folder)]), pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
+def test_what_cannot_be_replayed_fails(icarus_folder, tmp_path, capsys):
+    rows = of_geant(icarus_folder, tmp_path)
+    assert status(tmp_path) == 0
+    rows.assign(hits=["", rows["hits"].iloc[1]]).to_csv(tmp_path / "reference.csv", index=False)
+    assert status(tmp_path) == 1
+    assert "1 of 1 rows equal, 2 in the table" in capsys.readouterr().out
+    rows.to_csv(tmp_path / "reference.csv", index=False)
+    (tmp_path / "a_small_trace.csv.gz").write_bytes(b"no gzip")
+    (tmp_path / "a_small_trace.meta.json").write_text('{"topology": "GEANT", "policy": "LRU", "cache_sizes": {}}')
+    assert status(tmp_path) == 1
+    assert "a_small_trace.csv.gz: cannot be read: BadGzipFile" in capsys.readouterr().out
+    (tmp_path / "GEANT_paths.json.gz").unlink()
+    assert status(tmp_path) == 1
+    assert "0 of 0 rows equal" in capsys.readouterr().out
+    for text, word in (("", "cannot be read"), (",".join(rows) + "\n", "has no rows"), ("topology,alpha\n", "no column network_cache")):  # fmt: skip
+        (tmp_path / "reference.csv").write_text(text)
+        assert status(tmp_path) == 2
+        assert word in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The batch engine against the SimPy model: every number of every table, on random small fleets and days."""
 
 import dataclasses
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from sim import batch, reference
 from sim.caches import KERNEL_POLICIES
 from sim.climb import PULLS
+from sim.clock import NEVER
 from sim.log import OUTCOMES
 from sim.policies import ADMISSIONS
 from sim.scheme import FETCHES, Fills, Outage, Rules, Scheme
@@ -30,7 +32,7 @@ def assert_same(one, two, *, log=True):
             left, right = getattr(a, field.name), getattr(b, field.name)
             assert left.dtype == right.dtype, field.name
             assert np.array_equal(left, right), f"{part}.{field.name}"
-    for table in ("by_hour", "by_site", "by_arc"):
+    for table in ("by_hour", "by_site", "by_site_hour", "by_arc"):
         assert getattr(one, table).equals(getattr(two, table)), table
     assert np.array_equal(one.arc_gbps, two.arc_gbps)
     assert (one.label, one.sessions) == (two.label, two.sessions)
@@ -68,14 +70,14 @@ def sessions(draw, regions, days, size):
     moment = st.builds(
         lambda day, s, ms: day * DAY_MS + s * 1000 + ms,
         st.integers(0, days - 1),
-        st.sampled_from([*range(8), 3599, 3600, 86_398, 86_399]),
+        st.sampled_from([*range(8), 3599, 3600, 7199, 10_800, 86_398, 86_399]),
         st.sampled_from([0, 0, 1, 999]),
     )
     row = st.tuples(
         moment,
         st.integers(0, regions - 1),
         st.integers(0, len(SIZES) - 1),
-        st.sampled_from([1, 999, 1000, 2000, 3000, 6000, 400_000, DAY_MS]),
+        st.sampled_from([1, 999, 1000, 2000, 3000, 6000, 400_000, 9_000_000, DAY_MS]),
         st.sampled_from([1, 1_000_000, 4_000_000, 20_000_000]),
     )
     rows = np.array(
@@ -137,13 +139,14 @@ def rehearsals(draw, make):
     )
     outages = []
     for _ in range(draw(st.integers(0, 3))):
-        begin, length = draw(second) * 1000, draw(st.sampled_from([1, 1000, 3000, 2**62 - DAY_MS]))
+        begin = draw(second) * 1000
+        end = draw(st.sampled_from([begin + 1, begin + 1000, begin + 3000, NEVER]))
         what = (
             {"site": draw(st.sampled_from(np.flatnonzero(~fleet.is_origin).tolist()))}
             if draw(st.booleans())
             else {"appliance": draw(st.integers(0, fleet.appliances - 1))}
         )
-        outages.append(Outage(**what, from_ms=begin, to_ms=begin + length))
+        outages.append(Outage(**what, from_ms=begin, to_ms=end))
     day = draw(sessions(fleet.regions, days, 40))
     before = draw(st.none() | sessions(fleet.regions, 1, 8))
     return fleet, day, scheme, fills, {"outages": outages, "warm_up": before, "rules": rules}
@@ -156,7 +159,9 @@ def test_both_engines_agree_on_every_number(make, data):
     truth = reference.simulate(fleet, day, scheme, fills, **more)
     assert_same(batch.simulate(fleet, day, scheme, fills, keep_log=True, **more), truth)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(day)), max_size=3)))
-    assert_same(batch.simulate(fleet, parts(day, cuts), scheme, fills, **more), truth, log=False)
+    window = data.draw(st.sampled_from([2**20, 3000, 1]))  # for the marks of a day, of a few hours, of one
+    with patch("sim.accounts.WINDOW_BYTES", window):
+        assert_same(batch.simulate(fleet, parts(day, cuts), scheme, fills, **more), truth, log=False)
 
 
 def parts(day, cuts):
@@ -312,6 +317,34 @@ def test_many_sessions_after_few_are_those_of_one_part(make, two_sites_and_origi
     whole = batch.simulate(fleet, build_sessions(*columns), scheme)
     assert_same(batch.simulate(fleet, [few, many], scheme), whole, log=False)
     assert whole.totals()["misses"]["health"] > 0
+
+
+def test_a_later_part_may_have_longer_sessions(make):
+    """They lengthen the window of marks while it is in use: here, by the number of paths, of two hours at first."""
+    regions, edges, minute = 200, 10, 60_000
+    network = make.network(
+        nodes=2,
+        links=[(0, 1, 100.0, 1.0)],
+        regions=[1] * regions,
+        sites=[*[(0, "embedded")] * edges, (0, "origin")],
+        appliances=[(site, 1.0, 1.0) for site in range(edges)],
+    )
+    fleet, one = make.fleet(network, make.catalogue([1.0])), np.ones(4, np.int64)
+    start, length = np.array([10, 130, 200, 350]) * minute, np.array([100, 100, 170, 170]) * minute
+    day = build_sessions(start, 0 * one, 0 * one, length, 10**9 * one)
+    truth = reference.simulate(fleet, day, Scheme(label="none"))
+    for cuts in ([], [2], [3], [1, 2, 3]):
+        assert_same(batch.simulate(fleet, parts(day, cuts), Scheme(label="none")), truth, log=False)
+
+
+def test_more_bytes_than_can_be_counted_are_refused(make, two_sites_and_origin):
+    day = 86_400_000
+    ten = build_sessions(np.arange(10), *np.zeros((2, 10), int), np.full(10, 300 * day), np.full(10, 10**18))
+    for engine in (batch, reference):
+        with pytest.raises(InputError, match="EB in all"):
+            engine.simulate(two_sites_and_origin(), ten, Scheme(label="none"))
+    with pytest.raises(InputError, match="EB in all"):
+        batch.simulate(two_sites_and_origin(), parts(ten, [5]), Scheme(label="none"))
 
 
 def test_the_day_before_is_not_read_where_no_cache_is_to_be_filled(make, two_sites_and_origin):

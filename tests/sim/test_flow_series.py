@@ -85,5 +85,11 @@ def test_a_load_too_large_to_count_is_refused(make, two_sites_and_origin, engine
     day = make.sessions([(0, 0, 0, 600, 75_000.0)] * 40)  # a Tbit/s each, from the origin
     with pytest.raises(InputError, match="40 Tbit/s"):
         engine.simulate(two_sites_and_origin(), day, Scheme(label="none"))
+    within = make.sessions([(5, 0, 0, 290, 725_000.0)] * 2)  # 20 Tbit/s each
+    with pytest.raises(InputError, match="39 Tbit/s"):
+        engine.simulate(two_sites_and_origin(), within, Scheme(label="none"))
+    across = make.sessions([(299.999, 0, 0, 0.002, 5.0), (299.999, 1, 0, 0.002, 5.0)])  # from two regions
+    with pytest.raises(InputError, match="40 Tbit/s"):
+        engine.simulate(two_sites_and_origin(), across, Scheme(label="none"))
     day = make.sessions([(0, 0, 0, 600, 75_000.0)] * 30)
     assert engine.simulate(two_sites_and_origin(), day, Scheme(label="none")).figures["peak_link_gbps"] == 30_000

@@ -6,6 +6,7 @@ import pytest
 from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
 from sim.reference import Fills, Outage, Scheme, simulate
 from topology.errors import InputError
+from topology.placement import Placement
 
 LRU = Scheme(label="lru", policy="lru", reactive_share=1.0)
 
@@ -291,6 +292,11 @@ def test_by_hour_adds_up_to_the_totals(make, two_sites_and_origin):
         ({}, None, Outage(site=5), "no such site"),
         ({}, None, Outage(), "of an appliance or of a site"),
         ({}, None, Outage(site=0, from_ms=5, to_ms=5), "ends before it begins"),
+        ({}, None, Outage(site=0, to_ms=2**62 + 5), "not a time"),
+        ({}, None, Outage(site=0, from_ms=-(2**62)), "not a time"),
+        ({}, (0, 0, -3, -(10**10), 10, 1), None, "column start: not a time"),
+        ({}, (0, 0, -3, 0, 10**10, 1), None, "column end: not a time"),
+        ({"initial": Placement.of(np.array([0]), np.array([1])), "switch_ms": 2**63 - 1}, None, None, "not a time"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, two_sites_and_origin, scheme, transfer, outage, word):

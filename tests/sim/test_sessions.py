@@ -170,7 +170,7 @@ def test_equal_starts_keep_the_order_of_the_input():
         assert np.all(np.diff(sessions.region[sessions.start_ms == start]) > 0)
 
 
-@pytest.mark.parametrize(("duration", "size"), [(0, 1), (-5, 1), (5, -1), (5, 0)])
+@pytest.mark.parametrize(("duration", "size"), [(0, 1), (-5, 1), (5, -1), (5, 0), (1, 4 * 10**9)])
 def test_impossible_lengths_and_bytes_are_refused(duration, size):
     with pytest.raises(InputError):
         build_sessions(np.array([0]), np.array([0]), np.array([0]), np.array([duration]), np.array([size]))

@@ -46,6 +46,15 @@ def test_an_appliance_without_limits_has_room_for_all(make):
     assert result.figures["request_hit_ratio"] == 1
 
 
+@pytest.mark.parametrize(
+    ("lacks", "word"), [({"regions": []}, "regions: the table is empty"), ({"sites": []}, "sites: the table is empty"), ({"sites": [(0, "ix")]}, "no origin")]
+)  # fmt: skip
+def test_an_empty_network_is_refused(make, lacks, word):
+    facts = {"nodes": 1, "links": [], "regions": [0], "sites": [(0, "origin")], "appliances": []}
+    with pytest.raises(InputError, match=word):
+        make.fleet(make.network(**(facts | lacks)), make.catalogue([1.0]))
+
+
 def test_a_region_without_an_origin_is_refused(make):
     network = make.network(nodes=3, links=LINE, regions=[0, 1], sites=[(0, "embedded"), (2, "origin")], appliances=[])
     trees, routes = site_trees(network), steering_routes(network)

@@ -47,6 +47,7 @@ def test_costs_stay_as_they_were_unless_given(make, two_sites_and_origin):
         ({"sites": [0, 0, 2]}, "a site twice"),
         ({"sites": [0, 1]}, "no origin"),
         ({"cost_per_gb": [1.0]}, "not one cost a site"),
+        ({"from_ms": -(2**62)}, "not a time"),
     ],
 )
 def test_what_does_not_fit_is_refused(two_sites_and_origin, change, message):
