@@ -31,8 +31,9 @@ import pyarrow.parquet as pq
 
 from demand.catalogue import Catalogue, build_catalogue
 from demand.demand import Demand, build_demand
+from demand.laws import LognormalWatching
 from sim import batch, reference
-from sim.draw import cut_lognormal_mean, draw_parts, draw_sessions
+from sim.draw import draw_parts, draw_sessions
 from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult
 from sim.scheme import Fills, Outage, Scheme
@@ -43,7 +44,8 @@ from topology.routing import region_paths, site_trees, steering_routes
 
 NODES, EDGE_SITES, ORIGINS, REGIONS, CANDIDATES, DAYS = 50, 50, 2, 50, 10, 7
 DATE = dt.date(2026, 1, 5)
-MEAN_MINUTES, SPREAD = 45.0, 0.9
+WATCHING = LognormalWatching(log_mean=float(np.log(45)) - 0.9**2 / 2, log_sd=0.9)
+"""45 minutes in the mean, if the file does not end first."""
 SESSIONS = 10_000_000
 FEW, HARDLY_ANY = 1_000_000, 1_000
 FAILURES, FILLS = 20, 700
@@ -109,7 +111,7 @@ def _demand(rng: np.random.Generator, catalogue: Catalogue, sessions: int) -> tu
     weight = rng.permutation(np.arange(1, files + 1) ** -0.9) * rng.lognormal(0, 0.5, (REGIONS, files))
     weight *= rng.dirichlet(np.full(REGIONS, 3.0))[:, None] / weight.sum(axis=1, keepdims=True)
     whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps
-    mean_ms = cut_lognormal_mean(np.log(MEAN_MINUTES * 60_000) - SPREAD**2 / 2, SPREAD, whole_ms)
+    mean_ms = WATCHING.mean_minutes(whole_ms / 60_000) * 60_000
     gb = weight * sessions / DAYS * (mean_ms * catalogue.bitrate_kbps / 8e9)
     region, file = np.divmod(np.arange(gb.size), files)
     return build_demand(region, file, gb.ravel()), float(gb.sum()) * 8 / 86400 * 1.6
@@ -225,7 +227,7 @@ def compare_engines(sessions: int, slice_: int, repeats: int, seed: int) -> dict
     """All figures of one run."""
     scenario = build_scenario(sessions)
     rng = np.random.default_rng(seed)
-    drawing = {"date": DATE, "days": DAYS, "mean_minutes": MEAN_MINUTES, "spread": SPREAD}
+    drawing = {"date": DATE, "days": DAYS, "watching": WATCHING}
     draw_arguments = (scenario.demand, scenario.network, scenario.catalogue)
     ready = draw_sessions(*draw_arguments, rng, **drawing)  # type: ignore[arg-type]
     fleet, scheme, fills, outages = scenario.fleet, scenario.scheme, scenario.fills, scenario.outages
@@ -302,7 +304,7 @@ def scaling(counts: list[int], seed: int) -> list[dict[str, float]]:
         def week(s: Scenario = scenario) -> SimulationResult:
             parts = draw_parts(
                 s.demand, s.network, s.catalogue, np.random.default_rng(seed),
-                date=DATE, days=DAYS, mean_minutes=MEAN_MINUTES, spread=SPREAD,
+                date=DATE, days=DAYS, watching=WATCHING,
             )  # fmt: skip
             return batch.simulate(s.fleet, parts, s.scheme, s.fills, outages=s.outages)
 
@@ -330,9 +332,7 @@ def write_log(sessions: int, folder: Path, seed: int) -> None:
     target = folder / "playback" / f"date={DATE}" / "part-0.parquet"
     target.parent.mkdir(parents=True)
     writer = None
-    for part in draw_parts(
-        demand, network, catalogue, np.random.default_rng(seed), date=DATE, mean_minutes=MEAN_MINUTES, spread=SPREAD
-    ):
+    for part in draw_parts(demand, network, catalogue, np.random.default_rng(seed), date=DATE, watching=WATCHING):
         table = pa.table(
             {
                 "start": pa.array(midnight + part.start_ms.astype("timedelta64[ms]")),
@@ -389,7 +389,7 @@ def growing(sizes: list[str], sessions: int, peak_load: float, seed: int) -> lis
         scenario = build_scenario(sessions, files, appliances, peak_load=peak_load)
         ready = draw_sessions(
             scenario.demand, scenario.network, scenario.catalogue, np.random.default_rng(seed),
-            date=DATE, days=DAYS, mean_minutes=MEAN_MINUTES, spread=SPREAD,
+            date=DATE, days=DAYS, watching=WATCHING,
         )  # fmt: skip
 
         def run(week: Sessions, s: Scenario = scenario) -> SimulationResult:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import gamma, gammainc
+from scipy.special import gamma, gammainc, ndtr
 
 from topology.errors import InputError, Problem
 
@@ -103,6 +103,20 @@ class Watching:
         power = 1 / self.shape
         cut = gammainc(power, (runtime_minutes / self.scale_minutes) ** self.shape)
         return np.asarray(self.scale_minutes * power * gamma(power) * cut)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LognormalWatching:
+    """Another law of the same: the logarithm of the minutes is normal."""
+
+    log_mean: float
+    log_sd: float
+
+    def mean_minutes(self, runtime_minutes: np.ndarray) -> np.ndarray:
+        """Mean length of a session of titles of these runtimes: the limited expected value of actuarial mathematics."""
+        z = (np.log(runtime_minutes) - self.log_mean) / self.log_sd
+        uncut = np.exp(self.log_mean + self.log_sd**2 / 2)
+        return np.asarray(uncut * ndtr(z - self.log_sd) + runtime_minutes * ndtr(-z))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

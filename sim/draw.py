@@ -15,17 +15,17 @@ from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
-from scipy.special import ndtr
 
 from demand.catalogue import Catalogue
 from demand.demand import Demand
 from demand.diurnal import EVENING, QUARTERS, quarter_hour_weights
+from demand.laws import LognormalWatching, Watching, load_laws
 from sim.machine import index, wide_zeros
 from sim.sessions import Sessions
 from topology.errors import InputError, Problem
 from topology.network import Network
 
-QUARTER_MS = 900_000
+QUARTER_MS, MINUTE_MS = 900_000, 60_000
 QUARTERS_AN_HOUR = 4
 A_PART = 10_000
 """Sessions that a part should have at least."""
@@ -44,13 +44,12 @@ def draw_sessions(
     date: dt.date,
     days: int = 1,
     hourly_profile: np.ndarray = EVENING,
-    mean_minutes: float = 45.0,
-    spread: float = 0.9,
+    watching: Watching | LognormalWatching | None = None,
 ) -> Sessions:
     """Draw sessions whose expected bytes are the demand's, entry by entry.
 
-    A session takes the file's bit rate for a lognormal time, cut at the file's own length; their number has the mean ``gb / mean GB of a session``, the
-    mean of the cut lognormal in closed form, so cutting loses nothing.
+    A session takes the file's bit rate until its viewer leaves or the file ends; their number has the mean ``gb / mean GB of a session``, and that is known in
+    closed form, so nothing is lost.
 
     Parameters
     ----------
@@ -62,15 +61,15 @@ def draw_sessions(
         How many days, each with the same demand.
     hourly_profile
         (24,) float, >= 0: relative rate of arrivals in each local hour; only its shape counts. Default: :data:`demand.diurnal.EVENING`.
-    mean_minutes, spread
-        Mean of the lognormal time before the cut, in minutes, and the standard deviation of its logarithm.
+    watching
+        How long viewers stay if the file does not end first. Default: the fitted law, :attr:`demand.laws.Laws.watching`.
 
     Raises
     ------
     InputError
-        If the profile is not 24 numbers >= 0 with a positive sum, or the mean or spread is not positive.
+        If the profile is not 24 numbers >= 0 with a positive sum, or a parameter of the law of watching is not positive.
     """
-    law = _law(demand, network, catalogue, date, days, hourly_profile, mean_minutes, spread)
+    law = _law(demand, network, catalogue, date, days, hourly_profile, watching)
     return _draw(law, rng, 0, rng.poisson(law.rate.sum(axis=1)))
 
 
@@ -83,11 +82,10 @@ def draw_parts(
     date: dt.date,
     days: int = 1,
     hourly_profile: np.ndarray = EVENING,
-    mean_minutes: float = 45.0,
-    spread: float = 0.9,
+    watching: Watching | LognormalWatching | None = None,
 ) -> Iterator[Sessions]:
     """The sessions of :func:`draw_sessions`, some hours at a time, one where that is many: joined, they are the same for the same generator."""
-    law = _law(demand, network, catalogue, date, days, hourly_profile, mean_minutes, spread)
+    law = _law(demand, network, catalogue, date, days, hourly_profile, watching)
     counts = rng.poisson(law.rate.sum(axis=1))
     return (_draw(law, rng, first, counts[first:end]) for first, end in _spans(counts))
 
@@ -114,14 +112,15 @@ class _Law:
         ``slots`` (R + 1,) int64, ``guide`` (N / 4 + 2 R,) int32 and ``entry`` (N, 2) uint32. Entries stand region by region: the chance of all entries of the region up
         to this one, in parts of :data:`CERTAIN`, and its file. ``guide`` has ``slots[r]:slots[r + 1]`` for region r, each but the last for an equal share of all chances:
         the entry at which the search for a chance in that share begins.
-    location, spread
-        Of the lognormal time.
+    is_weibull, location, spread
+        The time in ms is exp(location + spread z), z being normal or, to make it Weibull, the logarithm of an exponential variate.
     play
         (F, 2): each file's whole length in ms, and its bytes a ms.
     """
 
     rate: np.ndarray
     table: tuple[np.ndarray, np.ndarray, np.ndarray]
+    is_weibull: bool
     location: float
     spread: float
     play: np.ndarray
@@ -134,36 +133,36 @@ def _law(
     date: dt.date,
     days: int,
     hourly_profile: np.ndarray,
-    mean_minutes: float,
-    spread: float,
+    watching: Watching | LognormalWatching | None,
 ) -> _Law:
-    if not (mean_minutes > 0 and spread > 0):
-        raise InputError(
-            Problem(
-                table="settings", message="session length must be positive", mend="give mean minutes and spread > 0"
-            )
-        )
+    watching = load_laws().watching if watching is None else watching
+    location, spread = _location_and_spread(watching)
     zones, regions = network.regions["timezone"].to_numpy(), len(network.regions)
     weights = [quarter_hour_weights(zones, date + dt.timedelta(days=d), hourly_profile) for d in range(days)]
     whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps  # GB over kbit/s, in ms
-    location = np.log(mean_minutes * 60_000) - spread**2 / 2
-    mean_gb = cut_lognormal_mean(location, spread, whole_ms) * catalogue.bitrate_kbps / 8e9
+    mean_gb = watching.mean_minutes(whole_ms / MINUTE_MS) * MINUTE_MS * catalogue.bitrate_kbps / 8e9
     slots, guide = np.zeros(regions + 1, np.int64), wide_zeros((len(demand) // A_SLOT + 2 * regions,), np.int32)
     table = slots, guide, wide_zeros((len(demand), 2), np.uint32)
     total = _fill_tables(demand.region, demand.file, demand.gb, 1 / mean_gb, *table)
     return _Law(
         rate=np.concatenate([(total[:, None] * w / w.sum(axis=1, keepdims=True)).T for w in weights]),
         table=table,
-        location=float(location),
+        is_weibull=isinstance(watching, Watching),
+        location=location,
         spread=spread,
         play=np.stack([whole_ms, catalogue.bitrate_kbps / 8], axis=1),
     )
 
 
-def cut_lognormal_mean(location: float, spread: float, limit: np.ndarray) -> np.ndarray:
-    """E[min(X, limit)] of a lognormal X: the limited expected value of actuarial mathematics."""
-    z = (np.log(limit) - location) / spread
-    return np.asarray(np.exp(location + spread**2 / 2) * ndtr(z - spread) + limit * ndtr(-z))
+def _location_and_spread(watching: Watching | LognormalWatching) -> tuple[float, float]:
+    """Of :class:`_Law`."""
+    positive = (watching.shape, watching.scale_minutes) if isinstance(watching, Watching) else (watching.log_sd,)
+    if not min(positive) > 0:
+        message, mend = "not a law of watching", "give parameters > 0"
+        raise InputError(Problem(table="settings", value=str(watching), message=message, mend=mend))
+    if isinstance(watching, Watching):
+        return float(np.log(watching.scale_minutes * MINUTE_MS)), 1 / watching.shape
+    return float(watching.log_mean + np.log(MINUTE_MS)), watching.log_sd
 
 
 def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -> Sessions:
@@ -183,6 +182,7 @@ def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -
         slots,
         guide,
         entry,
+        law.is_weibull,
         law.location,
         law.spread,
         law.play,
@@ -271,6 +271,7 @@ def _fill(
     slots: np.ndarray,
     guide: np.ndarray,
     entry: np.ndarray,
+    is_weibull: bool,
     location: float,
     spread: float,
     play: np.ndarray,
@@ -316,7 +317,8 @@ def _fill(
             file[first + i] = entry[at, 1]
         for i in range(count):
             at, f = first + i, file[first + i]
-            length = min(np.exp(location + spread * rng.standard_normal()), play[f, 0])
+            z = np.log(rng.standard_exponential()) if is_weibull else rng.standard_normal()
+            length = min(np.exp(location + spread * z), play[f, 0])
             milliseconds, size = max(int(np.rint(length)), 1), max(int(np.rint(length * play[f, 1])), 1)
             duration_ms[at], bytes_[at] = milliseconds, size
             rate_bps[at] = int(np.rint(size * 8000.0 / milliseconds))

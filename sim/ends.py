@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.clock import NEVER
-from sim.machine import compiled, fetch_ahead, index, inlined
+from sim.machine import compiled, index, inlined
 
 NOBODY = -1
 CLOSING = NEVER + 1
@@ -162,12 +162,6 @@ def expect(calendar: Calendar, end: int, rate: int, appliance: int, source: int)
         clock[LAST_PAGE] = max(clock[LAST_PAGE], page)
     tail[place] = row + 1
     rows[row].end, rows[row].rate, rows[row].who, rows[row].source = end, rate, appliance, source
-
-
-@inlined
-def fetch_page(calendar: Calendar, end: int) -> None:
-    """Ask the memory for the place that an end will be written to."""
-    fetch_ahead(calendar.rows, calendar.tail[index((end >> calendar.shift) & (len(calendar.tail) - 1))])
 
 
 @compiled

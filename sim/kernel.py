@@ -31,7 +31,7 @@ from sim.arrays import (
 )
 from sim.caches import access, admits, take_in, touch
 from sim.climb import PULLS
-from sim.ends import NOBODY, Calendar, expect, fetch_page, has_room, release
+from sim.ends import NOBODY, Calendar, expect, has_room, release
 from sim.hourly import turn_hour
 from sim.machine import compiled, fetch_ahead, index, inlined, lowest_bit, whole
 from sim.series import SLOT_MS
@@ -279,7 +279,6 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
         ahead = min(i + AHEAD, last)
         row, file = index(state.row_of[index(part.region[ahead])]), index(part.file[ahead])
         fetch_ahead(state.holds, (row * files + file) * words)
-        fetch_page(calendar, part.start_ms[ahead] + part.duration_ms[ahead])
         if ground.policy != 0:
             fetch_ahead(state.cached, file * row_words)
             fetch_ahead(state.cache_node, file * cache_stride + index(ground.candidate[row, 0]) * cache_width)

@@ -7,17 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.integrate import quad
-from scipy.stats import chi2, lognorm
+from scipy.stats import chi2, kstest, lognorm
 
 from demand.demand import build_demand
 from demand.diurnal import EVENING, quarter_hour_weights
+from demand.laws import LognormalWatching, Watching
 from demand.playback import validate_playback
-from sim.draw import cut_lognormal_mean, draw_sessions
+from sim.draw import draw_sessions
 from sim.sessions import DAY_MS, PlaybackDay, build_sessions, check_sessions, sessions_from_playback
 from topology.errors import InputError
 
 DATE = dt.date(2026, 1, 15)
 FLAT = np.ones(24)
+LOGNORMAL = LognormalWatching(log_mean=float(np.log(30.0)), log_sd=0.8)
 
 
 @pytest.fixture
@@ -196,7 +198,8 @@ def test_sessions_that_cannot_be_run_are_refused(column, values, word):
         check_sessions(dataclasses.replace(good, **{column: np.array(values)}), 3, 3)
 
 
-def test_drawn_bytes_are_the_demand_in_expectation(network, catalogue):
+@pytest.mark.parametrize("watching", [None, LOGNORMAL])
+def test_drawn_bytes_are_the_demand_in_expectation(network, catalogue, watching):
     region, file = np.array([0, 1, 2, 0]), np.array([0, 0, 1, 2])
     gb = np.array([900.0, 300.0, 50.0, 4.0])
     demand = build_demand(region, file, gb)
@@ -204,7 +207,7 @@ def test_drawn_bytes_are_the_demand_in_expectation(network, catalogue):
     days = 60
     drawn = np.zeros((days, len(gb)))
     for day in range(days):
-        sessions = draw_sessions(demand, network, catalogue, rng, date=DATE)
+        sessions = draw_sessions(demand, network, catalogue, rng, date=DATE, watching=watching)
         entry = sessions.file * 3 + sessions.region
         wanted = demand.file * 3 + demand.region
         drawn[day] = [sessions.bytes[entry == w].sum() / 1e9 for w in wanted]
@@ -212,6 +215,25 @@ def test_drawn_bytes_are_the_demand_in_expectation(network, catalogue):
     error = drawn.std(axis=0, ddof=1) / np.sqrt(days)
     assert (np.abs(drawn.mean(axis=0) - demand.gb) < 4 * error).all()
     assert (error < 0.06 * demand.gb).all()
+
+
+def test_viewers_leave_as_measured(network, catalogue):
+    """37.44 % within five minutes, 52.55 % within ten: Yu et al., EuroSys 2006."""
+    demand = build_demand(np.array([0]), np.array([1]), np.array([100_000.0]))
+    sessions = draw_sessions(demand, network, catalogue, np.random.default_rng(2), date=DATE)
+    for minutes, share in ((5, 0.3744), (10, 0.5255)):
+        left = np.mean(sessions.duration_ms <= 60_000 * minutes)
+        assert (
+            abs(left - share) < 4 * np.sqrt(share * (1 - share) / len(sessions)) + 1e-3
+        )  # the law's figures are rounded
+
+
+def test_a_lognormal_law_draws_lognormal_lengths(network, catalogue):
+    demand = build_demand(np.array([0]), np.array([1]), np.array([100_000.0]))
+    sessions = draw_sessions(demand, network, catalogue, np.random.default_rng(2), date=DATE, watching=LOGNORMAL)
+    uncut = sessions.duration_ms[sessions.duration_ms < 3_600_000] / 60_000
+    law = lognorm(0.8, scale=30.0)
+    assert kstest(uncut, lambda x: law.cdf(x) / law.cdf(60)).pvalue > 0.001
 
 
 def test_drawn_sessions_take_the_files_rate_for_at_most_its_length(network, catalogue):
@@ -260,10 +282,8 @@ def test_the_number_of_sessions_is_poisson(network, catalogue):
 
 @pytest.mark.parametrize("limit", [1.0, 40.0, 1e6])
 def test_the_mean_of_a_cut_lognormal(limit):
-    location, spread = np.log(30.0), 0.8
-    survival = lognorm(spread, scale=np.exp(location)).sf
-    expected = quad(survival, 0, min(limit, 5000), limit=200)[0]
-    assert cut_lognormal_mean(location, spread, np.array([limit]))[0] == pytest.approx(expected, rel=1e-6)
+    expected = quad(lognorm(0.8, scale=30.0).sf, 0, min(limit, 5000), limit=200)[0]
+    assert LOGNORMAL.mean_minutes(np.array([limit]))[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_quarters_on_the_day_the_clocks_go_forward():
@@ -292,11 +312,18 @@ def test_a_curve_that_is_none_is_refused(profile):
         quarter_hour_weights(np.array(["UTC"]), DATE, profile)
 
 
-@pytest.mark.parametrize("wrong", [{"mean_minutes": 0}, {"spread": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Watching(shape=0.0, scale_minutes=15.0),
+        Watching(shape=0.7, scale_minutes=-1.0),
+        LognormalWatching(log_mean=3.0, log_sd=0.0),
+    ],
+)
 def test_an_impossible_length_is_refused(network, catalogue, wrong):
     demand = build_demand(np.array([0]), np.array([0]), np.array([1.0]))
-    with pytest.raises(InputError):
-        draw_sessions(demand, network, catalogue, np.random.default_rng(0), date=DATE, **wrong)
+    with pytest.raises(InputError, match="not a law of watching"):
+        draw_sessions(demand, network, catalogue, np.random.default_rng(0), date=DATE, watching=wrong)
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
