@@ -181,15 +181,86 @@ def test_an_empty_trace_misses_nothing():
         ({"admission": "never"}, "unknown admission.*second_hit"),
         ({"policy": "belady", "admission": "size"}, "belady admits every file"),
         ({"capacity_bytes": -1}, "capacity.*negative"),
-        ({"size_bytes": np.array([1, -1])}, "size.*negative"),
+        ({"capacity_bytes": np.nan}, "capacity.*no number.*nan"),
+        ({"admission": "size", "largest_bytes": np.nan}, "largest.*no number.*nan"),
         ({"size_bytes": np.array([1])}, "sizes for 2 requests"),
-        ({"file": np.array([0, -1])}, "negative file number"),
+        ({"size_bytes": np.array([[1], [1]])}, "not one-dimensional"),
     ],
 )
 def test_what_cannot_be_replayed_is_named(change, message):
     good = {"file": np.array([0, 1]), "size_bytes": np.array([1, 1]), "policy": "lru", "capacity_bytes": 5}
     with pytest.raises(InputError, match=message):
         replay(**(good | change))
+
+
+@pytest.mark.parametrize("policy", ["lru", "sieve", "belady"])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([1, -1]), "row 2, column size: negative bytes.*-1"),
+        (np.array([1, np.nan]), "row 2, column size: no number.*nan"),
+        (np.array([np.inf, 1]), "row 1, column size: no whole number.*inf"),
+        (np.array([1, 10.7]), r"row 2, column size: no whole number.*10\.7"),
+        (np.array([1, 2.0**54]), "row 2, column size: larger than floats are exact"),
+        (
+            np.array([1, np.float32(2**25)], np.float32),
+            "row 2, column size: larger than floats are exact",
+        ),
+        (np.array(["1", "2"]), "row 1, column size: no number.*'1'"),
+        (np.array([1, None]), "row 2, column size: no number.*None"),
+        (np.array([1, 2], "m8[s]"), "row 1, column size: no number"),
+        (np.array([1j, 2]), "row 1, column size: no number"),
+        (
+            np.array([2**62, 2**62]),
+            "row 1, column size: more than 922 PB up to here.*4611686018427387904",
+        ),
+        (np.array([2**59, 2**59]), "row 2, column size: more than 922 PB"),
+        (np.array([1, 2**64 - 1], np.uint64), "row 2, column size: more than 922 PB"),
+        (np.array([1, 2**70]), "row 2, column size: larger"),
+        (np.array([1, 10**400]), "row 2, column size: larger"),
+        (np.array([0, -1]), "row 2, column file: negative file number"),
+        (np.array([0, 0.5]), "row 2, column file: no whole number"),
+        (np.array([0, 1e300]), "row 2, column file: larger than floats are exact"),
+        (np.array(["a", "b"]), "row 1, column file: no number.*'a'"),
+        (np.array([0, "b"], object), "row 2, column file: no number.*'b'"),
+    ],
+)
+def test_a_row_that_is_no_request_is_named(policy, values, message):
+    file, size = (values, np.ones(2)) if "column file" in message else (np.arange(2), values)
+    with pytest.raises(InputError, match=message):
+        replay(file, size, policy, 5)
+
+
+@pytest.mark.parametrize("policy", REPLAYED)
+def test_files_may_have_any_numbers(policy):
+    """As they stand in oracleGeneral, 64 bits without a sign: they miss as the same files numbered from 0 do."""
+    rng = np.random.default_rng(6)
+    file = (rng.zipf(1.2, 3000) - 1) % 300
+    size = rng.integers(1, 100, 300)[file]
+    expected = replay(file, size, policy, 1500)
+    names = rng.integers(0, 2**63, 300) * 2 + 1  # above 2**63, too
+    assert replay(names.astype(np.uint64)[file], size, policy, 1500) == expected
+    assert replay(names.astype(np.uint64)[file].astype(object), size, policy, 1500) == expected
+    assert replay(file * 2**33, size.astype(float), policy, 1500) == expected
+    assert replay(np.array([2**31, 1]), np.array([10, 10]), policy, 100).missed_requests == 2
+
+
+def test_more_files_than_the_policies_number_are_refused(monkeypatch):
+    monkeypatch.setattr("sim.replay.MOST_FILES", 2)
+    assert replay(np.array([5, 9, 5]), np.ones(3), "lru", 1).missed_requests == 3
+    for file in ([5, 9, 7], [0, 1, 2]):
+        with pytest.raises(InputError, match="column file: more than 2 files"):
+            replay(np.array(file), np.ones(3), "lru", 1)
+
+
+@pytest.mark.parametrize("room", [2**63 - 1, 2**70, np.inf])
+@pytest.mark.parametrize("policy", REPLAYED)
+def test_room_without_end_misses_each_file_once(policy, room):
+    size = np.array([3, 2, 3]) * 10**17
+    ours = replay(np.array([0, 1, 0]), size, policy, room)
+    assert (ours.missed_requests, ours.missed_bytes, ours.bytes) == (2, 5 * 10**17, 8 * 10**17)
+    if policy != "belady":
+        assert replay(np.array([0, 1, 0]), size, policy, room, admission="size", largest_bytes=room) == ours
 
 
 def test_more_room_never_costs_belady_or_lru_hits():
