@@ -14,7 +14,7 @@ import pandas as pd
 
 from cdn.sample import FIRST_DAY
 from demand.logs import EARLIEST, LATEST
-from demand.playback import refuse_second_catalogue, write_days
+from demand.playback import MOST_GB, refuse_second_catalogue, write_days
 from sim.fleet import BYTES_PER_GB
 from sim.sessions import DAY_MS, Sessions
 from sim.traces import (
@@ -80,8 +80,8 @@ def import_trace(
     bitrate_kbps
         > 0.
     first
-        When the first request came (UTC). None: as the trace has it, if its times are seconds since 1970 of the years 2000 to 2099; else 00:00 of
-        :data:`cdn.sample.FIRST_DAY`.
+        When the first request came (UTC), in the years 2000 to 2099. None: as the trace has it, if its times are seconds since 1970 of those years; else 00:00
+        of :data:`cdn.sample.FIRST_DAY`.
 
     Returns
     -------
@@ -94,14 +94,16 @@ def import_trace(
     """
     network = read_network(folder)
     refuse_second_catalogue(folder)
-    _check_arguments(form, time_unit, object_mb, bitrate_kbps)
+    _check_arguments(form, time_unit, object_mb, bitrate_kbps, first)
     requests = _read(source, form or guess_format(source), columns or {}, object_mb)
     requests = dataclasses.replace(requests, time_s=requests.time_s * TIME_UNITS[time_unit])
-    day, origin_s = _first_midnight(requests.time_s[0], first)
-    days = int(milliseconds_since(requests.time_s[-1:], origin_s)[0]) // DAY_MS + 1
-    if days > MOST_DAYS:
-        message, mend = f"the requests lie {days:,} days apart", "say the unit of the times: --time-unit ms, us or ns"
+    day, origin_s = _first_midnight(float(requests.time_s[0]), first)
+    apart = (float(requests.time_s[-1]) - origin_s) / 86_400  # days; in milliseconds they may be too many to count
+    if not apart < MOST_DAYS:
+        message = f"the requests lie {apart:,.6g} days apart"
+        mend = "say the unit of the times: --time-unit ms, us or ns"
         raise InputError(Problem(table=source.name, column="time", message=message, mend=mend))
+    days = int(milliseconds_since(requests.time_s[-1:], origin_s)[0]) // DAY_MS + 1
     size = np.zeros(requests.files, np.int64)
     np.maximum.at(size, requests.file, requests.size_bytes)
     stored = size > 0
@@ -137,7 +139,9 @@ def _remove(folder: Path, tables: Iterable[str]) -> None:
         (folder / "playback").rmdir()
 
 
-def _check_arguments(form: str | None, time_unit: str, object_mb: float | None, bitrate_kbps: float) -> None:
+def _check_arguments(
+    form: str | None, time_unit: str, object_mb: float | None, bitrate_kbps: float, first: dt.datetime | None
+) -> None:
     problems = [
         Problem(table="arguments", column=option, value=value, message="unknown", mend="use one of " + ", ".join(known))
         for option, value, known in (("--format", form, FORMATS), ("--time-unit", time_unit, TIME_UNITS))
@@ -148,6 +152,14 @@ def _check_arguments(form: str | None, time_unit: str, object_mb: float | None, 
         for option, value in (("--object-mb", object_mb), ("--bitrate-kbps", bitrate_kbps))
         if value is not None and not 0 < value < math.inf
     ]
+    if object_mb is not None and MOST_GB * 1000 < object_mb < math.inf:
+        message, mend = "more than a billion GB", "give MB"
+        problems.append(
+            Problem(table="arguments", column="--object-mb", value=str(object_mb), message=message, mend=mend)
+        )
+    if first is not None and not EARLIEST <= first.isoformat() < LATEST:
+        message, mend = f"not a time between {EARLIEST} and {LATEST}", "say when the first request came"
+        problems.append(Problem(table="arguments", column="--start", value=str(first), message=message, mend=mend))
     if problems:
         raise InputError(problems)
 

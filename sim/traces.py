@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from demand.playback import MOST_GB
+from sim.fleet import BYTES_PER_GB
 from sim.sessions import DAY_MS, Sessions, build_sessions
 from topology.errors import InputError, Problem
 
@@ -21,6 +23,8 @@ ORACLE_GENERAL = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("ne
 UMASS_COLUMNS = ["time", "server", "client", "request", "video", "content_server"]
 ORACLE, CSV, UMASS = FORMATS = ("oracle-general", "csv", "umass")
 """The forms that are read, by the names of :func:`guess_format`."""
+FAR = 2.0**62
+"""Milliseconds that stand for all beyond: 146 million years."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,8 +122,8 @@ def read_csv_trace(
     Raises
     ------
     InputError
-        A file that is not there or empty, a delimiter that is not one character, a missing column, a time or size that is no number, a negative size,
-        times that go back.
+        A file that is not there or empty, a delimiter that is not one character, a missing column, a time or size that is no number, a size that is negative,
+        no whole number or more than a billion GB, times that go back.
     """
     wanted = {"time": time, "file": file} | {name: at for name, at in (("size", size), ("client", client)) if at}
     columns = dict(zip(wanted, _csv_columns(path, wanted, delimiter, header), strict=True))
@@ -202,15 +206,17 @@ def sessions_from_requests(
     start_ms = milliseconds_since(requests.time_s, requests.time_s[0] if origin_s is None else origin_s)
     kept = (start_ms >= 0) & (start_ms < days * DAY_MS) & (requests.size_bytes > 0)
     size = requests.size_bytes[kept]
-    length = np.maximum(np.rint(size * 8 / bitrate_kbps), 1).astype(np.int64)
+    with np.errstate(over="ignore"):
+        length = np.clip(np.rint(size * 8.0 / bitrate_kbps), 1, FAR).astype(np.int64)
     file = requests.file if file_number is None else np.asarray(file_number)[requests.file]
     where = requests.client % regions if region is None else region
     return build_sessions(start_ms[kept], where[kept], file[kept], length, size, days=days)
 
 
 def milliseconds_since(time_s: np.ndarray, origin_s: float) -> np.ndarray:
-    """(N,) int64: times in seconds as whole milliseconds from ``origin_s``, rounded down."""
-    return np.asarray(np.floor((time_s - origin_s) * 1000), np.int64)
+    """(N,) int64: times in seconds as whole milliseconds from ``origin_s``, rounded down; :data:`FAR` where they are farther away."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.clip(np.floor((time_s - origin_s) * 1000), -FAR, FAR), np.int64)
 
 
 def _requests(
@@ -224,15 +230,18 @@ def _requests(
     """Times, and files and clients each as numbers with their names, become requests; what no trace can be is refused."""
     if not len(time):
         raise InputError(Problem(table=path.name, message="no requests", mend="give a trace with requests"))
-    size = size.astype(np.int64)
-    backwards, negative = np.diff(time, prepend=time[:1]) < 0, size < 0
+    backwards = np.append(False, time[1:] < time[:-1])
+    size = size if size.dtype == float else size.astype(np.int64)
+    broken = size != np.floor(size) if size.dtype == float else np.zeros(0, bool)
     for wrong, column, values, message, mend in (
         (backwards, "time", time, "earlier than the request before it", "sort the trace by time"),
-        (negative, "size", size, "negative bytes", "give bytes >= 0"),
+        (size < 0, "size", size, "negative bytes", "give bytes >= 0"),
+        (broken, "size", size, "no whole number of bytes", "give whole bytes"),
+        (size > BYTES_PER_GB * MOST_GB, "size", size, "more than a billion GB", "give bytes"),
     ):
         if wrong.any():
             i = int(np.argmax(wrong))
-            value = str(values[i])
+            value = str(values[i]).removesuffix(".0")
             raise InputError(
                 Problem(table=path.name, row=i + first_row, column=column, value=value, message=message, mend=mend)
             )
@@ -241,7 +250,7 @@ def _requests(
     return Requests(
         time_s=time,
         file=file.astype(np.int32, copy=False),
-        size_bytes=size,
+        size_bytes=size.astype(np.int64, copy=False),
         client=client.astype(np.int32, copy=False),
         file_ids=np.asarray(file_ids),
         client_ids=np.asarray(client_ids),

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import gzip
+import re
 import shutil
 
 import numpy as np
@@ -115,6 +116,35 @@ def test_nothing_is_written_where_a_request_is_wrong(folder):
         import_trace(write(folder, "1,a,5\n3,b,5\n2,a,5\n"), folder)
     assert tree(folder) == before
     assert not (folder / "playback").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        *((f"1,a,10\n{t},b,10\n", "", "column time: the requests lie .* days apart.*--time-unit") for t in ("316224001", "1e16", "1e17", "1e19", "1e300")),
+        ("-1e308,a,10\n1e308,b,10\n", "", "the requests lie inf days apart"),
+        (f"{EPOCH},a,10\n1e16,b,10\n", "", "the requests lie .* days apart"),
+        ("1,a,10\n1e17,b,10\n", "--time-unit ms", "the requests lie .* days apart"),
+        ("1,a,10\n2,b,99999999999999999999\n", "", "row 2, column size: more than a billion GB"),
+        ("1,a,10\n2,b,10.7\n", "", "row 2, column size: no whole number of bytes"),
+        ("1,a\n2,b\n", "--obj-size-col 0 --object-mb 1e300", "--object-mb: more than a billion GB"),
+        ("1,a,10\n400000,b,10\n", "--bitrate-kbps 1e-320", "column seconds: longer than a year"),
+        ("1,a,10\n400000,b,10\n", "--start 9999-12-30", "--start: not a time between 2000-01-01 and 2100-01-01"),
+        ("1,a,10\n400000,b,10\n", "--start 1999-12-31T23:59", "--start: not a time between 2000-01-01 and 2100-01-01"),
+    ],
+)  # fmt: skip
+def test_what_is_too_far_or_too_large_is_refused_before_anything_is_written(folder, text, options, message):
+    before = tree(folder)
+    ran = fillplan(f"import trace {write(folder, text)} {folder} {options}")
+    assert ran.status == 2
+    assert re.search(message, ran.err)
+    assert "Warning" not in ran.err
+    assert tree(folder) == before
+    assert not (folder / "playback").exists()
+
+
+def test_ten_years_are_a_trace(folder):
+    assert import_trace(write(folder, "1,a,10\n316224000,b,10\n"), folder)["days"] == 2
 
 
 def test_nothing_is_left_where_the_log_cannot_be_written(folder, monkeypatch):

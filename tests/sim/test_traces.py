@@ -65,6 +65,12 @@ def test_csv_columns_are_counted_from_one(tmp_path):
     assert unsized.size_bytes.tolist() == [1, 1, 1]
 
 
+def test_sizes_are_whole_bytes_however_they_are_written(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("1,a,10.0\n2,b,1e3\n3,c,1000000000000000000\n")
+    assert read_csv_trace(path).size_bytes.tolist() == [10, 1000, 10**18]
+
+
 def test_a_csv_trace_may_name_its_clients(tmp_path):
     path = tmp_path / "t.csv.zst"
     path.write_bytes(zstd(b'1, x,5,"a,1"\n2,y,6,b\n3,x,5,b\n'))
@@ -126,7 +132,11 @@ def test_the_form_of_a_trace_is_seen_from_its_name_or_its_beginning(tmp_path, na
         (read_csv_trace, b"when,what,size\n1,b,6\n", "row 1, column time.*when.*the first row is a header"),
         (read_csv_trace, b"1,a,5\ninf,b,6\n", "row 2, column time: no number.*inf"),
         (read_csv_trace, b"1,a,5\n2,b,big\n", "row 2, column size: no number.*big"),
-        (read_csv_trace, b"1,a,5\n2,b,-6\n", "row 2, column size: negative.*-6"),
+        (read_csv_trace, b"1,a,5\n2,b,-6\n", "row 2, column size: negative.*'-6'"),
+        (read_csv_trace, b"1,a,5\n2,b,-1e30\n", "row 2, column size: negative.*-1e.30"),
+        (read_csv_trace, b"1,a,5\n2,b,10.7\n", r"row 2, column size: no whole number of bytes.*10\.7"),
+        (read_csv_trace, b"1,a,5\n2,b,99999999999999999999\n", r"row 2, column size: more than a billion GB.*1e\+20"),
+        (read_csv_trace, b"1,a,1000000000000000001024\n2,b,6\n", "row 1, column size: more than a billion GB"),
         (read_csv_trace, b"2,a,5\n1,b,6\n", "row 2, column time: earlier.*1"),
         (read_csv_trace, b"1,a,5\n2,b,6,7,8\n", "not a CSV file"),
         (read_umass_youtube, b"", "no requests"),
@@ -186,3 +196,15 @@ def test_requests_of_no_bytes_make_no_sessions(tmp_path):
     sessions = sessions_from_requests(trace, regions=1, bitrate_kbps=4.0)
     assert (sessions.start_ms.tolist(), sessions.bytes.tolist()) == ([1000, 3000], [500, 250])
     assert sessions.file.tolist() == [1, 0]
+
+
+def test_what_is_too_far_to_be_counted_is_outside(tmp_path):
+    """Times beyond what 64 bits of milliseconds hold belong to no day, and lengths to no session."""
+    path = tmp_path / "t.csv"
+    path.write_text("-1e308,a,5\n-1e16,a,5\n1,a,6\n2,b,7\n1e16,a,8\n1e300,b,9\n1e308,b,9\n")
+    trace = read_csv_trace(path)
+    sessions = sessions_from_requests(trace, regions=1, bitrate_kbps=4.0, origin_s=0)
+    assert (sessions.start_ms.tolist(), sessions.bytes.tolist()) == ([1000, 2000], [6, 7])
+    assert len(sessions_from_requests(trace, regions=1, bitrate_kbps=4.0)) == 1
+    with pytest.raises(InputError, match="column seconds: longer than a year"):
+        sessions_from_requests(trace, regions=1, bitrate_kbps=1e-300, origin_s=0)
