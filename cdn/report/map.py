@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 
 from cdn.report import geography
-from cdn.report.charts import Figure, Key, inline, shorten, specification
+from cdn.report.charts import Figure, Key, specification
 from cdn.report.data import ReportData
 from cdn.report.numbers import percent
+from cdn.report.plots import inline, shorten
 from cdn.report.tables import busiest
 
 USE_STEPS = (0.25, 0.5, 0.75, 1.0)
