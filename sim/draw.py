@@ -225,29 +225,24 @@ def _fill_tables(
     ``region``, ``file``, ``gb`` (N,) as in :class:`Demand`; ``sessions_a_gb`` (F,). Two passes over the demand, in its order, then one over the entries.
     """
     regions = len(slots) - 1
-    total, count, i = np.zeros(regions), np.zeros(regions, np.int64), 0
-    while i < len(gb):
-        r, first, weight = region[i], i, total[region[i]]
-        while i < len(gb) and region[i] == r:
-            weight += gb[i] * sessions_a_gb[file[i]]
-            i += 1
-        total[r] = weight
-        count[r] += i - first
+    total, count = np.zeros(regions), np.zeros(regions, np.int64)
+    for i in range(len(gb)):
+        total[region[i]] += gb[i] * sessions_a_gb[file[i]]
+        count[region[i]] += 1
     upto, begin = np.empty(regions, np.int64), 0
     for r in range(regions):
         upto[r] = begin
         begin += count[r]
         slots[r + 1] = slots[r] + count[r] // A_SLOT + 2
-    so_far, i = np.zeros(regions), 0
-    while i < len(gb):
-        r, at, weight = region[i], upto[region[i]], so_far[region[i]]
-        scale = CERTAIN / total[r] if total[r] > 0 else 0.0
-        while i < len(gb) and region[i] == r:
-            weight += gb[i] * sessions_a_gb[file[i]]
-            entry[at, 0], entry[at, 1] = np.int64(np.rint(weight * scale)), file[i]
-            at += 1
-            i += 1
-        upto[r], so_far[r] = at, weight
+    so_far, scale = np.zeros(regions), np.zeros(regions)
+    for r in range(regions):
+        scale[r] = CERTAIN / total[r] if total[r] > 0 else 0.0
+    for i in range(len(gb)):
+        r = region[i]
+        so_far[r] += gb[i] * sessions_a_gb[file[i]]
+        at = index(upto[r])
+        entry[at, 0], entry[at, 1] = np.int64(np.rint(so_far[r] * scale[r])), file[i]
+        upto[r] += 1
     at = 0
     for r in range(regions):
         guide[slots[r]] = at
