@@ -9,7 +9,7 @@ import datetime as dt
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -45,6 +45,8 @@ SESSION_FAULTS = (
     Fault("gb", f"isfinite(gb) AND gb > {MOST_GB}", "more than a billion GB", "give GB; divide bytes by 1e9"),
 )  # fmt: skip
 """What can be wrong with a session whatever its day, over the rows of a log joined with :func:`register_names`."""
+SEEN = ("start", "seconds", "gb")
+"""Columns that are read as times or numbers, of which complaints show what the file has."""
 _PART = "part-0.parquet"
 
 
@@ -327,7 +329,8 @@ def _validate_file(
         problems.extend(_missing(table, name, there) for name in missing)
         return
     before = len(problems)
-    rows = report_faults(connection, named_log(connection, [path]), _faults(date), table, problems, most)
+    seen = named_log(connection, [path], seen=True)
+    rows = report_faults(connection, seen, _faults(date), table, problems, most)
     if rows == 0:
         problems.append(Problem(table=table, message="the file has no rows", mend="remove it, or add its sessions"))
     if len(problems) == before:
@@ -350,11 +353,12 @@ def _order_problems(start: np.ndarray, table: str) -> list[Problem]:
 
 def _faults(date: dt.date) -> tuple[Fault, ...]:
     within = f"(start >= DATE '{date}' AND start < DATE '{date}' + 1)"
-    return (
+    faults = (
         Fault("start", "start IS NULL", "not a time", "write it as a timestamp, UTC"),
         Fault("start", f"NOT {within}", f"not on {date} (UTC)", "move the row to the folder of its day"),
         *SESSION_FAULTS,
     )
+    return tuple(replace(f, value=f"seen_{f.column}" if f.column in SEEN else "") for f in faults)
 
 
 def register_names(connection: duckdb.DuckDBPyConnection, regions: pd.Index, catalogue: Catalogue) -> None:
@@ -383,15 +387,21 @@ def _types(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> dict
 
 def _cleaned(types: Mapping[str, str]) -> str:
     """SQL of each column of the contract as its type, NULL where it is not one."""
-    return ", ".join(_cast(name, kind) for name, kind in types.items())
+    return ", ".join(f"{_cast(name, kind)} AS {name}" for name, kind in types.items())
 
 
 def _cast(name: str, kind: str) -> str:
     if name in ("seconds", "gb"):
-        return f"TRY_CAST({name} AS DOUBLE) AS {name}"
-    if name != "start":
-        return f"CAST({name} AS VARCHAR) AS {name}"
-    return f"{_start(kind)} AS start"
+        return f"TRY_CAST({name} AS DOUBLE)"
+    return _start(kind) if name == "start" else f"CAST({name} AS VARCHAR)"
+
+
+def _seen(types: Mapping[str, str]) -> str:
+    """SQL of the texts that a complaint shows: the value, or what the file has where that is none."""
+    return ", ".join(
+        f"coalesce(CAST({_cast(name, types[name])} AS VARCHAR), CAST({name} AS VARCHAR)) AS seen_{name}"
+        for name in SEEN
+    )
 
 
 def _start(kind: str) -> str:
@@ -405,19 +415,23 @@ def _has_zone(kind: str) -> bool:
     return "TZ" in kind or "ZONE" in kind
 
 
-def named_log(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], *, spanned: bool = False) -> str:
+def named_log(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], *, spanned: bool = False, seen: bool = False
+) -> str:
     """SQL of the rows of a log with ``region_at`` and ``file_at``, NULL where unknown (after :func:`register_names`).
 
     ``file_index`` is the place in ``paths``, ``row`` counts from 1 in each file. ``spanned``: only what starts from ``$begin`` until ``$end``, two
-    timestamps in UTC to be given with the query.
+    timestamps in UTC to be given with the query. ``seen``: with columns ``seen_start``, ``seen_seconds`` and ``seen_gb``, texts: the value, or what the
+    file has where that is none.
     """
     types = _types(connection, paths)
     start, kind = _start(types["start"]), "TIMESTAMP"
     if _has_zone(types["start"]):  # compared as it stands, or DuckDB would read all there is
         start, kind = "start", types["start"]
     span = f"WHERE {start} >= CAST($begin AS {kind}) AND {start} < CAST($end AS {kind})" if spanned else ""
+    columns = ", ".join([_cleaned(types), *([_seen(types)] if seen else [])])
     return (
-        f"(SELECT {_cleaned(types)}, file_index, file_row_number + 1 AS row FROM {parquet_scan(paths)} {span}) "  # noqa: S608
+        f"(SELECT {columns}, file_index, file_row_number + 1 AS row FROM {parquet_scan(paths)} {span}) "  # noqa: S608
         "LEFT JOIN region_names USING (region) LEFT JOIN file_names USING (title, profile)"
     )
 

@@ -147,6 +147,20 @@ def test_a_wrong_row_is_named_and_no_history_made_of_it(tmp_path, catalogue, cha
     assert caught.value.problems == [problem]
 
 
+@pytest.mark.parametrize(
+    ("column", "text"), [("gb", "2,0"), ("gb", "two"), ("seconds", "1:00:00"), ("start", "yesterday")]
+)
+def test_a_text_that_is_no_number_or_time_is_shown(tmp_path, catalogue, column, text):
+    frame = log(ROW, ROW, ROW).astype({column: str})
+    frame.loc[1, column] = text
+    put(tmp_path, frame)
+    (problem,) = problems_of(tmp_path, catalogue)
+    assert (problem.row, problem.column, problem.value) == (2, column, text)
+    with pytest.raises(InputError) as caught:
+        read_history(tmp_path, REGIONS, catalogue)
+    assert caught.value.problems == [problem]
+
+
 def test_the_first_twenty_are_listed_and_the_rest_counted(tmp_path, catalogue):
     put(tmp_path, log(*[(*ROW[:1], f"r{i}", *ROW[2:]) for i in range(50)]))
     problems = problems_of(tmp_path, catalogue)
