@@ -37,7 +37,7 @@ class Attribute:
     """id, text, number, integer, date, datetime, clock, timezone, or the allowed values split by ``|``."""
     unit: str
     range: str
-    """``>0``, ``>=0``, ``a..b`` or empty."""
+    """``>0``, ``>=0``, ``a..b``, ``>a..b`` (without a itself) or empty."""
     default: str
     status: str
     """key (part of the unique key), required or optional."""
@@ -258,14 +258,13 @@ def _float_or_nan(text: str) -> float:
 
 
 def _within(values: np.ndarray, limits: str) -> np.ndarray:
-    if limits.startswith(">="):
-        return values >= float(limits[2:])
-    if limits.startswith(">"):
-        return values > float(limits[1:])
-    if ".." in limits:
-        low, high = map(float, limits.split(".."))
-        return (values >= low) & (values <= high)
-    return np.ones(len(values), bool)
+    least, _, most = limits.partition("..")
+    inside = values <= float(most) if most else np.ones(len(values), bool)
+    if least.startswith(">="):
+        return inside & (values >= float(least[2:]))
+    if least.startswith(">"):
+        return inside & (values > float(least[1:]))
+    return inside & (values >= float(least)) if least else inside
 
 
 def _in_range(year: int) -> None:

@@ -100,6 +100,8 @@ BREACHES = {
     "no origin": (put("sites", 1, "kind", "ix"), "sites", None, "kind", None, "origin"),
     "disconnected region": (island, "regions", 3, "node", "d", "connected"),
     "file larger than any site": (put("files", 12, "size_gb", 10_000), "files", None, "size_gb", "10000", "larger than any site"),
+    "file larger than any disk": (put("files", 12, "size_gb", 1e12), "files", 12, "size_gb", "1000000000000.0", ">0..1e9"),
+    "link longer than the way around the earth": (put("links", 2, "length_km", 1e15), "links", 2, "length_km", "1000000000000000.0", "0..100000"),
     "truncated Parquet": (cut(f"playback/date={FIRST}/*.parquet", 0.6), f"playback/date={FIRST}", None, None, None, ""),
     "foreign Parquet": (foreign_parquet, "links", None, None, None, "Parquet"),
     "Parquet named CSV": (rename_parquet_to_csv, "nodes", None, None, None, "not CSV but a Parquet file"),

@@ -195,7 +195,14 @@ def test_number_columns_of_parquet(tmp_path):
 
 @pytest.mark.parametrize(
     ("limits", "bad", "good"),
-    [(">0", "0", "0.1"), (">=0", "-1", "0"), ("0..24", "24.5", "24"), ("-90..90", "-91", "-90")],
+    [
+        (">0", "0", "0.1"),
+        (">=0", "-1", "0"),
+        (">0..1e9", "0", "1e9"),
+        (">0..1e9", "1.1e9", "0.1"),
+        ("0..24", "24.5", "24"),
+        ("-90..90", "-91", "-90"),
+    ],
 )
 def test_ranges(tmp_path, limits, bad, good):
     schema = schema_of(attribute("thing", "id", status="key"), attribute("x", "number", range=limits))
