@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cdn.draws import refuse_demand
 from cdn.jobs import place_demand
 from cdn.plan import Plan
 from cdn.rehearse import rehearse
@@ -56,7 +57,7 @@ def compare_scenarios(
     Raises
     ------
     InputError
-        If a scenario names what does not exist, or cuts a region off; a day of the log and a demand at once.
+        If a scenario names what does not exist, or cuts a region off; a day of the log and a demand at once; a demand of more sessions than memory holds.
     """
     if playback is not None and demand is not None:
         mend = "give one of them"
@@ -69,9 +70,11 @@ def compare_scenarios(
     if progress and replications > 1 and not all(drawn):
         names = ", ".join(repr(s.name) for s, is_drawn in zip(scenarios, drawn, strict=True) if not is_drawn)
         progress(f"nothing is drawn of a replayed day: no intervals of {names}")
+    wanted = plan.demand if demand is None else read_demand(demand, network.region_ids, catalogue.file_ids)
+    if playback is None:
+        refuse_demand(wanted, catalogue)
     made = [_prepare(network, catalogue, plan, s, settings) for s in scenarios]
     tried: list[list[dict[str, Any]]] = []
-    wanted = plan.demand if demand is None else read_demand(demand, network.region_ids, catalogue.file_ids)
     profile = load_laws().hourly_profile
 
     def judge_base(sessions: Sessions) -> dict[str, Any]:

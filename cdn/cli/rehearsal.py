@@ -22,6 +22,7 @@ from cdn.cli.words import (
     policies_tables,
     sample_table,
 )
+from cdn.draws import refuse_demand
 from cdn.gather import published_plan
 from cdn.jobs import schedule_night
 from cdn.plan import Plan, read_placement, read_plan
@@ -33,7 +34,7 @@ from cdn.scenario import clock_ms, nearest, read_scenarios
 from cdn.settings import OFFLINE, POLICY_NAMES, Settings, read_settings
 from cdn.whatif import compare_scenarios
 from demand.catalogue import Catalogue, read_catalogue
-from demand.demand import read_demand
+from demand.demand import Demand, read_demand
 from demand.playback import playback_dates
 from sim.abr import read_sabre_traces
 from sim.encode_mix import expected_rebuffering, rebuffering, switch_by_access
@@ -153,6 +154,7 @@ def simulate(
     if title_share is not None:
         rng, weight = np.random.default_rng([seed, 2]), title_weight(made.demand, catalogue)
         kept = sample_titles(len(catalogue.title_ids), title_share, rng, weight)
+    wanted = None if demand is None else _demand(demand, network, catalogue)
     before, fills = _filling(network, catalogue, made, previous, settings, day or FIRST_DAY)
     more: dict[str, Any] = {
         "kept": kept,
@@ -164,8 +166,7 @@ def simulate(
     }
     stalled = expected_rebuffering(settings.simulation.access)
     throughputs = None if traces is None else read_sabre_traces(traces)
-    if replications > 1 and demand is not None:
-        wanted = read_demand(demand, network.region_ids, catalogue.file_ids)
+    if replications > 1 and wanted is not None:
         several = rehearse_replications(
             network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, traces=throughputs, progress=console.say, **more
         )  # fmt: skip
@@ -180,7 +181,7 @@ def simulate(
         if traces is not None:
             stalled = next(iter(several.policies.values()))["rebuffer_ratio"]
     else:
-        sessions, warm_up = _sessions(folder, network, catalogue, playback=day, demand=demand, seed=seed)
+        sessions, warm_up = _sessions(folder, network, catalogue, playback=day, demand=wanted, seed=seed)
         if throughputs is not None:
             rng = np.random.default_rng([seed, 3])
             played = len(sessions)
@@ -385,20 +386,26 @@ def whatif(
     console.emit(document, as_json, tables)
 
 
+def _demand(path: Path, network: Network, catalogue: Catalogue) -> Demand:
+    """A demand to draw sessions from."""
+    demand = read_demand(path, network.region_ids, catalogue.file_ids)
+    refuse_demand(demand, catalogue)
+    return demand
+
+
 def _sessions(
     folder: Path,
     network: Network,
     catalogue: Catalogue,
     *,
     playback: dt.date | None,
-    demand: Path | None,
+    demand: Demand | None,
     seed: int,
 ) -> tuple[Sessions | PlaybackDay, Sessions | PlaybackDay | None]:
     """Sessions to rehearse, and the day before as warm-up of reactive caches where the log has it."""
     if playback is None:
         assert demand is not None
-        wanted = read_demand(demand, network.region_ids, catalogue.file_ids)
-        return draw_day(wanted, network, catalogue, np.random.default_rng([seed, 0]), FIRST_DAY)
+        return draw_day(demand, network, catalogue, np.random.default_rng([seed, 0]), FIRST_DAY)
     yesterday = playback - dt.timedelta(days=1)
     warm_up = (
         sessions_to_rehearse(folder, yesterday, network, catalogue) if yesterday in playback_dates(folder) else None

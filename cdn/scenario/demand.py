@@ -11,17 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cdn.draws import MOST_SESSIONS, refuse_too_many
 from cdn.scenario.form import Promotion, Scenario, check_scenario, position
 from demand.catalogue import Catalogue
 from demand.demand import Demand, build_demand
 from sim.sessions import DAY_MS, Sessions, build_sessions
-from topology.errors import InputError, Problem
 from topology.network import Network
 
 JITTER_MS = 30 * 60_000
 """How far a repeated session may start from the one it repeats, either way."""
-MOST_SESSIONS = 100_000_000
-"""Sessions that a scenario may ask for: all are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +77,7 @@ def edit_sessions(
     Raises
     ------
     InputError
-        If a region or title is unknown, or if :data:`MOST_SESSIONS` would not do.
+        If a region or title is unknown, or if :data:`cdn.draws.MOST_SESSIONS` would not do.
     """
     check_scenario(scenario, network, catalogue)
     if not (scenario.demand or scenario.promote):
@@ -122,18 +120,10 @@ def _factors(
 
 def _refuse_too_many(factor: np.ndarray, scenario: Scenario) -> None:
     """Refuse a surge that no memory holds."""
-    expected, most = float(factor.sum()), max(MOST_SESSIONS, len(factor))
-    if not expected <= most:
-        message = f"asks for {expected:,.4g} sessions, from {len(factor):,}; a what-if takes {most:,}"
-        raise InputError(
-            Problem(
-                table=f"scenario {scenario.name!r}",
-                column="factor",
-                value=f"{factor.max():g}",
-                message=message,
-                mend="give a smaller factor",
-            )
-        )
+    refuse_too_many(
+        float(factor.sum()), f"{len(factor):,}", table=f"scenario {scenario.name!r}", column="factor", value=f"{factor.max():g}",
+        mend="give a smaller factor", most=max(MOST_SESSIONS, len(factor)),
+    )  # fmt: skip
 
 
 def _move(

@@ -307,6 +307,13 @@ WRONG = {
     "simulate a switch at no time": ("simulate net --plan plan --demand demand.parquet --previous plan --switch-at 3am", "say HH:MM"),
     "simulate into a file": ("simulate net --plan plan --demand demand.parquet -o other.csv", "another folder"),
     "simulate after no plan": ("simulate net --plan plan --demand demand.parquet --previous none", "none"),
+    "simulate bytes for GB": ("simulate net --plan plan --demand bytes.parquet --policy plan", "give GB (divide bytes by 1e9)"),
+    "simulate bytes for GB several times": (
+        "simulate net --plan plan --demand bytes.parquet --policy plan --replications 2",
+        "a simulation takes 100,000,000",
+    ),
+    "simulate what no number holds": ("simulate net --plan plan --demand huge.parquet --policy plan", "asks for inf sessions"),
+    "whatif with bytes for GB": ("whatif net scenario.toml --plan plan --demand bytes.parquet", "give GB (divide bytes by 1e9)"),
     "whatif with an unknown site": ("whatif net unknown.toml --plan plan", "unknown site"),
     "whatif of a day and a demand": (
         "whatif net scenario.toml --plan plan --playback 2026-01-08 --demand plan/demand.parquet",
@@ -371,6 +378,9 @@ def place(evening, tmp_path_factory):
         "nameless.csv": "1,a,5\n2,,6\n", "other.html": "<!DOCTYPE html>\n<title>A page</title>\n",
     }.items():  # fmt: skip
         (folder / name).write_text(text)
+    wanted = pd.read_parquet(folder / "demand.parquet")
+    for name, factor in {"bytes": 1e9, "huge": 1e306}.items():
+        wanted.assign(gb=wanted["gb"] * factor).to_parquet(folder / f"{name}.parquet", index=False)
     small = write_small_network(folder / "small")
     bare = shutil.copytree(small, folder / "bare", ignore=shutil.ignore_patterns("playback"))
     for name in ("titles", "files"):

@@ -397,7 +397,7 @@ def test_sessions_unedited_or_by_factor_one_are_the_same(network, catalogue, see
 def test_a_surge_that_memory_cannot_hold_is_refused(network, catalogue, edits):
     sessions = random_sessions(np.random.default_rng(0), 100)
     surge = scenario(demand=[{"factor": factor} for factor in edits])
-    with pytest.raises(InputError, match=r"scenario 'test', column factor: asks for .* sessions, from 100; a what-if takes 100,000,000 .*smaller"):  # fmt: skip
+    with pytest.raises(InputError, match=r"scenario 'test', column factor: asks for .* sessions, from 100; a simulation takes 100,000,000 .*smaller"):  # fmt: skip
         edit_sessions(sessions, catalogue, surge, network, np.random.default_rng(1))
 
 
