@@ -41,7 +41,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 DemandFile = Annotated[Path, typer.Option("--demand", help="Demand table, .csv or .parquet.")]
 
 
-Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random draw.")]
 
 
 Day = Annotated[dt.datetime, typer.Option(formats=["%Y-%m-%d"])]

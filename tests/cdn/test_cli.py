@@ -314,6 +314,9 @@ WRONG = {
     ),
     "simulate what no number holds": ("simulate net --plan plan --demand huge.parquet --policy plan", "asks for inf sessions"),
     "whatif with bytes for GB": ("whatif net scenario.toml --plan plan --demand bytes.parquet", "give GB (divide bytes by 1e9)"),
+    "simulate with a seed below 0": ("simulate net --plan plan --demand demand.parquet --seed -1", "--seed"),
+    "whatif with a seed below 0": ("whatif net scenario.toml --plan plan --seed -1", "--seed"),
+    "new with a seed below 0": ("new fresh --seed -1", "--seed"),
     "whatif with an unknown site": ("whatif net unknown.toml --plan plan", "unknown site"),
     "whatif of a day and a demand": (
         "whatif net scenario.toml --plan plan --playback 2026-01-08 --demand plan/demand.parquet",
