@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cdn import console
-from cdn.cli import app
+from cdn.cli.verbs import app
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def test_every_page_of_the_documentation_can_be_found():
 
 
 def test_every_verb_is_in_the_readme_or_the_guide():
-    from cdn.cli import app
+    from cdn.cli.verbs import app
 
     text = (ROOT / "README.md").read_text("utf-8") + (ROOT / "docs/guide.md").read_text("utf-8")
     verbs = [command.name or command.callback.__name__ for command in app.registered_commands]

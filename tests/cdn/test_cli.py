@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -518,3 +520,71 @@ def test_a_process_of_its_own_ends_with_the_same_status():
     )
     assert done.returncode == console.WRONG_INPUT
     assert json.loads(done.stdout)["ok"] is False
+
+
+def run_script(script, *arguments, **options):
+    """A process of its own that runs a Python script with arguments."""
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)], env=os.environ, check=False, text=True, stderr=subprocess.PIPE, **options
+    )  # fmt: skip
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == MODULE:
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+from cdn.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "pandas", "cdn.cli.night"])
+def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, module):
+    script = INTERRUPTED_IMPORT.replace("MODULE", repr(module))
+    done = run_script(script, "new", "net", cwd=tmp_path, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted: nothing was written\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("made_of_it", [KeyboardInterrupt, RuntimeError, ValueError])
+def test_ctrl_c_is_one_line_whatever_a_library_makes_of_it(evening, monkeypatch, made_of_it):
+    """DuckDB makes a RuntimeError of it."""
+
+    def interrupted(_):
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        raise made_of_it("Query interrupted")
+
+    monkeypatch.setattr("cdn.cli.plan.check_network", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    ran = fillplan("check net --json", cwd=evening.folder)
+    assert (ran.status, ran.out) == (130, "")
+    assert ran.err.splitlines()[-1] == "interrupted: not finished" and "Query" not in ran.err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("line", ["check small", "check small --json", "check nowhere --json", "check --help"])
+def test_no_room_for_the_output_is_one_line(place, line):
+    """A small document, too, which only reaches the device as it is flushed."""
+    with Path("/dev/full").open("w") as full:
+        done = run_script("from cdn.cli import main; main()", *line.split(), cwd=place, stdout=full)
+    assert done.returncode == console.DEFECT
+    told = [text for text in done.stderr.splitlines() if not text.startswith("check ")]
+    assert told == ["error: cannot write the output: No space left on device"]
+
+
+def test_nobody_reads_the_document(place):
+    """A reader that has gone is no defect."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run_script("from cdn.cli import main; main()", "check", "small", "--json", cwd=place, stdout=writing)
+    os.close(writing)
+    assert done.returncode == console.DONE and "Traceback" not in done.stderr and "error" not in done.stderr
