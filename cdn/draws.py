@@ -4,13 +4,11 @@ import numpy as np
 
 from demand.catalogue import Catalogue
 from demand.demand import Demand
-from sim.draw import cut_lognormal_mean
+from sim.draw import mean_session_gb
 from topology.errors import InputError, Problem
 
 MOST_SESSIONS = 100_000_000
 """Sessions of a day that may be drawn."""
-MEAN_MINUTES, SPREAD = 45.0, 0.9
-"""Length of a session as :func:`sim.draw.draw_sessions` has it."""
 
 
 def refuse_demand(demand: Demand, catalogue: Catalogue) -> None:
@@ -29,10 +27,7 @@ def refuse_demand(demand: Demand, catalogue: Catalogue) -> None:
 
 def expected_sessions(demand: Demand, catalogue: Catalogue) -> float:
     """How many sessions of a day :func:`sim.draw.draw_sessions` draws on average."""
-    whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps
-    location = np.log(MEAN_MINUTES * 60_000) - SPREAD**2 / 2
-    mean_gb = cut_lognormal_mean(location, SPREAD, whole_ms) * catalogue.bitrate_kbps / 8e9
-    return float((demand.gb / mean_gb[demand.file]).sum())
+    return float((demand.gb / mean_session_gb(catalogue)[demand.file]).sum())
 
 
 def refuse_too_many(

@@ -20,6 +20,7 @@ import numpy as np
 
 from cdn.check import check
 from cdn.documents import read_json, write_json
+from cdn.draws import refuse_demand
 from cdn.errors import GuardrailError
 from cdn.jobs import Filled, days_before, make_forecast, place_demand
 from cdn.placement.problem import Prices
@@ -274,6 +275,7 @@ def night_sessions(
     warm_up = sessions_to_rehearse(folder, yesterday, network, catalogue) if yesterday in dates else None
     if replayed:
         return sessions_to_rehearse(folder, date, network, catalogue), warm_up, True
+    refuse_demand(demand, catalogue)
     rng = np.random.default_rng(settings.simulation.seed)
     return (
         draw_sessions(demand, network, catalogue, rng, date=date, hourly_profile=load_laws().hourly_profile),

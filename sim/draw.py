@@ -139,8 +139,7 @@ def _law(
     location, spread = _location_and_spread(watching)
     zones, regions = network.regions["timezone"].to_numpy(), len(network.regions)
     weights = [quarter_hour_weights(zones, date + dt.timedelta(days=d), hourly_profile) for d in range(days)]
-    whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps  # GB over kbit/s, in ms
-    mean_gb = watching.mean_minutes(whole_ms / MINUTE_MS) * MINUTE_MS * catalogue.bitrate_kbps / 8e9
+    mean_gb = mean_session_gb(catalogue, watching)
     slots, guide = np.zeros(regions + 1, np.int64), wide_zeros((len(demand) // A_SLOT + 2 * regions,), np.int32)
     table = slots, guide, wide_zeros((len(demand), 2), np.uint32)
     total = _fill_tables(demand.region, demand.file, demand.gb, 1 / mean_gb, *table)
@@ -150,8 +149,20 @@ def _law(
         is_weibull=isinstance(watching, Watching),
         location=location,
         spread=spread,
-        play=np.stack([whole_ms, catalogue.bitrate_kbps / 8], axis=1),
+        play=np.stack([_whole_ms(catalogue), catalogue.bitrate_kbps / 8], axis=1),
     )
+
+
+def mean_session_gb(catalogue: Catalogue, watching: Watching | LognormalWatching | None = None) -> np.ndarray:
+    """(F,) GB of a session of each file in the mean, as :func:`draw_sessions` draws it."""
+    watching = load_laws().watching if watching is None else watching
+    minutes = watching.mean_minutes(_whole_ms(catalogue) / MINUTE_MS)
+    return np.asarray(minutes * MINUTE_MS * catalogue.bitrate_kbps / 8e9)
+
+
+def _whole_ms(catalogue: Catalogue) -> np.ndarray:
+    """(F,) the whole length of each file."""
+    return np.asarray(catalogue.size_gb * 8e9 / catalogue.bitrate_kbps)
 
 
 def _location_and_spread(watching: Watching | LognormalWatching) -> tuple[float, float]:

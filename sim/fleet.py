@@ -115,7 +115,7 @@ class Fleet:
 
     def round_trip_us(self, paths: Paths) -> np.ndarray:
         """(P,) int64: propagation there and back along each path, in microseconds, whole for every arc."""
-        arc_us = _whole(self.arc_length_km, ROUND_TRIP_US_PER_KM)
+        arc_us = whole_units(self.arc_length_km, ROUND_TRIP_US_PER_KM)
         return np.diff(np.concatenate([[0], np.cumsum(arc_us[paths.arcs])])[paths.start])
 
     def site_paths(self, sources: np.ndarray, targets: np.ndarray) -> Paths:
@@ -139,8 +139,8 @@ def build_fleet(network: Network, catalogue: Catalogue, trees: SiteTrees, routes
     _check_candidates(network, trees, routes)
     links, appliances = network.links, network.appliances
     site_of, sites = network.appliance_site, len(network.sites)
-    throughput = _whole(appliances["throughput_gbps"].to_numpy(float), BITS_PER_GBIT)
-    storage = _whole(appliances["storage_gb"].to_numpy(float), BYTES_PER_GB)
+    throughput = whole_units(appliances["throughput_gbps"].to_numpy(float), BITS_PER_GBIT)
+    storage = whole_units(appliances["storage_gb"].to_numpy(float), BYTES_PER_GB)
     return Fleet(
         candidate=routes.site,
         candidate_cost_per_gb=routes.cost_per_gb,
@@ -151,7 +151,7 @@ def build_fleet(network: Network, catalogue: Catalogue, trees: SiteTrees, routes
         site_node=network.site_node,
         region_node=network.region_node,
         arc_head=network.link_ends[:, ::-1].ravel(),
-        arc_capacity_bps=_whole(np.repeat(links["capacity_gbps"].to_numpy(float), 2), BITS_PER_GBIT),
+        arc_capacity_bps=whole_units(np.repeat(links["capacity_gbps"].to_numpy(float), 2), BITS_PER_GBIT),
         arc_length_km=np.repeat(links["length_km"].to_numpy(float), 2),
         arc_cost_per_gb=np.repeat(links["cost_per_gb"].to_numpy(float), 2),
         appliance_site=site_of,
@@ -160,7 +160,7 @@ def build_fleet(network: Network, catalogue: Catalogue, trees: SiteTrees, routes
         site_storage_bytes=_sum_by_site(storage, site_of, network.is_origin, sites),
         site_throughput_bps=_sum_by_site(throughput, site_of, network.is_origin, sites),
         is_origin=network.is_origin,
-        file_bytes=_whole(catalogue.size_gb, BYTES_PER_GB),
+        file_bytes=whole_units(catalogue.size_gb, BYTES_PER_GB),
     )
 
 
@@ -192,7 +192,7 @@ def _check_candidates(network: Network, trees: SiteTrees, routes: Routes) -> Non
         raise InputError(problems)
 
 
-def _whole(values: np.ndarray, unit: int) -> np.ndarray:
+def whole_units(values: np.ndarray, unit: int) -> np.ndarray:
     """So many units each, as whole numbers; what stands for no limit at all becomes :data:`ENOUGH`."""
     whole: np.ndarray = np.rint(np.minimum(values, ENOUGH / unit) * unit).astype(np.int64)
     return whole

@@ -33,6 +33,7 @@ from cdn.fill.sources import (
 )  # fmt: skip
 from cdn.fill.windows import window_ms
 from demand.catalogue import Catalogue
+from sim.fleet import BITS_PER_GBIT, BYTES_PER_GB, whole_units
 from sim.scheme import Fills
 from topology.network import Network
 from topology.placement import Placement
@@ -181,7 +182,7 @@ class _Night:
         worth = -catalogue.size_gb[added.file] if value is None else np.asarray(value, float)
         order = np.lexsort((added.file, -worth, added.appliance))
         self.window = window_ms(network, date).tolist()
-        self.rate: list[int] = np.rint(network.appliances["fill_gbps"].to_numpy(float) * 1e9).astype(np.int64).tolist()
+        self.rate: list[int] = whole_units(network.appliances["fill_gbps"].to_numpy(float), BITS_PER_GBIT).tolist()
         self.site: list[int] = network.appliance_site.tolist()
         self.key, self.file, self.bytes = keys.tolist(), added.file.tolist(), size[added.file].tolist()
         self.queue: dict[int, deque[int]] = {}
@@ -301,7 +302,7 @@ class _Rooms:
         drop_keys = site_keys(network, dropped, files)
         kept_bytes = np.bincount(change.kept.appliance, size[change.kept.file], len(window))
         back_bytes = np.bincount(dropped.appliance[held], size[dropped.file[held]], len(window))
-        storage = np.rint(network.appliances["storage_gb"].to_numpy(float) * 1e9)
+        storage = whole_units(network.appliances["storage_gb"].to_numpy(float), BYTES_PER_GB)
         slack = np.bincount(change.kept.appliance, minlength=len(window)) + np.bincount(
             change.added.appliance, minlength=len(window)
         )  # sizes were rounded to whole bytes one by one

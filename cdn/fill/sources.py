@@ -11,6 +11,7 @@ import numpy as np
 
 from cdn.fill.difference import Difference
 from demand.catalogue import Catalogue
+from sim.fleet import BITS_PER_GBIT, whole_units
 from topology.network import Network
 from topology.placement import Placement
 from topology.routing import SiteTrees
@@ -129,8 +130,7 @@ def cheapest_origins(network: Network, trees: SiteTrees) -> list[int]:
 
 def feed_rates(network: Network, rules: SourceRules) -> np.ndarray:
     """(A,) int64 bit/s: what each appliance may feed others with, all streams together."""
-    rates = network.appliances["fill_gbps"].to_numpy(float) * rules.source_gbps_factor * 1e9
-    return np.asarray(np.rint(rates), np.int64)
+    return whole_units(network.appliances["fill_gbps"].to_numpy(float) * rules.source_gbps_factor, BITS_PER_GBIT)
 
 
 def file_bytes(catalogue: Catalogue) -> np.ndarray:

@@ -53,6 +53,14 @@ def test_the_frame_is_the_contracts_table():
     assert frame.iloc[0].astype(str).tolist() == ["a0", "f0", "origin", "2026-01-15 02:00:00", "2026-01-15 02:13:20", "100.0", "origin"]  # fmt: skip
 
 
+def test_without_a_limit_of_rate_or_storage_all_is_there_at_once():
+    network, catalogue = make_network(["UTC"], [(0, 1e100, 1e12, "02:00", 12.0)]), make_catalogue([100.0, 50.0])
+    assert rows(fill(network, catalogue, placed((0, 0), (0, 1)), placed())) == [
+        (1, "origin", -1, 0, 0.001),
+        (0, "origin", -1, 0.001, 0.002),
+    ]
+
+
 def test_a_rate_that_does_not_divide_rounds_the_end_up():
     network, catalogue = make_network(["UTC"], [(0, 9.0, 0.7, "02:00", 12.0)]), make_catalogue([1.0])
     schedule = fill(network, catalogue, placed((0, 0)), placed())
