@@ -130,11 +130,9 @@ def run(app: Any) -> int:
     with _noting_interrupts() as interrupted:
         try:
             status = app(standalone_mode=False)
-        except (
-            Exception,
-            KeyboardInterrupt,
-        ) as error:  # the border: everything that goes wrong ends here, as a message and a status
-            # Ctrl-C, too, which libraries turn into errors of their own: DuckDB into a RuntimeError
+        except (Exception, KeyboardInterrupt) as error:
+            # the border: everything that goes wrong ends here, as a message and a status; so does Ctrl-C, which
+            # libraries turn into errors of their own (DuckDB into a RuntimeError)
             status = INTERRUPTED if interrupted() or not isinstance(error, Exception) else _end(error, as_json)
     if status == INTERRUPTED:
         stderr.print("interrupted: not finished")
