@@ -11,8 +11,6 @@ TIME_SPAN = 2**42
 """All times of a simulation lie within so many ms of 00:00 UTC of its first day: 139 years."""
 NEVER = 2**62
 """A time after all others."""
-
-
 NO_TIME = "not a time of the simulation"
 TIMES = "give milliseconds from 00:00 UTC of the first day, at most 139 years off"
 """What to say of other times, and their mend."""

@@ -42,7 +42,7 @@ NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
 AHEAD, NEAR = 12, 6
 """How many sessions ahead of their turn the memory is asked which candidates have the file, and then which appliances of the first that does."""
 WORDS_OF_A_LINE = 8
-"""Up to so many, which appliances have a file comes with which caches do."""
+"""A file's row of at most so many words comes whole: whoever asks which caches have it need not ask which appliances do."""
 
 
 @inlined
