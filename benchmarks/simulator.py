@@ -33,7 +33,7 @@ from demand.catalogue import Catalogue, build_catalogue
 from demand.demand import Demand, build_demand
 from demand.laws import LognormalWatching
 from sim import batch, reference
-from sim.draw import draw_parts, draw_sessions
+from sim.draw import draw_parts, draw_sessions, mean_session_gb
 from sim.fleet import BYTES_PER_GB, Fleet, build_fleet
 from sim.metrics import SimulationResult
 from sim.scheme import Fills, Outage, Scheme
@@ -110,9 +110,7 @@ def _demand(rng: np.random.Generator, catalogue: Catalogue, sessions: int) -> tu
     files = len(catalogue.files)
     weight = rng.permutation(np.arange(1, files + 1) ** -0.9) * rng.lognormal(0, 0.5, (REGIONS, files))
     weight *= rng.dirichlet(np.full(REGIONS, 3.0))[:, None] / weight.sum(axis=1, keepdims=True)
-    whole_ms = catalogue.size_gb * 8e9 / catalogue.bitrate_kbps
-    mean_ms = WATCHING.mean_minutes(whole_ms / 60_000) * 60_000
-    gb = weight * sessions / DAYS * (mean_ms * catalogue.bitrate_kbps / 8e9)
+    gb = weight * sessions / DAYS * mean_session_gb(catalogue, WATCHING)
     region, file = np.divmod(np.arange(gb.size), files)
     return build_demand(region, file, gb.ravel()), float(gb.sum()) * 8 / 86400 * 1.6
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cdn.fill.difference import Difference
 from demand.catalogue import Catalogue
-from sim.fleet import BITS_PER_GBIT, whole_units
+from sim.fleet import BITS_PER_GBIT, BYTES_PER_GB, whole_units
 from topology.network import Network
 from topology.placement import Placement
 from topology.routing import SiteTrees
@@ -135,7 +135,7 @@ def feed_rates(network: Network, rules: SourceRules) -> np.ndarray:
 
 def file_bytes(catalogue: Catalogue) -> np.ndarray:
     """(F,) int64, the simulator's rounding."""
-    return np.asarray(np.rint(catalogue.size_gb * 1e9), np.int64)
+    return whole_units(catalogue.size_gb, BYTES_PER_GB)
 
 
 def _outside_origins(network: Network, copies: Placement) -> Placement:
