@@ -13,6 +13,9 @@ from typing import Any
 from cdn import console
 from cdn.cli.verbs import app
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Environment of a Python process that reads Parquet with pandas and ends: with more threads Arrow may abort as it does (apache/arrow#34314)."""
+
 
 @dataclass(frozen=True)
 class Ran:

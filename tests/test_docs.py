@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cdn.settings import read_settings, settings_page
-from tests.command import fillplan
+from tests.command import ONE_THREAD, fillplan
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -43,7 +43,7 @@ def run_outside(line: str, folder: Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
         check=False,
     )
     assert done.returncode == 0, (line, done.stderr)

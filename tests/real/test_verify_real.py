@@ -1,6 +1,7 @@
 """The verifier against a checker that shares nothing with the project, on instances that someone else makes; the two contest instances through the commands."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,13 +10,14 @@ import pandas as pd
 import pytest
 
 from cdn.hashcode import score
-from tests.command import fillplan
+from tests.command import ONE_THREAD, fillplan
 
 SIZES = "--sites 8 --regions 12 --files 200 --candidates 4"
 
 
 def run(script, *arguments):
-    return subprocess.run([sys.executable, script, *map(str, arguments)], capture_output=True, text=True, check=False)
+    line = [sys.executable, script, *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, env={**os.environ, **ONE_THREAD}, check=False)
 
 
 @pytest.fixture(scope="module", params=["tight", "loose"])
@@ -39,7 +41,7 @@ def test_verify_and_the_independent_checker_agree(planned, shared_check, previou
     plan, before = (folder / "next", ["--previous", folder / "plan"]) if previous else (folder / "plan", [])
     theirs = run(shared_check / "check_plan.py", folder / "net", plan, "--demand", demand, *before)
     ours = fillplan("verify --json", folder / "net", plan, "--demand", demand, *before)
-    assert (theirs.returncode, ours.status) == (0, 0), (theirs.stdout, ours.err)
+    assert (theirs.returncode, ours.status) == (0, 0), (theirs.stdout, theirs.stderr, ours.err)
     found, checked = ours.document, json.loads(theirs.stdout)
     for key in ("objective_cost", "serving_cost", "fill_cost", "origin_only_cost"):
         assert found[key] == pytest.approx(checked[key], rel=1e-9, abs=1e-9)
