@@ -9,10 +9,10 @@ import pandas as pd
 from cdn.documents import read_json
 from cdn.nightly import NIGHT
 from cdn.plan import Plan, arc_name, read_plan
-from cdn.rehearse import TOTALS
 from cdn.report import ReportData
 from cdn.report.data import POLICY_COLUMNS
 from cdn.settings import Settings
+from cdn.simulation_tables import TOTALS
 from cdn.store import PlanStore, Published
 from demand.catalogue import Catalogue, read_catalogue
 from topology.errors import InputError, Problem

@@ -25,9 +25,10 @@ from cdn.errors import GuardrailError
 from cdn.jobs import Filled, days_before, make_forecast, place_demand
 from cdn.placement.problem import Prices
 from cdn.plan import Plan, placement_frame, read_placement, read_plan, read_prices, write_plan
-from cdn.rehearse import decomposition, rehearse, write_rehearsal
+from cdn.rehearse import decomposition, rehearse
 from cdn.settings import FILLED, PREVIOUS, Settings
 from cdn.settle import settle
+from cdn.simulation_tables import write_rehearsal
 from cdn.store import PlanStore, Published
 from demand.catalogue import OPTIONAL, Catalogue, read_catalogue
 from demand.demand import Demand, read_demand, write_demand

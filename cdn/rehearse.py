@@ -7,18 +7,14 @@ no simulations: what caches that know the future would miss, site by site.
 """
 
 import functools
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cdn.cluster import into_appliances
-from cdn.documents import write_json
 from cdn.placement.build import build_problem
 from cdn.placement.solve import solve
 from cdn.plan import Plan, refuse_overfull
@@ -33,7 +29,6 @@ from sim.offline import OfflineResult, fewest_misses
 from sim.policies import POLICIES
 from sim.sampling import estimate, sampled, slowed
 from sim.scheme import Fills, Outage, Rules, Scheme
-from sim.series import SLOT_MS
 from sim.sessions import PlaybackDay, Sessions, in_blocks, in_memory
 from sim.steering import SteeringChange, change_steering
 from sim.tally import HOUR_MS
@@ -41,9 +36,6 @@ from topology.errors import InputError, Problem
 from topology.network import Network
 from topology.placement import Placement
 from topology.routing import region_paths, site_trees, steering_routes
-
-TOTALS, OFFLINE_TABLE = "totals.json", "offline_by_site"
-TABLES = ("by_hour", "by_site", "by_site_hour", "by_arc", "arc_gbps", OFFLINE_TABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +72,7 @@ class Rehearsal:
     def offline_figures(self, network: Network) -> dict[str, dict[str, Any]]:
         """The figures of ``offline``, plain numbers: of all together, and ``by_site``."""
         return {
-            name: result.totals() | {"by_site": _named(result.by_site, network).to_dict("records")}
+            name: result.totals() | {"by_site": with_site_names(result.by_site, network).to_dict("records")}
             for name, result in self.offline.items()
         }
 
@@ -297,6 +289,11 @@ def demand_of(sessions: Sessions | PlaybackDay, network: Network) -> Demand:
     return build_demand(region, file, gb, gb * share[region] * 8 / 3600)
 
 
+def with_site_names(by_site: pd.DataFrame, network: Network) -> pd.DataFrame:
+    """A table with the column ``site``, and ``site_name`` beside it."""
+    return by_site.assign(site_name=network.site_ids.to_numpy(object)[by_site["site"]])
+
+
 def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
     """How the serving cost splits between what planning gained and what it still loses.
 
@@ -320,80 +317,6 @@ def decomposition(rehearsal: Rehearsal) -> list[tuple[str, float | None, str]]:
         ("forecast error", between(FILLED, "oracle"), "the plan in place less the same solver given the demand that came; below 0 where full appliances cost the oracle more"),
         ("solver gap", solver, "at most this much of the oracle's own cost could still be saved by a better placement"),
     ]  # fmt: skip
-
-
-def write_rehearsal(rehearsal: Rehearsal, network: Network, folder: Path) -> None:
-    """Write the figures of a rehearsal, totals.json, and its tidy tables as Parquet: by_hour, by_site, by_site_hour, by_arc and arc_gbps.
-
-    Where caches that know the future were asked for, offline_by_site has what they miss. All are written beside the folder first, so that none is there by
-    half, and those of an earlier rehearsal go; other files of the folder stay. Beside the numbers of sites and arcs stand their names (``site_name``; ``link`` and
-    ``towards``, a node).
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written.
-    """
-    folder = folder.absolute()
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    draft.mkdir(parents=True)
-    try:
-        for table, parts in _tables(rehearsal, network).items():
-            pd.concat(parts, ignore_index=True).to_parquet(draft / f"{table}.parquet", index=False)
-        _write_totals(rehearsal, network, draft)
-        folder.mkdir(exist_ok=True)
-        # the totals go first and come last: a mark that all is there
-        for name in (TOTALS, *(f"{table}.parquet" for table in TABLES)):
-            (folder / name).unlink(missing_ok=True)
-        for path in sorted(draft.iterdir(), key=lambda path: path.name == TOTALS):
-            path.replace(folder / path.name)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _tables(rehearsal: Rehearsal, network: Network) -> dict[str, list[pd.DataFrame]]:
-    """Each table, a part a policy."""
-    links = np.repeat(network.link_ids.to_numpy(object), 2)
-    towards = network.node_ids.to_numpy(object)[network.link_ends[:, ::-1].ravel()]  # arc 2 * link leads to the target
-    frames: dict[str, list[pd.DataFrame]] = {}
-    for name, result in rehearsal.results.items():
-        arcs, slots = result.arc_gbps.shape
-        loads = pd.DataFrame(
-            {
-                "arc": np.repeat(np.arange(arcs), slots),
-                "minute": np.tile(np.arange(slots) * (SLOT_MS // 60_000), arcs),
-                "gbps": result.arc_gbps.ravel().astype(np.float32),
-            }
-        )
-        by_arc = result.by_arc.assign(link=links[result.by_arc["arc"]], towards=towards[result.by_arc["arc"]])
-        for table, frame in (
-            ("by_hour", result.by_hour),
-            ("by_site", _named(result.by_site, network)),
-            ("by_site_hour", _named(result.by_site_hour, network)),
-            ("by_arc", by_arc),
-            ("arc_gbps", loads),
-        ):
-            frames.setdefault(table, []).append(frame.assign(policy=name))
-    for name, bound in rehearsal.offline.items():
-        frames.setdefault(OFFLINE_TABLE, []).append(_named(bound.by_site, network).assign(policy=name))
-    return frames
-
-
-def _named(by_site: pd.DataFrame, network: Network) -> pd.DataFrame:
-    return by_site.assign(site_name=network.site_ids.to_numpy(object)[by_site["site"]])
-
-
-def _write_totals(rehearsal: Rehearsal, network: Network, folder: Path) -> None:
-    offline = rehearsal.offline_figures(network)
-    document = {
-        "plan": rehearsal.plan,
-        "title_share": rehearsal.title_share,
-        "policies": rehearsal.totals(),
-        **({"offline": offline} if offline else {}),
-        "oracle_gap": rehearsal.oracle_gap,
-        "decomposition": [list(row) for row in decomposition(rehearsal)],
-    }
-    write_json(document, folder / TOTALS)
 
 
 def _place(

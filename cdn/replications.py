@@ -17,7 +17,7 @@ from demand.laws import load_laws
 from sim.abr import Throughputs
 from sim.draw import draw_sessions
 from sim.encode_mix import rebuffering, switch_by_access
-from sim.replicate import replicate
+from sim.replicate import intervals, replicate
 from sim.sessions import Sessions
 from topology.network import Network
 
@@ -33,13 +33,16 @@ class Replications:
     ----------
     policies
         Policy -> the contract's figures, means over the replications.
+    figures
+        As :func:`sim.replicate.replicate` gives them, with ``policy`` for the scheme.
     intervals
-        As :func:`sim.replicate.replicate` gives them; differences are from the first policy.
+        As :func:`sim.replicate.intervals` does; differences are from the first policy.
     sessions
         Of all replications together.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
+    figures: pd.DataFrame
     intervals: pd.DataFrame
     sessions: int
 
@@ -98,11 +101,12 @@ def rehearse_replications(
         return totals
 
     solves = any(name == "oracle" or name.startswith("plan+") for name in policies)
-    intervals = replicate(run, replications, seed=seed, workers=1 if solves else CORES)
+    figures = replicate(run, replications, seed=seed, workers=1 if solves else CORES)
     first = found[0]
     return Replications(
         policies={name: _mean([one[name] for one in found]) for name in first},
-        intervals=intervals,
+        figures=figures.rename(columns={"scheme": "policy"}),
+        intervals=intervals(figures).rename(columns={"scheme": "policy"}),
         sessions=sum(one[next(iter(first))]["sessions"] for one in found),
     )
 

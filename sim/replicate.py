@@ -32,8 +32,8 @@ def replicate(
 
     Returns
     -------
-    One row a scheme and numeric figure: scheme, metric, value (the mean), ci_low, ci_high; and against the first scheme, pairwise: delta,
-    delta_low, delta_high. Figures within figures are named ``misses.content`` and so on.
+    One row a replication, scheme and numeric figure: replication (from 0), scheme, metric, value. Figures within figures are named ``misses.content``
+    and so on.
 
     Raises
     ------
@@ -51,15 +51,29 @@ def replicate(
         )
     generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(replications)]
     with ThreadPoolExecutor(workers) as pool:
-        found = [{name: flat_figures(figures) for name, figures in one.items()} for one in pool.map(run, generators)]
-    base = next(iter(found[0]))
+        found = list(pool.map(run, generators))
+    rows = [
+        (i, scheme, metric, value)
+        for i, one in enumerate(found)
+        for scheme, figures in one.items()
+        for metric, value in flat_figures(figures).items()
+    ]
+    return pd.DataFrame(rows, columns=["replication", "scheme", "metric", "value"])
+
+
+def intervals(figures: pd.DataFrame) -> pd.DataFrame:
+    """Means and 95 % intervals over what :func:`replicate` gave, or a like table of replications that share their random numbers.
+
+    Returns
+    -------
+    One row a scheme and figure: scheme, metric, value (the mean), ci_low, ci_high; and against the first scheme, pairwise: delta, delta_low, delta_high.
+    """
+    values = figures.pivot(index="replication", columns=["scheme", "metric"], values="value")
+    base = figures["scheme"].iloc[0]
     rows = []
-    for scheme in found[0]:
-        for metric in found[0][scheme]:
-            values, against = (np.array([one[name][metric] for one in found]) for name in (scheme, base))
-            value, low, high = interval(values)
-            delta, delta_low, delta_high = interval(values - against)
-            rows.append((scheme, metric, value, low, high, delta, delta_low, delta_high))
+    for scheme, metric in figures[["scheme", "metric"]].drop_duplicates().itertuples(index=False):
+        own, against = (values[name, metric].to_numpy(float) for name in (scheme, base))
+        rows.append((scheme, metric, *interval(own), *interval(own - against)))
     columns = ["scheme", "metric", "value", "ci_low", "ci_high", "delta", "delta_low", "delta_high"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -3,7 +3,8 @@
 import datetime as dt
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,12 +27,13 @@ from cdn.draws import refuse_demand
 from cdn.gather import published_plan
 from cdn.jobs import schedule_night
 from cdn.plan import Plan, read_placement, read_plan
-from cdn.rehearse import decomposition, rehearse, title_weight, write_rehearsal
+from cdn.rehearse import decomposition, rehearse, title_weight
 from cdn.replications import draw_day, rehearse_replications
 from cdn.report.numbers import percent
 from cdn.sample import FIRST_DAY
 from cdn.scenario import clock_ms, nearest, read_scenarios
 from cdn.settings import OFFLINE, POLICY_NAMES, Settings, read_settings
+from cdn.simulation_tables import write_rehearsal, write_replications
 from cdn.whatif import compare_scenarios
 from demand.catalogue import Catalogue, read_catalogue
 from demand.demand import Demand, read_demand
@@ -128,7 +130,12 @@ def simulate(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for the tidy tables (per hour, site and link).")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for the tidy tables: per hour, site and link; of several replications, the figures of each and their intervals.",
+        ),
     ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -170,7 +177,10 @@ def simulate(
         several = rehearse_replications(
             network, catalogue, made, wanted, names, settings, replications=replications, date=FIRST_DAY, seed=seed, traces=throughputs, progress=console.say, **more
         )  # fmt: skip
-        rows = several.intervals.rename(columns={"scheme": "policy"}).to_dict("records")
+        if output:
+            with _written_to(output):
+                write_replications(several, output)
+        rows = several.intervals.to_dict("records")
         document = {
             "policies": several.policies,
             "sessions": several.sessions,
@@ -200,11 +210,8 @@ def simulate(
             network, catalogue, made, sessions, names, settings, warm_up=warm_up, progress=console.say, **more
         )
         if output:
-            try:
+            with _written_to(output):
                 write_rehearsal(rehearsal, network, output)
-            except OSError as error:
-                mend = "give another folder for the tables"
-                raise _unfit("--output", str(output), f"cannot be written: {error.strerror}", mend) from error
         offline = rehearsal.offline_figures(network)
         document = {"policies": rehearsal.totals(), "sessions": len(sessions), "replications": 1}
         document |= {"offline": offline} if offline else {}
@@ -228,6 +235,16 @@ def simulate(
     console.emit(document | ({"title_share": title_share} if kept is not None else {}), as_json, text)
 
 
+@contextmanager
+def _written_to(output: Path) -> Iterator[None]:
+    """What cannot be written is the argument's fault."""
+    try:
+        yield
+    except OSError as error:
+        mend = "give another folder for the tables"
+        raise _unfit("--output", str(output), f"cannot be written: {error.strerror}", mend) from error
+
+
 def _one_source(
     playback: dt.date | None,
     demand: Path | None,
@@ -247,8 +264,6 @@ def _one_source(
             "--replications",
             "give --demand, or one replication",
         )
-    elif output is not None and replications > 1:
-        message, column, mend = "tables are of one replication", "--output", "leave it out, or ask for one replication"
     if message:
         raise InputError(Problem(table="arguments", column=column, message=message, mend=mend))
     if output is not None:

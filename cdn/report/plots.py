@@ -269,6 +269,49 @@ def link_load_chart(load: pd.DataFrame, capacity_gbps: float, *, p95_gbps: float
     return alt.LayerChart(layer=layers).properties(width=WIDTH, height=150)
 
 
+def interval_chart(intervals: pd.DataFrame, *, metric: str, less_the_first: bool = False) -> alt.LayerChart:
+    """Mean and 95 % interval of a figure over replications, one line a policy.
+
+    Parameters
+    ----------
+    intervals
+        policy, metric, value, ci_low, ci_high, delta, delta_low, delta_high.
+    metric
+        Which figure: ``backbone_cost``, ``request_hit_ratio``, ``misses.content`` …
+    less_the_first
+        Instead what it differs from the first policy's, which is left out: replication by replication, so that it is known better than either.
+
+    Raises
+    ------
+    InputError
+        A column is missing, or the table does not have the figure.
+    """
+    columns = ["delta", "delta_low", "delta_high"] if less_the_first else ["value", "ci_low", "ci_high"]
+    _need("intervals", intervals, "policy", "metric", *columns)
+    mine = intervals[intervals["metric"] == metric]
+    if mine.empty:
+        mend = f"give one of {', '.join(dict.fromkeys(intervals['metric'].astype(str)))}"
+        raise InputError(
+            Problem(table="intervals", column="metric", value=metric, message="no such figure in the table", mend=mend)
+        )
+    first = str(mine["policy"].iloc[0])
+    rows = pd.DataFrame({"policy": mine["policy"].astype(str)})
+    for name, column in zip(("mean", "low", "high"), columns, strict=True):
+        rows[name] = shorten(mine[column])
+    rows = rows[rows["policy"] != first] if less_the_first else rows
+    title = f"{metric}, less that of {first}" if less_the_first else metric
+    tips = {"policy:N": "Policy", "mean:Q": "Mean", "low:Q": "95 % from", "high:Q": "to"}
+    base = alt.Chart(inline(rows)).encode(
+        y=alt.Y("policy:N", title=None, sort=None),
+        tooltip=[alt.Tooltip(field, title=name) for field, name in tips.items()],
+    )
+    span = alt.X("low:Q", title=title, scale=alt.Scale(zero=less_the_first, nice=True, padding=6))
+    rule = base.mark_rule(color=SERIES[0], strokeWidth=2).encode(x=span, x2="high:Q")
+    point = base.mark_point(color=SERIES[0], filled=True, size=70, opacity=1).encode(x="mean:Q")
+    chart: alt.LayerChart = alt.layer(rule, point).properties(width=WIDTH, height=30 * max(len(rows), 1))
+    return chart
+
+
 def _marks(levels: Mapping[str, float]) -> list[alt.Chart]:
     """Thin lines across a load, each with its name and value."""
     rows = pd.DataFrame({"level": shorten(pd.Series(list(levels.values()))), "name": list(levels)})

@@ -143,11 +143,45 @@ def test_the_loads_of_links_are_a_tidy_table(evening):
     assert arcs["towards"].tolist() == ends[range(len(arcs)), arcs["arc"] % 2].tolist()
 
 
+def test_replications_are_written_as_tables_in_place_of_an_earlier_rehearsals(evening, tmp_path):
+    shutil.copytree(evening.folder / "tables", tmp_path / "tables")
+    (tmp_path / "tables/notes.txt").write_text("mine")
+    line = f"simulate net --plan plan --demand plan/demand.parquet --policy plan --policy lru --replications 3 --seed 4 -o {tmp_path}/tables --json"
+    document = fillplan(line, cwd=evening.folder).document
+    assert {p.name for p in (tmp_path / "tables").iterdir()} == {
+        "replications.parquet",
+        "intervals.parquet",
+        "notes.txt",
+    }
+    figures, rows = (pd.read_parquet(tmp_path / f"tables/{name}.parquet") for name in ("replications", "intervals"))
+    assert rows.to_dict("records") == document["intervals"]
+    assert figures["replication"].unique().tolist() == [0, 1, 2] and figures["policy"].unique().tolist() == [
+        "plan",
+        "lru",
+    ]
+    assert not figures.duplicated(["replication", "policy", "metric"]).any()
+    costs = figures.query("metric == 'backbone_cost'").pivot(index="replication", columns="policy", values="value")
+    assert costs["plan"].nunique() == 3
+    assert costs.mean().to_dict() == pytest.approx({n: f["backbone_cost"] for n, f in document["policies"].items()})
+    delta = rows.query("metric == 'backbone_cost' and policy == 'lru'")["delta"].item()
+    assert delta == pytest.approx((costs["lru"] - costs["plan"]).mean())
+    assert fillplan(line.replace("--replications 3 ", ""), cwd=evening.folder).status == 0
+    assert not (tmp_path / "tables/intervals.parquet").exists(), "what is there is of one simulation"
+
+
+def test_a_samples_errors_are_written_as_a_table(evening, tmp_path):
+    line = f"simulate net --plan plan --playback {NIGHT} --policy plan --policy lru --title-share 1 -o {tmp_path}/tables --json"
+    document = fillplan(line, cwd=evening.folder).document
+    found = pd.read_parquet(tmp_path / "tables/sampled.parquet")
+    wanted = pd.DataFrame(document["sampled"])
+    pd.testing.assert_frame_equal(found[wanted.columns.tolist()], wanted)
+
+
 def test_tables_that_cannot_be_written_leave_nothing(evening, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device", "totals.json")
 
-    monkeypatch.setattr("cdn.rehearse.write_json", full)
+    monkeypatch.setattr("cdn.simulation_tables.write_json", full)
     ran = fillplan(
         f"simulate net --plan plan --playback {NIGHT} --policy plan -o {tmp_path}/tables", cwd=evening.folder
     )

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from cdn.report import plots
+from sim.replicate import intervals
 from topology.errors import InputError
 
 PAGE = Path(__file__).parents[2] / "docs/simulation.md"
@@ -37,7 +38,7 @@ def test_every_chart_of_the_page_is_there():
     named = re.findall(
         r"^\| `(\w+)\(", PAGE.read_text("utf-8").partition("## Charts")[2].partition("\n## ")[0], re.MULTILINE
     )
-    assert len(named) == 6
+    assert len(named) == 7
     assert all(callable(getattr(plots, name)) for name in named)
 
 
@@ -100,6 +101,21 @@ def test_a_load_of_several_days_is_drawn_to_the_end():
     load = pd.DataFrame({"minute": range(0, 2 * 1440, 5), "gbps": 1.0})
     chart = plots.link_load_chart(load, 2.0).to_dict()
     assert chart["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0, 48]
+
+
+def test_intervals_are_those_of_the_table_and_differences_leave_the_first_out():
+    figures = pd.DataFrame(
+        [(i, name, metric, value * (1 + 0.01 * i)) for i in range(3) for name, value in (("plan", 100.0), ("lru", 200.0)) for metric in ("cost", "other")],
+        columns=["replication", "scheme", "metric", "value"],
+    )  # fmt: skip
+    table = intervals(figures).rename(columns={"scheme": "policy"})
+    (own,) = drawn(plots.interval_chart(table, metric="cost"))
+    (less,) = drawn(plots.interval_chart(table, metric="cost", less_the_first=True))
+    assert own.set_index("policy")["mean"].to_dict() == {"plan": 101.0, "lru": 202.0}
+    assert less.set_index("policy")["mean"].to_dict() == {"lru": 101.0}
+    assert (own["low"] < own["mean"]).all() and (own["mean"] < own["high"]).all()
+    with pytest.raises(InputError, match=r"no such figure .*hits.*give one of cost, other"):
+        plots.interval_chart(table, metric="hits")
 
 
 def test_tables_of_nothing_are_drawn_empty(tables):

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdn.rehearse import decomposition, demand_of, rehearse, write_rehearsal
+from cdn.rehearse import decomposition, demand_of, rehearse
 from cdn.settings import FILLED, PREVIOUS
+from cdn.simulation_tables import write_rehearsal
 from sim.scheme import Fills
 from sim.sessions import PlaybackDay, sessions_from_playback
 from tests.small_network import DAYS, FIRST

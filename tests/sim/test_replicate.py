@@ -9,7 +9,7 @@ from scipy.stats import ttest_1samp, ttest_rel
 from demand.demand import build_demand
 from sim.batch import simulate
 from sim.draw import draw_sessions
-from sim.replicate import interval, replicate
+from sim.replicate import interval, intervals, replicate
 from sim.sampling import (
     degrees_of_freedom,
     estimate,
@@ -61,6 +61,7 @@ def test_replications_are_paired_and_do_not_depend_on_the_workers(make, week):
 
     one, two = (replicate(run, 4, seed=11, workers=workers) for workers in (1, 2))
     assert one.equals(two)
+    one = intervals(one)
     offload = {name: [figures[name]["edge_offload"] for figures in kept[:4]] for name in ("plan", "lru")}
     row = one[(one["scheme"] == "lru") & (one["metric"] == "edge_offload")].iloc[0]
     alone, pair = ttest_1samp(offload["lru"], 0), ttest_rel(offload["lru"], offload["plan"])
