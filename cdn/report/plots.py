@@ -308,8 +308,7 @@ def interval_chart(intervals: pd.DataFrame, *, metric: str, less_the_first: bool
     span = alt.X("low:Q", title=title, scale=alt.Scale(zero=less_the_first, nice=True, padding=6))
     rule = base.mark_rule(color=SERIES[0], strokeWidth=2).encode(x=span, x2="high:Q")
     point = base.mark_point(color=SERIES[0], filled=True, size=70, opacity=1).encode(x="mean:Q")
-    chart: alt.LayerChart = alt.layer(rule, point).properties(width=WIDTH, height=30 * max(len(rows), 1))
-    return chart
+    return alt.LayerChart(layer=[rule, point]).properties(width=WIDTH, height=30 * max(len(rows), 1))
 
 
 def _marks(levels: Mapping[str, float]) -> list[alt.Chart]:
