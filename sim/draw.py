@@ -109,8 +109,8 @@ class _Law:
     rate
         (Q, R): expected arrivals of each region in each quarter of an hour.
     table
-        ``slots`` (R + 1,) int64, ``guide`` (N / 4 + 2 R,) int32 and ``entry`` (N, 2) uint32. Entries stand region by region: the chance of all entries of the region up
-        to this one, in parts of :data:`CERTAIN`, and its file. ``guide`` has ``slots[r]:slots[r + 1]`` for region r, each but the last for an equal share of all chances:
+        ``slots`` (R + 1,) int64, ``guide`` (N / 4 + 2 R,) int32 and ``entry`` (2 N,) uint32. Entries stand region by region, two numbers each: the chance of all entries of
+        the region up to this one, in parts of :data:`CERTAIN`, and its file. ``guide`` has ``slots[r]:slots[r + 1]`` for region r, each but the last for an equal share of all chances:
         the entry at which the search for a chance in that share begins.
     is_weibull, location, spread
         The time in ms is exp(location + spread z), z being normal or, to make it Weibull, the logarithm of an exponential variate.
@@ -141,7 +141,7 @@ def _law(
     weights = [quarter_hour_weights(zones, date + dt.timedelta(days=d), hourly_profile) for d in range(days)]
     mean_gb = mean_session_gb(catalogue, watching)
     slots, guide = np.zeros(regions + 1, np.int64), wide_zeros((len(demand) // A_SLOT + 2 * regions,), np.int32)
-    table = slots, guide, wide_zeros((len(demand), 2), np.uint32)
+    table = slots, guide, wide_zeros((2 * len(demand),), np.uint32)
     total = _fill_tables(demand.region, demand.file, demand.gb, 1 / mean_gb, *table)
     return _Law(
         rate=np.concatenate([(total[:, None] * w / w.sum(axis=1, keepdims=True)).T for w in weights]),
@@ -187,9 +187,10 @@ def _draw(law: _Law, rng: np.random.Generator, first: int, counts: np.ndarray) -
         counts,
         first * QUARTER_MS,
         law.rate[first : first + len(counts)],
-        np.empty(law.rate.shape[1]),
+        np.empty(1 << law.rate.shape[1].bit_length()),
         np.empty(most + 1),
-        np.empty((most, 2), np.int64),
+        np.empty(most, np.int64),
+        np.empty(most, np.int64),
         slots,
         guide,
         entry,
@@ -238,8 +239,9 @@ def _fill_tables(
     regions = len(slots) - 1
     total, count = np.zeros(regions), np.zeros(regions, np.int64)
     for i in range(len(gb)):
-        total[region[i]] += gb[i] * sessions_a_gb[file[i]]
-        count[region[i]] += 1
+        r = index(region[i])
+        total[r] += gb[i] * sessions_a_gb[index(file[i])]
+        count[r] += 1
     upto, begin = np.empty(regions, np.int64), 0
     for r in range(regions):
         upto[r] = begin
@@ -249,16 +251,16 @@ def _fill_tables(
     for r in range(regions):
         scale[r] = CERTAIN / total[r] if total[r] > 0 else 0.0
     for i in range(len(gb)):
-        r = region[i]
-        so_far[r] += gb[i] * sessions_a_gb[file[i]]
-        at = index(upto[r])
-        entry[at, 0], entry[at, 1] = np.int64(np.rint(so_far[r] * scale[r])), file[i]
+        r, f = index(region[i]), index(file[i])
+        so_far[r] += gb[i] * sessions_a_gb[f]
+        at = index(2 * upto[r])
+        entry[at], entry[at + 1] = np.int64(np.rint(so_far[r] * scale[r])), f
         upto[r] += 1
     at = 0
     for r in range(regions):
         guide[slots[r]] = at
         for i in range(at, upto[r]):  # a search for more than an entry's share begins behind it
-            guide[slots[r] + _share(entry[index(i), 0], slots, r) + 1] = i + 1
+            guide[index(slots[r] + _share(entry[index(2 * i)], slots, r) + 1)] = i + 1
         at = upto[r]
         for slot in range(slots[r] + 1, slots[r + 1]):
             guide[slot] = max(guide[slot], guide[slot - 1])
@@ -273,7 +275,8 @@ def _fill(
     rate: np.ndarray,
     upto: np.ndarray,
     spacing: np.ndarray,
-    drawn: np.ndarray,
+    place: np.ndarray,
+    chance: np.ndarray,
     slots: np.ndarray,
     guide: np.ndarray,
     entry: np.ndarray,
@@ -289,8 +292,8 @@ def _fill(
     rate_bps: np.ndarray,
 ) -> None:
     """Draw quarter after quarter into the columns of :class:`Sessions`."""
-    first, regions, steps = 0, rate.shape[1], 1
-    while 1 << steps <= regions:
+    first, regions, steps = 0, rate.shape[1], 0
+    while 1 << steps < len(upto):
         steps += 1
     for quarter in range(len(counts)):
         count = counts[quarter]
@@ -303,26 +306,31 @@ def _fill(
         for r in range(regions):
             expected += rate[quarter, r]
             upto[r] = expected
+        last = regions - 1
+        while last > 0 and rate[quarter, last] == 0:
+            last -= 1
+        upto[last:] = np.inf  # behind the last that is asked for anything there is nothing
         for i in range(count):
-            start_ms[first + i] = quarter_ms + min(int(spacing[i] * stretch), QUARTER_MS - 1)
+            at = index(first + i)
+            start_ms[at] = quarter_ms + min(int(spacing[i] * stretch), QUARTER_MS - 1)
             sought, r = rng.random() * expected, 0
-            for step in range(steps):  # halves, without a branch that the processor would have to guess
-                probe = min(r + (1 << (steps - 1 - step)), regions)
-                r = probe if upto[probe - 1] <= sought else r
-            region[first + i] = r
-            chance = int(rng.random() * CERTAIN)
-            drawn[i, 0], drawn[i, 1] = slots[r] + _share(chance, slots, r), chance
-        for i in range(
-            count
-        ):  # apart from the rest, so that the processor waits for many places of long tables at once
-            drawn[i, 0] = guide[drawn[i, 0]]
+            # by halves, summed up: of a branch, or what is compiled to one, the processor would guess every second wrong
+            for step in range(steps - 1, -1, -1):
+                r += int(upto[index(r + (1 << step) - 1)] <= sought) << step
+            region[at] = r
+            chance[i] = int(rng.random() * CERTAIN)
+            place[i] = slots[index(r)] + _share(chance[i], slots, index(r))
+        # apart from the rest, so that the processor waits for many places of long tables at once
         for i in range(count):
-            at = drawn[i, 0]
-            while entry[at, 0] <= drawn[i, 1]:
-                at += 1
-            file[first + i] = entry[at, 1]
+            place[i] = guide[index(place[i])]
         for i in range(count):
-            at, f = first + i, file[first + i]
+            at, reach = index(2 * place[i]), chance[i]
+            while entry[at] <= reach:
+                at += 2
+            file[index(first + i)] = entry[at + 1]
+        for i in range(count):
+            at = index(first + i)
+            f = index(file[at])
             z = np.log(rng.standard_exponential()) if is_weibull else rng.standard_normal()
             length = min(np.exp(location + spread * z), play[f, 0])
             milliseconds, size = max(int(np.rint(length)), 1), max(int(np.rint(length * play[f, 1])), 1)

@@ -25,8 +25,9 @@ def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, s
         appliance = index(word * 64 + lowest_bit(bits))
         left = free[appliance]
         fits = left - (reserve[appliance] if soft else 0) >= rate
-        better = fits & (left > most)
-        best, most = appliance if better else best, left if better else most
+        better = -np.int64(fits & (left > most))
+        best ^= (best ^ appliance) & better
+        most ^= (most ^ left) & better
         bits &= bits - np.uint64(1)
     return best
 
