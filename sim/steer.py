@@ -180,9 +180,10 @@ def refresh(
             row, place = ground.seat_row[at], ground.seat_place[at]
             column, bit = place // PLACES, place % PLACES
             others, meant = np.uint16(0xFFFF ^ 1 << bit), np.uint16(MEANT if planned and place == 0 else 0)
+            line = state.holds[row, :, column]
             for i in range(begin, end):
-                bits = state.holds[row, file[i], column] & others
-                state.holds[row, file[i], column] = bits | np.uint16(held[i - begin] << bit) | meant
+                f = index(file[i])
+                line[f] = (line[f] & others) | np.uint16(held[i - begin] << bit) | meant
         begin = end
 
 
