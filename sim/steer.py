@@ -19,7 +19,10 @@ AT_ONCE = 256
 
 @inlined
 def _freest(bits: np.uint64, word: int, free: np.ndarray, reserve: np.ndarray, soft: bool, rate: int, best: int) -> int:
-    """Of the appliances whose bits are set, the one with the most throughput left that the rate fits into; else ``best`` as it came."""
+    """Of the appliances whose bits are set, the one with the most throughput left that the rate fits into; else ``best`` as it came.
+
+    By masks: a choice would be compiled to a branch, and guessed wrong half the time.
+    """
     most = rate - 1 if best < 0 else free[best]
     while bits:
         appliance = index(word * 64 + lowest_bit(bits))

@@ -217,6 +217,16 @@ def test_drawn_bytes_are_the_demand_in_expectation(network, catalogue, watching)
     assert (error < 0.06 * demand.gb).all()
 
 
+@pytest.mark.parametrize("asked", [[0], [1], [2], [0, 1], [0, 2], [1, 2]])
+def test_sessions_come_where_something_is_asked_for_and_nowhere_else(network, catalogue, asked):
+    gb = np.array([4000.0, 2000.0, 1000.0])[asked]
+    demand = build_demand(np.array(asked), np.zeros(len(asked), int), gb)
+    sessions = draw_sessions(demand, network, catalogue, np.random.default_rng(3), date=DATE)
+    found, share = np.bincount(sessions.region, minlength=3) / len(sessions), np.zeros(3)
+    share[asked] = gb / gb.sum()
+    assert (np.abs(found - share) <= 4 * np.sqrt(share * (1 - share) / len(sessions))).all()
+
+
 def test_viewers_leave_as_measured(network, catalogue):
     """37.44 % within five minutes, 52.55 % within ten: Yu et al., EuroSys 2006."""
     demand = build_demand(np.array([0]), np.array([1]), np.array([100_000.0]))
