@@ -8,12 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-PLACES = 15
-"""Candidates in one word of ``holds``."""
+LINE_WORDS = 8
+"""Words of 64 bits in a line of the memory."""
 LANES = 16
-"""A word's candidates and one to spare: so many are looked at with a few instructions for all."""
-HELD, MEANT = (1 << PLACES) - 1, 1 << PLACES
-"""Their bits; and the bit, in the first word, that the best-ranked of them is planned to have the file."""
+"""Candidates that are looked at at once, with a few instructions for all."""
 PATH_BYTES, PATH_MS, PATH_PULLED, PATH_PULLED_BYTES = range(4, 8)
 PATH_COLUMNS = 8
 """Columns of ``path``: sessions of each outcome, then their bytes and lengths, how many of them were pulled, and the bytes of those."""
@@ -30,10 +28,9 @@ CHANGE = np.dtype([("at", np.int64), ("fill", np.int64), ("begins", np.int64)])
 class Ground(NamedTuple):
     """What does not change while a simulation runs.
 
-    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn, padded with any behind an origin, where no walk comes; ``lanes`` (V, K / 15, 16) uint8
-    the same for caches of fewer than 64 sites, padded with 63, or (0, 0, 16); ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``seat_row``,
-    ``seat_place`` (M,) where sites stand in ``candidate``, site by site from ``seat_begin`` (S + 1,) on; ``pair_of`` (S, S) the
-    number of the path between two sites, from ``pair_source`` to ``pair_target`` (pairs,); ``path_us``, ``pair_us`` round trips of a region's and of a pair's
+    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn, padded with any behind an origin, where no walk comes; ``lanes`` (V, K / 16, 16) uint8
+    the same for fleets of fewer than 64 sites, padded with 63, or (0, 0, 16); ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``meant`` (F, S / 64) uint64: a bit for each site
+    that is planned to have the file; ``pair_of`` (S, S) the number of the path between two sites, from ``pair_source`` to ``pair_target`` (pairs,); ``path_us``, ``pair_us`` round trips of a region's and of a pair's
     path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and ``admission`` numbers of :mod:`sim.caches`,
     ``largest`` the threshold of the admission by size, ``pull`` a place in :data:`sim.climb.PULLS`, ``whole`` whether a pull brings the whole file.
     """
@@ -44,9 +41,7 @@ class Ground(NamedTuple):
     site_of: np.ndarray
     reserve: np.ndarray
     file_bytes: np.ndarray
-    seat_row: np.ndarray
-    seat_place: np.ndarray
-    seat_begin: np.ndarray
+    meant: np.ndarray
     pair_of: np.ndarray
     pair_source: np.ndarray
     pair_target: np.ndarray
@@ -65,14 +60,14 @@ class Ground(NamedTuple):
 class State(NamedTuple):
     """What changes.
 
-    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``holds`` (V, F, K / 15) uint16: a bit for each candidate that has a copy, or is an
-    origin, and :data:`MEANT`; ``copies`` (F, W) uint64: a bit for each copy that is there, see :class:`sim.ground.FileRows`; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
+    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``held`` (F, S / 64) uint64: a bit for each site that has a copy, or is an
+    origin; ``copies`` (F, W) uint64: a bit for each copy that is there, see :class:`sim.ground.FileRows`; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
     (S,) bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
     whose cache holds the file.
     """
 
     row_of: np.ndarray
-    holds: np.ndarray
+    held: np.ndarray
     copies: np.ndarray
     up: np.ndarray
     free: np.ndarray

@@ -20,7 +20,7 @@ from sim.balance import BalanceError, check_balance
 from sim.clock import ARRIVAL, FILL_END, FILL_START, NEVER, OUTAGE, STEER, SWITCH, Moment
 from sim.ends import empty_calendar, page_shift, with_pages, with_room
 from sim.fleet import Fleet
-from sim.ground import drop, file_rows, first_state, lay_ground, look_anew, number_transfers, throughput
+from sim.ground import drop, file_rows, first_state, lay_ground, number_transfers, throughput
 from sim.kernel import DONE, NO_ROOM, end_all, look_over, run, warm
 from sim.log import Ledger, SessionLog
 from sim.metrics import SimulationResult, measure
@@ -115,9 +115,9 @@ class _Run:
         self.fleet, self.scheme, self.fills, self.link_loads = fleet, scheme, fills, link_loads
         self.numbers = Numbers(fleet)
         self.softly = rules.soft_limit < 1
-        rows = file_rows(fleet, scheme, fills, self.numbers)
+        rows = file_rows(fleet, self.numbers)
         self.ground, self.pair_paths = lay_ground(fleet, scheme, rules, self.numbers, rows)
-        self.state = first_state(fleet, scheme, self.numbers, self.ground, rows)
+        self.state = first_state(fleet, scheme, fills, self.numbers, self.ground, rows)
         self.calendar = empty_calendar(page_shift(np.zeros(0)))
         self.outages = [0] * fleet.appliances
         self.transfers = number_transfers(fleet, fills, rules, self.numbers)
@@ -206,9 +206,7 @@ class _Run:
         """The sites leave last night's plan: its copies that are no longer planned are gone."""
         yield Moment(self.env, at, SWITCH)
         self.advance(at)
-        old = dropped_copies(self.fleet, self.scheme)
-        drop(self.numbers, self.state, old)
-        look_anew(self.fleet, self.ground, self.state, old)
+        drop(self.numbers, self.ground, self.state, dropped_copies(self.fleet, self.scheme))
 
     def fail(self, outage: Outage) -> Generator[Moment, Any, None]:
         """An outage: its appliances take nothing new until it is over."""

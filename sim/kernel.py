@@ -13,9 +13,8 @@ import numpy as np
 from sim.arrays import (
     BYTES,
     COUNT,
-    HELD,
     LEVEL,
-    MEANT,
+    LINE_WORDS,
     PART,
     PATH_BYTES,
     PATH_COLUMNS,
@@ -33,16 +32,14 @@ from sim.caches import access, admits, take_in, touch
 from sim.climb import PULLS
 from sim.ends import NOBODY, Calendar, expect, has_room, release
 from sim.hourly import turn_hour
-from sim.machine import compiled, fetch_ahead, index, inlined, lowest_bit, whole
+from sim.machine import compiled, fetch_ahead, index, inlined, whole
 from sim.series import SLOT_MS
-from sim.steer import carrier, front_site, holder, holds_up, is_cached, look_again, steer
+from sim.steer import bit_at, carrier, front_site, holder, holds_up, is_cached, set_copy, steer
 
 DONE, NO_ROOM, NO_MORE = range(3)
 NEXT, LCE, LCD = PULLS.index("next"), PULLS.index("lce"), PULLS.index("lcd")
-AHEAD, NEAR = 12, 6
-"""How many sessions ahead of their turn the memory is asked which candidates have the file, and then which appliances of the first that does."""
-WORDS_OF_A_LINE = 8
-"""A file's row of at most so many words comes whole: whoever asks which caches have it need not ask which appliances do."""
+AHEAD = 12
+"""How many sessions ahead of their turn the memory is asked for a file's row."""
 
 
 @inlined
@@ -184,8 +181,7 @@ def _begin_or_end(ground: Ground, state: State, books: Books, transfers: Transfe
     _take(state, books.peak, ground.site_of[source], source, sign * transfers.rate_bps[fill])
     state.free[target] -= sign * transfers.write_bps[fill]
     if not begins:
-        state.copies[file, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
-        look_again(ground, state, ground.site_of[target], file)
+        set_copy(ground, state, target, file)
 
 
 @compiled
@@ -268,9 +264,8 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
     free, load, site_of = state.free, state.load, ground.site_of
     cache_width, cache_stride = state.cache_node.shape[2], state.cache_node.strides[1] // state.cache_node.itemsize
-    row_words = state.copies.strides[0] // state.copies.itemsize
-    in_one_line = ground.policy != 0 and row_words <= WORDS_OF_A_LINE
-    files, words, last = state.holds.shape[1], state.holds.shape[2], len(part.start_ms) - 1
+    row_words, last = state.copies.strides[0] // state.copies.itemsize, len(part.start_ms) - 1
+    in_one_line = row_words <= LINE_WORDS
     for i in range(begin, len(part.start_ms)):
         now = part.start_ms[i]
         if now >= until:
@@ -278,17 +273,14 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
             return i, DONE
         ahead = min(i + AHEAD, last)
         row, file = index(state.row_of[index(part.region[ahead])]), index(part.file[ahead])
-        fetch_ahead(state.holds, (row * files + file) * words)
-        if ground.policy != 0:
-            fetch_ahead(state.cached, file * row_words)
-            fetch_ahead(state.cache_node, file * cache_stride + index(ground.candidate[row, 0]) * cache_width)
+        site = index(ground.candidate[row, 0])
+        fetch_ahead(state.held, file * row_words + (site >> 6))
         if not in_one_line:
-            ahead = min(i + NEAR, last)
-            row, file = index(state.row_of[index(part.region[ahead])]), index(part.file[ahead])
-            bits = np.int64(state.holds[row, file, 0]) & HELD
-            if bits != 0:
-                site = index(ground.candidate[row, index(lowest_bit(bits))])
-                fetch_ahead(state.copies, file * row_words + ground.where[site].word)
+            fetch_ahead(state.copies, file * row_words + ground.where[site].word)
+        if ground.policy != 0:
+            if not in_one_line:
+                fetch_ahead(state.cached, file * row_words + (site >> 6))
+            fetch_ahead(state.cache_node, file * cache_stride + site * cache_width)
         release(calendar, free, load, site_of, now)
         if not has_room(calendar):
             return i, NO_ROOM
@@ -375,7 +367,7 @@ def warm(ground: Ground, state: State, region: np.ndarray, file_of: np.ndarray) 
     """Show sessions of the day before to the cache of their region's best-ranked site, unless the file is planned there."""
     for i in range(len(region)):
         site, file = ground.candidate[state.row_of[region[i]], 0], file_of[i]
-        if ground.where[site].endless >= 0 or state.holds[state.row_of[region[i]], file, 0] & MEANT != 0:
+        if ground.where[site].endless >= 0 or bit_at(ground.meant, site, file) != 0:
             continue
         hit = access(ground.policy, state.cache_meta[site], state.cache_node[site], state.cache_ring[site], file)
         fits = ground.file_bytes[file] <= state.cache_meta[site, 0]

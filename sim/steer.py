@@ -1,20 +1,17 @@
 """Steering in the kernel of the batch engine: which sites hold a file, and which of their appliances can take a session.
 
-The candidates of a region that hold a file are bits of one word, so that those without are never looked at; of a site that does, the bits of its appliances
-with a copy. Every function has its twin in :class:`sim.sites.SiteState` or :class:`sim.reference._Model`.
+The sites that have a file are bits of its row, so that candidates without are never looked at; of a site that does, the bits of its appliances with a copy.
+Every function has its twin in :class:`sim.sites.SiteState` or :class:`sim.reference._Model`.
 """
 
 # mypy: disable-error-code="no-any-return, return-value"
 
 import numpy as np
 
-from sim.arrays import HELD, LANES, MEANT, PLACES, Ground, State
+from sim.arrays import LANES, Ground, State
 from sim.ends import NOBODY
 from sim.log import CONTENT, HEALTH, HIT, NOT_YET_FILLED
 from sim.machine import compiled, index, inlined, lowest_bit
-
-AT_ONCE = 256
-"""Copies that are looked at for one region after the other: as many as stay near the processor."""
 
 
 @inlined
@@ -79,22 +76,36 @@ def holds_up(ground: Ground, state: State, site: int, file: int) -> bool:
 
 
 @inlined
-def is_cached(state: State, site: int, file: int) -> int:
-    """1 if the site's cache holds the file, else 0."""
-    return np.int64((state.cached[file, index(site >> 6)] >> np.uint64(site & 63)) & np.uint64(1))
+def bit_at(sites: np.ndarray, site: int, file: int) -> int:
+    """1 or 0: a site's bit in a file's row of ``held``, ``cached`` or ``meant``."""
+    return np.int64((sites[file, index(site >> 6)] >> np.uint64(site & 63)) & np.uint64(1))
 
 
 @inlined
-def _cached_among(ground: Ground, state: State, row: int, file: int, word: int) -> int:
-    """Bits of the candidates of one word that have the file in their cache."""
+def is_cached(state: State, site: int, file: int) -> int:
+    """1 if the site's cache holds the file, else 0."""
+    return bit_at(state.cached, site, file)
+
+
+@inlined
+def _asked(ground: Ground, state: State, site: int, file: int) -> int:
+    """1 if the site has a copy of the file, whether up or not, or has it in its cache, else 0."""
+    return bit_at(state.held, site, file) | (is_cached(state, site, file) if ground.policy != 0 else np.int64(0))
+
+
+@inlined
+def _asked_among(ground: Ground, state: State, row: int, file: int, word: int) -> int:
+    """The same as a bit for each of so many candidates."""
     bits = np.int64(0)
     if len(ground.lanes) != 0:
-        held, found = state.cached[file, 0], np.uint64(0)
+        sites, found = state.held[file, 0], np.uint64(0)
+        if ground.policy != 0:
+            sites |= state.cached[file, 0]
         for k in range(LANES):
-            found |= (held >> np.uint64(ground.lanes[row, word, k]) & np.uint64(1)) << np.uint64(k)
+            found |= (sites >> np.uint64(ground.lanes[row, word, k]) & np.uint64(1)) << np.uint64(k)
         return np.int64(found)
-    for k in range(PLACES * word, min(PLACES * (word + 1), ground.candidate.shape[1])):
-        bits |= is_cached(state, index(ground.candidate[row, k]), file) << (k - PLACES * word)
+    for k in range(LANES * word, min(LANES * (word + 1), ground.candidate.shape[1])):
+        bits |= _asked(ground, state, index(ground.candidate[row, k]), file) << (k - LANES * word)
     return bits
 
 
@@ -106,38 +117,30 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
     -------
     Place and appliance of the server, whether it serves from its cache, outcome.
     """
-    word, found, outcome = 0, np.int64(state.holds[row, file, 0]), HIT
-    held, cached = found & HELD, np.int64(0)
-    if ground.policy != 0:
-        cached = is_cached(state, index(ground.candidate[row, 0]), file)
-    if (held | cached) & 1 == 0:
-        cached = _cached_among(ground, state, row, file, 0) if ground.policy != 0 else cached
-        outcome = NOT_YET_FILLED if found & MEANT != 0 else CONTENT
-    bits = held | cached
+    word, outcome, front = 0, HIT, index(ground.candidate[row, 0])
+    bits = _asked(ground, state, front, file)
+    if bits == 0:
+        outcome = NOT_YET_FILLED if bit_at(ground.meant, front, file) != 0 else CONTENT
+        bits = _asked_among(ground, state, row, file, 0)
     while True:
         while bits == 0:
             word += 1
-            held = np.int64(state.holds[row, file, word]) & HELD
-            cached = _cached_among(ground, state, row, file, word) if ground.policy != 0 else cached
-            bits = held | cached
-        first = lowest_bit(bits)
-        k = index(PLACES * word + first)
+            bits = _asked_among(ground, state, row, file, word)
+        k = index(LANES * word + lowest_bit(bits))
         site = index(ground.candidate[row, k])
-        if held >> first & 1 != 0:
+        if bit_at(state.held, site, file) != 0:
             appliance = ground.where[site].endless
             if appliance < 0:
                 appliance = holder(ground, state, site, file, soft, rate)
             if appliance >= 0:
                 return k, appliance, False, outcome
-        if ground.policy != 0 and cached >> first & 1 != 0:
+        if ground.policy != 0 and is_cached(state, site, file) != 0:
             appliance = carrier(ground, state, site, soft, rate)
             if appliance >= 0:
                 return k, appliance, True, outcome
         if k == 0:
             outcome = HEALTH
-            if ground.policy != 0:
-                cached = _cached_among(ground, state, row, file, 0)
-                bits = held | cached | 1
+            bits = _asked_among(ground, state, row, file, 0)
         bits &= bits - 1
 
 
@@ -159,55 +162,38 @@ def front_site(
 
 
 @compiled
-def refresh(
-    ground: Ground,
-    state: State,
-    appliance_site: np.ndarray,
-    appliance: np.ndarray,
-    file: np.ndarray,
-    planned: bool,
-    held: np.ndarray,
-) -> None:
-    """Set or clear the bits in ``holds`` of copies that have come or gone: (P,) appliances and files, those of one site together for the sake of speed.
-
-    ``planned``: note also, where their sites rank best, that they are to have these files. ``held`` is room for (:data:`AT_ONCE`,) uint16.
-    """
-    begin = 0
-    while begin < len(file):
-        site, end, last = appliance_site[appliance[begin]], begin + 1, min(begin + AT_ONCE, len(file))
-        while end < last and appliance_site[appliance[end]] == site:
-            end += 1
-        for i in range(begin, end):
-            held[i - begin] = is_copy(ground, state, site, file[i])
-        for at in range(ground.seat_begin[site], ground.seat_begin[site + 1]):
-            row, place = ground.seat_row[at], ground.seat_place[at]
-            column, bit = place // PLACES, place % PLACES
-            others, meant = np.uint16(0xFFFF ^ 1 << bit), np.uint16(MEANT if planned and place == 0 else 0)
-            line = state.holds[row, :, column]
-            for i in range(begin, end):
-                f = index(file[i])
-                line[f] = (line[f] & others) | np.uint16(held[i - begin] << bit) | meant
-        begin = end
+def set_copies(ground: Ground, state: State, bit_of: np.ndarray, appliance: np.ndarray, file: np.ndarray) -> None:
+    """Copies are there: of (P,) appliances and files; ``bit_of`` (A,) is the bit of each appliance."""
+    for i in range(len(file)):
+        set_copy(ground, state, bit_of[appliance[i]], file[i])
 
 
 @inlined
-def look_again(ground: Ground, state: State, site: int, file: int) -> None:
-    """Set or clear the bits in ``holds`` of a site and a file whose copies have changed."""
-    held = is_copy(ground, state, site, file)
-    for at in range(ground.seat_begin[site], ground.seat_begin[site + 1]):
-        row, place = ground.seat_row[at], ground.seat_place[at]
-        word, bit = place // PLACES, np.uint16(1 << place % PLACES)
-        if held:
-            state.holds[row, file, word] |= bit
-        else:
-            state.holds[row, file, word] &= ~bit
+def set_copy(ground: Ground, state: State, bit: int, file: int) -> None:
+    """The copy of an appliance, given by its bit, is there."""
+    state.copies[file, index(bit >> 6)] |= np.uint64(1) << np.uint64(bit & 63)
+    set_site(state.held, ground.site_of[bit], file)
+
+
+@inlined
+def set_site(sites: np.ndarray, site: int, file: int) -> None:
+    """Set a site's bit in a file's row."""
+    sites[file, index(site >> 6)] |= np.uint64(1) << np.uint64(site & 63)
 
 
 @compiled
-def set_copies(copies: np.ndarray, bit_of: np.ndarray, appliance: np.ndarray, file: np.ndarray, on: bool) -> None:
-    """Set, or else clear, the bits in ``copies`` of (P,) appliances and files; ``bit_of`` (A,) is the bit of each appliance."""
+def set_sites(sites: np.ndarray, site: np.ndarray, file: np.ndarray) -> None:
+    """Set the bits of (P,) sites and files."""
     for i in range(len(file)):
-        place = bit_of[appliance[i]]
-        bit = np.uint64(1) << np.uint64(place & 63)
-        bits = copies[file[i], place >> 6]
-        copies[file[i], place >> 6] = bits | bit if on else bits & ~bit
+        set_site(sites, site[i], file[i])
+
+
+@compiled
+def clear_copies(ground: Ground, state: State, bit_of: np.ndarray, appliance: np.ndarray, file: np.ndarray) -> None:
+    """Copies are gone: as for :func:`set_copies`; a site that has no other copy of the file no longer has it."""
+    for i in range(len(file)):
+        bit = bit_of[appliance[i]]
+        site = index(ground.site_of[bit])
+        state.copies[file[i], index(bit >> 6)] &= ~(np.uint64(1) << np.uint64(bit & 63))
+        if not is_copy(ground, state, site, file[i]):
+            state.held[file[i], site >> 6] &= ~(np.uint64(1) << np.uint64(site & 63))
