@@ -11,7 +11,7 @@ import numpy as np
 LINE_WORDS = 8
 """Words of 64 bits in a line of the memory."""
 LANES = 16
-"""Candidates that are looked at at once, with a few instructions for all."""
+"""Candidates of one word: so many are told from a file's sites with a few instructions for all."""
 PATH_BYTES, PATH_MS, PATH_PULLED, PATH_PULLED_BYTES = range(4, 8)
 PATH_COLUMNS = 8
 """Columns of ``path``: sessions of each outcome, then their bytes and lengths, how many of them were pulled, and the bytes of those."""

@@ -115,7 +115,7 @@ class _Run:
         self.fleet, self.scheme, self.fills, self.link_loads = fleet, scheme, fills, link_loads
         self.numbers = Numbers(fleet)
         self.softly = rules.soft_limit < 1
-        rows = file_rows(fleet, self.numbers)
+        rows = file_rows(fleet, scheme, self.numbers)
         self.ground, self.pair_paths = lay_ground(fleet, scheme, rules, self.numbers, rows)
         self.state = first_state(fleet, scheme, fills, self.numbers, self.ground, rows)
         self.calendar = empty_calendar(page_shift(np.zeros(0)))

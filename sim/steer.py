@@ -88,14 +88,14 @@ def is_cached(state: State, site: int, file: int) -> int:
 
 
 @inlined
-def _asked(ground: Ground, state: State, site: int, file: int) -> int:
+def _has(ground: Ground, state: State, site: int, file: int) -> int:
     """1 if the site has a copy of the file, whether up or not, or has it in its cache, else 0."""
     return bit_at(state.held, site, file) | (is_cached(state, site, file) if ground.policy != 0 else np.int64(0))
 
 
 @inlined
-def _asked_among(ground: Ground, state: State, row: int, file: int, word: int) -> int:
-    """The same as a bit for each of so many candidates."""
+def _candidates_with(ground: Ground, state: State, row: int, file: int, word: int) -> int:
+    """Bits of the candidates of one word, :data:`sim.arrays.LANES` of them, that have the file so."""
     bits = np.int64(0)
     if len(ground.lanes) != 0:
         sites, found = state.held[file, 0], np.uint64(0)
@@ -105,7 +105,7 @@ def _asked_among(ground: Ground, state: State, row: int, file: int, word: int) -
             found |= (sites >> np.uint64(ground.lanes[row, word, k]) & np.uint64(1)) << np.uint64(k)
         return np.int64(found)
     for k in range(LANES * word, min(LANES * (word + 1), ground.candidate.shape[1])):
-        bits |= _asked(ground, state, index(ground.candidate[row, k]), file) << (k - LANES * word)
+        bits |= _has(ground, state, index(ground.candidate[row, k]), file) << (k - LANES * word)
     return bits
 
 
@@ -118,14 +118,14 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
     Place and appliance of the server, whether it serves from its cache, outcome.
     """
     word, outcome, front = 0, HIT, index(ground.candidate[row, 0])
-    bits = _asked(ground, state, front, file)
+    bits = _has(ground, state, front, file)
     if bits == 0:
         outcome = NOT_YET_FILLED if bit_at(ground.meant, front, file) != 0 else CONTENT
-        bits = _asked_among(ground, state, row, file, 0)
+        bits = _candidates_with(ground, state, row, file, 0)
     while True:
         while bits == 0:
             word += 1
-            bits = _asked_among(ground, state, row, file, word)
+            bits = _candidates_with(ground, state, row, file, word)
         k = index(LANES * word + lowest_bit(bits))
         site = index(ground.candidate[row, k])
         if bit_at(state.held, site, file) != 0:
@@ -140,7 +140,7 @@ def steer(ground: Ground, state: State, row: int, file: int, rate: int, soft: bo
                 return k, appliance, True, outcome
         if k == 0:
             outcome = HEALTH
-            bits = _asked_among(ground, state, row, file, 0)
+            bits = _candidates_with(ground, state, row, file, 0)
         bits &= bits - 1
 
 
