@@ -26,27 +26,32 @@ NO_PATHS = Paths(start=np.zeros(1, np.int64), arcs=np.zeros(0, np.int32))
 class FileRows(NamedTuple):
     """What a session asks about its file: views of one array with a row for every file, so that it is one look into the memory.
 
-    ``bytes`` (F,) int64; (F, S / 64) uint64 ``held``, ``cached``, of no width without a policy, and ``meant``; ``copies`` (F, W) uint64. See
-    :class:`sim.arrays.State`.
+    (F, S / 64) uint64 ``held``, ``meant`` and ``cached``, of no width without a policy, those of a site side by side; ``bytes`` (F,) int64; ``copies``
+    (F, W) uint64. See :class:`sim.arrays.State`.
     """
 
-    bytes: np.ndarray
     held: np.ndarray
-    cached: np.ndarray
-    copies: np.ndarray
     meant: np.ndarray
+    cached: np.ndarray
+    bytes: np.ndarray
+    copies: np.ndarray
 
 
 def file_rows(fleet: Fleet, scheme: Scheme, numbers: Numbers) -> FileRows:
     """The files with nothing but their bytes and their origins; each row is as long as some lines of the memory."""
-    sites, files = (
-        -(-fleet.sites // WORD),
-        max(fleet.files, 2),
-    )  # two: never contiguous, so that kernels are compiled for one form alone
-    ends = np.cumsum([1, sites, 0 if scheme.policy is None else sites, numbers.width, sites])
-    table = wide_zeros((files, -(-int(ends[-1]) // LINE_WORDS) * LINE_WORDS), np.uint64)
-    size, held, cached, copies, meant, _ = np.split(table, ends, axis=1)
-    rows = FileRows(bytes=size[:, 0].view(np.int64), held=held, cached=cached, copies=copies, meant=meant)
+    words = -(-fleet.sites // WORD)
+    together = 2 if scheme.policy is None else 3
+    at = together * words
+    lines = -(-(at + 1 + numbers.width) // LINE_WORDS)
+    files = max(fleet.files, 2)  # so that a column is never contiguous, and kernels are compiled for one form alone
+    table = wide_zeros((files, lines * LINE_WORDS), np.uint64)
+    rows = FileRows(
+        held=table[:, :at:together],
+        meant=table[:, 1:at:together],
+        cached=table[:, 2:at:together] if together > 2 else table[:, :0],
+        bytes=table[:, at].view(np.int64),
+        copies=table[:, at + 1 : at + 1 + numbers.width],
+    )
     rows.bytes[: fleet.files] = fleet.file_bytes
     for site in np.flatnonzero(fleet.is_origin).tolist():
         rows.held[:, site // WORD] |= np.uint64(1 << site % WORD)

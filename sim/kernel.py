@@ -264,8 +264,8 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
     free, load, site_of = state.free, state.load, ground.site_of
     cache_width, cache_stride = state.cache_node.shape[2], state.cache_node.strides[1] // state.cache_node.itemsize
-    row_words, last = state.copies.strides[0] // state.copies.itemsize, len(part.start_ms) - 1
-    in_one_line = row_words <= LINE_WORDS
+    row_words, site_words = state.held.strides[0] // 8, state.held.strides[1] // 8
+    in_one_line, last = row_words <= LINE_WORDS, len(part.start_ms) - 1
     for i in range(begin, len(part.start_ms)):
         now = part.start_ms[i]
         if now >= until:
@@ -274,12 +274,10 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
         ahead = min(i + AHEAD, last)
         row, file = index(state.row_of[index(part.region[ahead])]), index(part.file[ahead])
         site = index(ground.candidate[row, 0])
-        fetch_ahead(state.held, file * row_words + (site >> 6))
+        fetch_ahead(state.held, file * row_words + (site >> 6) * site_words)
         if not in_one_line:
             fetch_ahead(state.copies, file * row_words + ground.where[site].word)
         if ground.policy != 0:
-            if not in_one_line:
-                fetch_ahead(state.cached, file * row_words + (site >> 6))
             fetch_ahead(state.cache_node, file * cache_stride + site * cache_width)
         release(calendar, free, load, site_of, now)
         if not has_room(calendar):

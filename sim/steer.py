@@ -95,8 +95,7 @@ def _has(ground: Ground, state: State, site: int, file: int) -> int:
 
 @inlined
 def _candidates_with(ground: Ground, state: State, row: int, file: int, word: int) -> int:
-    """Bits of the candidates of one word, :data:`sim.arrays.LANES` of them, that have the file so."""
-    bits = np.int64(0)
+    """Bits of the candidates of one word, :data:`sim.arrays.LANES` of them, that have the file so; of 64 sites and more of those from the first that has it on."""
     if len(ground.lanes) != 0:
         sites, found = state.held[file, 0], np.uint64(0)
         if ground.policy != 0:
@@ -104,9 +103,13 @@ def _candidates_with(ground: Ground, state: State, row: int, file: int, word: in
         for k in range(LANES):
             found |= (sites >> np.uint64(ground.lanes[row, word, k]) & np.uint64(1)) << np.uint64(k)
         return np.int64(found)
-    for k in range(LANES * word, min(LANES * (word + 1), ground.candidate.shape[1])):
-        bits |= _has(ground, state, index(ground.candidate[row, k]), file) << (k - LANES * word)
-    return bits
+    begin = index(LANES * word)
+    end = first = min(begin + LANES, ground.candidate.shape[1])
+    for k in range(begin, end):
+        if _has(ground, state, index(ground.candidate[row, k]), file) != 0:
+            first = k
+            break
+    return np.int64(((1 << (end - begin)) - 1) >> (first - begin) << (first - begin))
 
 
 @inlined

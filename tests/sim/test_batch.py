@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim import batch, reference
+from sim.arrays import LANES
 from sim.caches import KERNEL_POLICIES
 from sim.climb import PULLS
 from sim.clock import NEVER
@@ -242,10 +243,10 @@ def test_a_busy_day_on_large_sites(make, policy, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("edges", "policy"), [(20, None), (20, "lru"), (62, "lru"), (63, "lru"), (70, None), (70, "lru")]
+    ("edges", "policy"), [(20, None), (20, "lru"), (62, None), (62, "lru"), (63, "lru"), (70, None), (70, "lru")]
 )
 def test_a_region_of_many_candidates(make, edges, policy):
-    """Sites and an origin, more than one word of holders has room for, and up to 63, 64 and more for caches; crowded, with copies that come late or never."""
+    """Sites and an origin, more than one word of candidates has room for, up to 63, 64 and more; crowded, with copies that come late or never."""
     rng, files, count = np.random.default_rng(8), 12, 3000
     network = make.network(
         nodes=2,
@@ -279,7 +280,7 @@ def test_a_region_of_many_candidates(make, edges, policy):
     truth = reference.simulate(fleet, day, scheme, fills)
     assert_same(batch.simulate(fleet, day, scheme, fills, keep_log=True), truth)
     assert truth.totals()["misses"]["not_yet_filled"] > 0
-    assert truth.log.candidate.max() >= 15
+    assert truth.log.candidate.max() >= LANES
 
 
 def test_loads_over_time_can_be_left_out(make, two_sites_and_origin):
