@@ -28,11 +28,13 @@ CHANGE = np.dtype([("at", np.int64), ("fill", np.int64), ("begins", np.int64)])
 class Ground(NamedTuple):
     """What does not change while a simulation runs.
 
-    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn, padded with any behind an origin, where no walk comes; ``lanes`` (V, K / 16, 16) uint8
-    the same for fleets of fewer than 64 sites, padded with 63, or (0, 0, 16); ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``meant`` (F, S / 64) uint64: a bit for each site
-    that is planned to have the file; ``pair_of`` (S, S) the number of the path between two sites, from ``pair_source`` to ``pair_target`` (pairs,); ``path_us``, ``pair_us`` round trips of a region's and of a pair's
-    path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and ``admission`` numbers of :mod:`sim.caches`,
-    ``largest`` the threshold of the admission by size, ``pull`` a place in :data:`sim.climb.PULLS`, ``whole`` whether a pull brings the whole file.
+    ``candidate`` (V, K) int32, a row for every list of sites that a region has in turn, padded with any behind an origin, where no walk comes; ``lanes``
+    (V, K / 16, 16) uint8 the same for fleets of fewer than 64 sites, padded with 63, or (0, 0, 16); ``where`` (S,) of :data:`SITE`; ``site_of`` (B,) the
+    site of a bit; ``reserve`` (B,) bit/s kept back by the soft limit; ``file_bytes`` (F,); ``meant`` (F, S / 64) uint64: a bit for each site that is planned
+    to have the file; ``pair_of`` (S, S) the number of the path between two sites, from ``pair_source`` to ``pair_target`` (pairs,); ``path_us``, ``pair_us``
+    round trips of a region's and of a pair's path; ``climb_of`` (V, K), ``climb_start``, ``climb_site`` as in :class:`sim.climb.Climbs`; ``policy`` and
+    ``admission`` numbers of :mod:`sim.caches`, ``largest`` the threshold of the admission by size, ``pull`` a place in :data:`sim.climb.PULLS`, ``whole``
+    whether a pull brings the whole file.
     """
 
     candidate: np.ndarray
@@ -60,10 +62,10 @@ class Ground(NamedTuple):
 class State(NamedTuple):
     """What changes.
 
-    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``held`` (F, S / 64) uint64: a bit for each site that has a copy, or is an
-    origin; ``copies`` (F, W) uint64: a bit for each copy that is there, see :class:`sim.ground.FileRows`; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load``
-    (S,) bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site
-    whose cache holds the file.
+    ``row_of`` (R,) the row of ``candidate`` that each region has now; ``held`` (F, S / 64) uint64: a bit for each site that has a copy, or is an origin;
+    ``copies`` (F, W) uint64: a bit for each copy that is there, see :class:`sim.ground.FileRows`; ``up`` (W,) uint64; ``free`` (B,) bit/s; ``load`` (S,)
+    bit/s provided; the caches of :mod:`sim.caches`, what their rule of admission remembers, ``cached`` (F, S / 64) uint64 with a bit for each site whose
+    cache holds the file.
     """
 
     row_of: np.ndarray

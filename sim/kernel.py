@@ -264,7 +264,8 @@ def _play(  # noqa: C901  # one loop in one piece is what makes it fast
     width, logging = ground.candidate.shape[1], len(entries.outcome) > 0
     free, load, site_of = state.free, state.load, ground.site_of
     cache_width, cache_stride = state.cache_node.shape[2], state.cache_node.strides[1] // state.cache_node.itemsize
-    row_words, site_words = state.held.strides[0] // 8, state.held.strides[1] // 8
+    word_bytes = state.held.itemsize
+    row_words, site_words = state.held.strides[0] // word_bytes, state.held.strides[1] // word_bytes
     in_one_line, last = row_words <= LINE_WORDS, len(part.start_ms) - 1
     for i in range(begin, len(part.start_ms)):
         now = part.start_ms[i]
