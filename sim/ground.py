@@ -12,7 +12,7 @@ from sim.machine import wide_zeros
 from sim.numbering import WORD, Numbers
 from sim.scheme import Fills, Rules, Scheme, dropped_copies
 from sim.sites import copies_there
-from sim.steer import clear_copies, set_copies, set_sites
+from sim.steer import clear_copies, set_bits, set_copies
 from topology.placement import Placement
 from topology.routing import Paths
 
@@ -114,7 +114,7 @@ def first_state(fleet: Fleet, scheme: Scheme, fills: Fills, numbers: Numbers, gr
     )
     if scheme.placement is not None:
         plan, now, old = scheme.placement, copies_there(fleet, scheme, fills), dropped_copies(fleet, scheme)
-        set_sites(rows.meant, fleet.appliance_site[plan.appliance], plan.file)
+        set_bits(rows.meant, fleet.appliance_site[plan.appliance], plan.file)
         set_copies(ground, state, numbers.bit, plan.appliance[now], plan.file[now])
         set_copies(ground, state, numbers.bit, old.appliance, old.file)
     return state

@@ -76,9 +76,21 @@ def holds_up(ground: Ground, state: State, site: int, file: int) -> bool:
 
 
 @inlined
-def bit_at(sites: np.ndarray, site: int, file: int) -> int:
-    """1 or 0: a site's bit in a file's row of ``held``, ``cached`` or ``meant``."""
-    return np.int64((sites[file, index(site >> 6)] >> np.uint64(site & 63)) & np.uint64(1))
+def bit_at(bits: np.ndarray, number: int, file: int) -> int:
+    """1 or 0: the bit of a site in a file's row of ``held``, ``cached`` or ``meant``, or that of an appliance in ``copies``."""
+    return np.int64((bits[file, index(number >> 6)] >> np.uint64(number & 63)) & np.uint64(1))
+
+
+@inlined
+def set_bit(bits: np.ndarray, number: int, file: int) -> None:
+    """Set that bit."""
+    bits[file, index(number >> 6)] |= np.uint64(1) << np.uint64(number & 63)
+
+
+@inlined
+def clear_bit(bits: np.ndarray, number: int, file: int) -> None:
+    """Clear that bit."""
+    bits[file, index(number >> 6)] &= ~(np.uint64(1) << np.uint64(number & 63))
 
 
 @inlined
@@ -174,21 +186,15 @@ def set_copies(ground: Ground, state: State, bit_of: np.ndarray, appliance: np.n
 @inlined
 def set_copy(ground: Ground, state: State, bit: int, file: int) -> None:
     """The copy of an appliance, given by its bit, is there."""
-    state.copies[file, index(bit >> 6)] |= np.uint64(1) << np.uint64(bit & 63)
-    set_site(state.held, ground.site_of[bit], file)
-
-
-@inlined
-def set_site(sites: np.ndarray, site: int, file: int) -> None:
-    """Set a site's bit in a file's row."""
-    sites[file, index(site >> 6)] |= np.uint64(1) << np.uint64(site & 63)
+    set_bit(state.copies, bit, file)
+    set_bit(state.held, ground.site_of[bit], file)
 
 
 @compiled
-def set_sites(sites: np.ndarray, site: np.ndarray, file: np.ndarray) -> None:
-    """Set the bits of (P,) sites and files."""
+def set_bits(bits: np.ndarray, number: np.ndarray, file: np.ndarray) -> None:
+    """Set (P,) bits of as many files."""
     for i in range(len(file)):
-        set_site(sites, site[i], file[i])
+        set_bit(bits, number[i], file[i])
 
 
 @compiled
@@ -197,6 +203,6 @@ def clear_copies(ground: Ground, state: State, bit_of: np.ndarray, appliance: np
     for i in range(len(file)):
         bit = bit_of[appliance[i]]
         site = index(ground.site_of[bit])
-        state.copies[file[i], index(bit >> 6)] &= ~(np.uint64(1) << np.uint64(bit & 63))
+        clear_bit(state.copies, bit, file[i])
         if not is_copy(ground, state, site, file[i]):
-            state.held[file[i], site >> 6] &= ~(np.uint64(1) << np.uint64(site & 63))
+            clear_bit(state.held, site, file[i])
